@@ -1,0 +1,1 @@
+"""The learning-rate controller: knows torch, knows nothing of Optuna."""

@@ -1,0 +1,1 @@
+"""What a search cost and what the smaller one saved."""

@@ -1,0 +1,1 @@
+"""Optuna studies, old and smaller: knows nothing of torch."""

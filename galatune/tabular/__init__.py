@@ -1,0 +1,1 @@
+"""Estimators for tables: fit and predict, no learning rate."""

@@ -1,0 +1,1 @@
+"""galatune's reports in MLflow."""
