@@ -1,0 +1,164 @@
+"""Where the smaller study lives: never where the old one does."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import optuna
+from optuna.storages.journal import JournalFileBackend
+
+from galatune.errors import PlanError, StorageError
+from galatune.study.address import (
+    backend,
+    first_line,
+    is_url,
+    parse_url,
+    printable,
+    redact,
+    sqlite_file,
+    sqlite_url,
+    without_password,
+)
+from galatune.study.source import content_of
+
+__all__ = ["default_target", "find_target", "open_target"]
+
+JOURNAL_SUFFIXES = (".log", ".journal")
+BUSY_SECONDS = 60
+LONGEST_STEM = 120
+_DEFAULT_PORTS = {"postgresql": 5432, "mysql": 3306, "mariadb": 3306}
+
+
+def default_target(study: str) -> tuple[str, str]:
+    """File and study name of the smaller study.
+
+    A study's name is somebody else's text: in the file name, everything but letters, digits, dots, dashes
+    and underscores becomes a dash, so that it stays in the working directory.
+
+    Args:
+        study: Name of the old study.
+
+    Returns:
+        The file in the working directory, and the study name.
+
+    >>> default_target("mnist")
+    ('mnist-gala.db', 'mnist-gala')
+    >>> default_target("../runs/a b")
+    ('runs-a-b-gala.db', '../runs/a b-gala')
+    """
+    stem = re.sub(r"[^\w.-]+", "-", study).lstrip("-.")
+    while len(stem.encode()) > LONGEST_STEM:
+        stem = stem[:-1]
+    return f"{stem or 'study'}-gala.db", f"{study}-gala"
+
+
+def open_target(into: str | None, study: str, *, source: str) -> optuna.storages.BaseStorage:
+    """Open the storage that the smaller study is written to, making it where it does not exist.
+
+    Args:
+        into: File or storage URL; None for the default file of this study. A new file named ``.log`` or
+            ``.journal`` becomes a journal, any other an SQLite file; of an existing one the content
+            decides.
+        study: Name of the old study.
+        source: Storage of the old study, as it was given.
+
+    Raises:
+        PlanError: It is the old study's own storage.
+        StorageError: It cannot be made or opened, or is something else than an Optuna storage.
+    """
+    place = default_target(study)[0] if into is None else into
+    if _same_place(place, source):
+        raise PlanError(
+            f"The smaller study cannot go into the old study's own storage: {redact(place)}. "
+            "Name another file or URL with --into"
+        )
+    path = sqlite_file(place) if is_url(place) else Path(place)
+    try:
+        if path is None:
+            return optuna.storages.RDBStorage(place)
+        return _open_file(path.absolute(), redact(place))
+    except StorageError:
+        raise
+    except Exception as error:
+        reason = _reason(error, place)
+        raise StorageError(
+            f"Cannot write to {redact(place)}: {reason}. Name another place with --into"
+        ) from None
+
+
+def find_target(study: str, into: str | None = None, name: str | None = None) -> tuple[str, str]:
+    """Where the smaller study of this study was put, without opening or making anything.
+
+    Args:
+        study: Name of the old study.
+        into: File or storage URL, where it is not the default file.
+        name: Name of the smaller study, where it is not the default.
+
+    Returns:
+        Storage, ready for `galatune.study.source.open_source`, and study name.
+
+    Raises:
+        StorageError: There is no such file.
+    """
+    place, usual = default_target(study)
+    place, found = into or place, name or usual
+    path = sqlite_file(place) if is_url(place) else Path(place)
+    if path is not None and not path.exists():
+        raise StorageError(
+            f"No smaller study of {printable(study)!r} yet: there is no file {redact(place)!r}. "
+            "Make it with galatune run, or say where it is with --into"
+        )
+    return place, found
+
+
+def _open_file(path: Path, label: str) -> optuna.storages.BaseStorage:
+    if not path.parent.is_dir():
+        raise StorageError(f"No such directory: {str(path.parent)!r}. Make it, or name another with --into")
+    new = not path.exists() or path.stat().st_size == 0
+    if new:
+        kind = "journal" if path.suffix.lower() in JOURNAL_SUFFIXES else "sqlite"
+    else:
+        kind = content_of(path, label)
+    if kind == "journal":
+        return optuna.storages.JournalStorage(JournalFileBackend(str(path)))
+    if not new:
+        _refuse_foreign(path, label)
+    timeout = {"connect_args": {"timeout": BUSY_SECONDS}}
+    return optuna.storages.RDBStorage(sqlite_url(path), timeout)
+
+
+def _refuse_foreign(path: Path, label: str) -> None:
+    """Optuna would put its tables into any SQLite database."""
+    import sqlite3
+    from contextlib import closing
+
+    with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=BUSY_SECONDS)) as connection:
+        tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if tables and "studies" not in tables:
+        raise StorageError(
+            f"An SQLite database of something else than Optuna: {label!r}. Name another file with --into"
+        )
+
+
+def _same_place(one: str, other: str) -> bool:
+    files = [sqlite_file(place) if is_url(place) else Path(place) for place in (one, other)]
+    if files[0] is None and files[1] is None:
+        return _server(one) == _server(other)
+    if files[0] is None or files[1] is None:
+        return False
+    if files[0].exists() and files[1].exists():
+        return files[0].samefile(files[1])
+    return files[0].resolve() == files[1].resolve()
+
+
+def _server(url: str) -> tuple[str, str, int | None, str | None]:
+    parsed = parse_url(url)
+    kind = backend(parsed)
+    host = "127.0.0.1" if parsed.host in (None, "", "localhost") else str(parsed.host)
+    return kind, host.lower(), parsed.port or _DEFAULT_PORTS.get(kind), parsed.database
+
+
+def _reason(error: BaseException, place: str) -> str:
+    line = first_line(getattr(error, "orig", None) or error)
+    return without_password(line, place) if is_url(place) else line
