@@ -1,0 +1,266 @@
+"""Two pictures: first the points, then the drawing.
+
+Nothing from a study but numbers is drawn, so that no name can break a label.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from galatune.report.ledger import Ledger, TrialRow
+from galatune.report.match import Goal, best_so_far, oriented
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["BestByTrial", "RateByStep", "RateCurve", "SearchCurve", "best_by_trial", "rate_by_step", "svg"]
+
+OLD, NEW = "#D55E00", "#0072B2"
+CURVES = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9")
+"""Okabe and Ito's colours, told apart with any colour vision; line styles differ as well."""
+STYLES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
+INK = "#767676"
+"""Readable on white and on the dark background alike."""
+
+
+@dataclass(frozen=True)
+class SearchCurve:
+    """Best value after each finished trial of one study.
+
+    Attributes:
+        label: "old study" or "smaller study".
+        trials: Finished trials so far, from 1.
+        best: Best value so far; hypervolume with several objectives.
+        matched_at: Number of trials at which it came within the tolerance, None where it did not.
+    """
+
+    label: str
+    trials: tuple[int, ...]
+    best: tuple[float, ...]
+    matched_at: int | None
+
+
+@dataclass(frozen=True)
+class BestByTrial:
+    """Both studies and the value that counts as reached."""
+
+    curves: tuple[SearchCurve, ...]
+    quantity: str
+    threshold: float | None
+    tolerance: float
+
+    def frame(self) -> pd.DataFrame:
+        """Columns: study, trials, best."""
+        import pandas as pd
+
+        points = [(c.label, n, v) for c in self.curves for n, v in zip(c.trials, c.best, strict=True)]
+        return pd.DataFrame(points, columns=["study", "trials", "best"])
+
+    def draw(self) -> Figure:
+        """Steps, a dashed line at the value that counts as reached, a ring where a study reached it."""
+        figure, axes = _figure("finished trials", f"best {self.quantity} so far")
+        for curve, colour, style in zip(self.curves, (OLD, NEW), ("--", "-"), strict=True):
+            axes.step(
+                curve.trials, curve.best, style, where="post", color=colour, linewidth=2, label=curve.label
+            )
+            _ring(axes, curve, colour)
+        if self.threshold is not None:
+            label = f"old best, within {100 * self.tolerance:g} %"
+            axes.axhline(self.threshold, color=INK, linestyle=":", linewidth=1.2, label=label)
+        _spread(axes, [value for curve in self.curves for value in curve.best])
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        _legend(axes)
+        return figure
+
+
+@dataclass(frozen=True)
+class RateCurve:
+    """Learning rate of one optimizer in one trial.
+
+    Attributes:
+        trial: Trial number.
+        optimizer: Which of the trial's optimizers, from 0.
+        value: Objective value of the trial, None with several objectives.
+        steps: Optimizer steps.
+        rates: Learning rate as applied at these steps.
+    """
+
+    trial: int
+    optimizer: int
+    value: float | None
+    steps: tuple[int, ...]
+    rates: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class RateByStep:
+    """Learning-rate curves of the best trials, best first."""
+
+    curves: tuple[RateCurve, ...]
+
+    def frame(self) -> pd.DataFrame:
+        """Columns: trial, optimizer, step, learning_rate."""
+        import pandas as pd
+
+        points = [
+            (c.trial, c.optimizer, step, rate)
+            for c in self.curves
+            for step, rate in zip(c.steps, c.rates, strict=True)
+        ]
+        return pd.DataFrame(points, columns=["trial", "optimizer", "step", "learning_rate"])
+
+    def draw(self) -> Figure:
+        """One line an optimizer, the rate on a log scale."""
+        figure, axes = _figure("optimizer step", "learning rate as applied (log scale)")
+        axes.set_yscale("log")
+        order = list(dict.fromkeys(curve.trial for curve in self.curves))
+        for curve in self.curves:
+            place = order.index(curve.trial) % len(CURVES)
+            axes.plot(
+                curve.steps,
+                curve.rates,
+                linestyle=STYLES[place],
+                color=CURVES[place],
+                linewidth=1.6,
+                label=_curve_label(curve, self.curves),
+            )
+        _legend(axes)
+        return figure
+
+
+def best_by_trial(
+    baseline: Ledger, shrunk: Ledger, goal: Goal | None, matched_at: Sequence[int | None]
+) -> BestByTrial | None:
+    """Points of the first picture.
+
+    Args:
+        baseline: The old study.
+        shrunk: The smaller one.
+        goal: What counts as reached; None where the old study has no COMPLETE trial.
+        matched_at: Number of trials at which each study reached it.
+
+    Returns:
+        None where there is nothing to draw.
+    """
+    if goal is None:
+        return None
+    curves = []
+    labels = ("old study", "smaller study")
+    for study, label, matched in zip((baseline, shrunk), labels, matched_at, strict=True):
+        best = list(enumerate(best_so_far(study, goal), start=1))
+        known = [(n, value) for n, value in best if value is not None]
+        curves.append(
+            SearchCurve(label, tuple(n for n, _ in known), tuple(value for _, value in known), matched)
+        )
+    quantity = "value" if goal.reference_point is None else "hypervolume"
+    return BestByTrial(tuple(curves), quantity, goal.threshold, goal.tolerance)
+
+
+def rate_by_step(shrunk: Ledger, best: int = 5) -> RateByStep | None:
+    """Points of the second picture.
+
+    Args:
+        shrunk: The smaller study.
+        best: How many trials, best first (of the first objective, where there are several).
+
+    Returns:
+        None where no complete trial recorded a rate.
+    """
+    ranked = sorted(shrunk.complete, key=lambda row: oriented(row, shrunk.directions))
+    curves = [curve for row in ranked for curve in _curves(row)]
+    trials = list(dict.fromkeys(curve.trial for curve in curves))[:best]
+    return RateByStep(tuple(curve for curve in curves if curve.trial in trials)) if trials else None
+
+
+def svg(figure: Figure, title: str, description: str) -> str:
+    """Inline SVG for a page: no XML header, no metadata, nothing that points outside, text as text.
+
+    Args:
+        figure: A matplotlib figure.
+        title: Read out by screen readers.
+        description: What the picture shows, in a sentence.
+    """
+    import matplotlib as mpl
+    from markupsafe import escape
+
+    buffer = io.StringIO()
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": title}):
+        figure.savefig(buffer, format="svg", transparent=True)
+    body = buffer.getvalue()
+    body = body[body.index("<svg") :]
+    body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
+    head, _, rest = body.partition(">")
+    box = re.search(r'viewBox="[^"]*"', head)
+    opening = f'<svg role="img" {box.group() if box else ""} preserveAspectRatio="xMidYMid meet">'
+    return f"{opening}<title>{escape(title)}</title><desc>{escape(description)}</desc>{rest}"
+
+
+def _figure(x: str, y: str) -> tuple[Figure, Axes]:
+    """A figure of its own: no pyplot, so that nothing is left in the caller's session."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.2, 3.9), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.set_xlabel(x, color=INK)
+    axes.set_ylabel(y, color=INK)
+    axes.tick_params(which="both", colors=INK)
+    axes.grid(which="major", color=INK, alpha=0.25, linewidth=0.6)
+    for name, spine in axes.spines.items():
+        spine.set_color(INK)
+        spine.set_visible(name in ("left", "bottom"))
+    return figure, axes
+
+
+def _legend(axes: Axes) -> None:
+    axes.legend(frameon=False, labelcolor=INK, fontsize=9)
+
+
+def _ring(axes: Axes, curve: SearchCurve, colour: str) -> None:
+    if curve.matched_at is None or curve.matched_at not in curve.trials:
+        return
+    best = curve.best[curve.trials.index(curve.matched_at)]
+    axes.plot([curve.matched_at], [best], "o", markersize=9, markerfacecolor="none", color=colour, mew=2)
+    axes.annotate(
+        f"{curve.matched_at} trials",
+        (curve.matched_at, best),
+        textcoords="offset points",
+        xytext=(0, 9),
+        ha="center",
+        color=colour,
+        fontsize=9,
+    )
+
+
+def _spread(axes: Axes, values: Sequence[float]) -> None:
+    """A log scale where values are positive and lie more than a factor of 20 apart."""
+    if values and min(values) > 0 and max(values) / min(values) > 20:
+        axes.set_yscale("log")
+        axes.set_ylabel(f"{axes.get_ylabel()} (log scale)", color=INK)
+
+
+def _curves(row: TrialRow) -> list[RateCurve]:
+    if row.record is None:
+        return []
+    points: dict[int, list[tuple[int, float]]] = {}
+    for point in row.record.learning_rate:
+        if math.isfinite(point.rate) and point.rate > 0:
+            points.setdefault(point.optimizer, []).append((point.step, point.rate))
+    return [
+        RateCurve(row.number, which, row.value, tuple(s for s, _ in curve), tuple(r for _, r in curve))
+        for which, curve in sorted(points.items())
+    ]
+
+
+def _curve_label(curve: RateCurve, curves: Sequence[RateCurve]) -> str:
+    several = sum(other.trial == curve.trial for other in curves) > 1
+    value = "" if curve.value is None else f": {curve.value:.4g}"
+    return f"trial {curve.trial}{f', optimizer {curve.optimizer + 1}' if several else ''}{value}"

@@ -1,0 +1,164 @@
+"""How good the smaller study's best is beside the old one's, and how much of that may be luck."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from galatune.report.ledger import Ledger, TrialRow
+from galatune.report.match import Goal, best_so_far, oriented
+
+__all__ = ["Quality", "quality_of"]
+
+Verdict = Literal["better", "equal", "worse", "undecided"]
+Floats = NDArray[np.float64]
+
+CONFIDENCE = 0.95
+RESAMPLES = 9_999
+FEWEST = 5
+"""Values on each side (or pairs) below which resampling says nothing."""
+
+
+@dataclass(frozen=True)
+class Quality:
+    """The smaller study's best minus the old one's, in the units of the objective.
+
+    Attributes:
+        difference: Positive is worse, in both directions. None where one side has no COMPLETE trial.
+        interval: 95 %, of the same difference when trials are drawn again from those that ran. None
+            where there are too few, or several objectives.
+        verdict: "better" or "worse" where the interval lies beyond `margin`, "equal" where it lies
+            within, else "undecided".
+        margin: Differences up to this size count as none: tolerance x |median - best| of the old values.
+        pairs: Configurations that were run on both sides and resampled together, 0 where each side was
+            resampled on its own.
+        method: How the interval was made, in words.
+        measured: Whether there is a difference.
+    """
+
+    difference: float | None
+    interval: tuple[float, float] | None
+    verdict: Verdict
+    margin: float | None
+    pairs: int
+    method: str
+    measured: bool
+
+
+def quality_of(baseline: Ledger, shrunk: Ledger, goal: Goal | None, seed: int) -> Quality:
+    """Compare best values.
+
+    The best of a search is its most extreme value, and the only one of its kind: resampling cannot show
+    what a second search would find. The interval answers a smaller question, how far the difference
+    hangs on single trials having turned up. Where the same configurations ran on both sides
+    they are resampled together, so that luck of the draw that both sides share cancels.
+
+    Args:
+        baseline: The old study.
+        shrunk: The smaller one.
+        goal: Gives the margin; None where the old study has no COMPLETE trial.
+        seed: Of the resampling.
+
+    Returns:
+        Difference, interval and verdict.
+    """
+    if goal is None or not shrunk.complete:
+        return Quality(None, None, "undecided", goal.margin if goal else None, 0, "not measured", False)
+    if goal.reference_point is not None:
+        return _of_volumes(baseline, shrunk, goal)
+    old, new = _scores(baseline), _scores(shrunk)
+    difference = float(new.min() - old.min())
+    pairs = _pairs(baseline, shrunk)
+    if pairs is not None:
+        old, new = pairs
+    if min(len(old), len(new)) < FEWEST:
+        method = f"none: fewer than {FEWEST} complete trials on a side"
+        return Quality(difference, None, "undecided", goal.margin, 0, method, True)
+    way = "unpaired" if pairs is None else "paired"
+    interval = _bootstrap(old, new, paired=pairs is not None, seed=seed)
+    return Quality(
+        difference=difference,
+        interval=interval,
+        verdict=_verdict(interval, goal.margin),
+        margin=goal.margin,
+        pairs=len(old) if pairs is not None else 0,
+        method=f"{way} percentile bootstrap of the difference of bests",
+        measured=True,
+    )
+
+
+def _of_volumes(baseline: Ledger, shrunk: Ledger, goal: Goal) -> Quality:
+    """A hypervolume belongs to a whole front: there is no interval, and so no verdict."""
+    new = best_so_far(shrunk, goal)[-1]
+    difference = None if new is None else goal.best - new
+    method = "difference of hypervolumes, no interval with several objectives"
+    return Quality(difference, None, "undecided", goal.margin, 0, method, difference is not None)
+
+
+def _bootstrap(old: Floats, new: Floats, *, paired: bool, seed: int) -> tuple[float, float]:
+    from scipy import stats
+
+    def difference(old: Floats, new: Floats, axis: int = -1) -> Floats:
+        return np.asarray(new.min(axis=axis) - old.min(axis=axis))
+
+    interval = stats.bootstrap(
+        (old, new),
+        difference,
+        paired=paired,
+        vectorized=True,
+        n_resamples=RESAMPLES,
+        batch=1_000,
+        confidence_level=CONFIDENCE,
+        method="percentile",
+        random_state=np.random.default_rng(seed),
+    ).confidence_interval
+    return float(interval.low), float(interval.high)
+
+
+def _verdict(interval: tuple[float, float], margin: float) -> Verdict:
+    low, high = interval
+    if high < -margin:
+        return "better"
+    if low > margin:
+        return "worse"
+    return "equal" if -margin <= low and high <= margin else "undecided"
+
+
+def _pairs(baseline: Ledger, shrunk: Ledger) -> tuple[Floats, Floats] | None:
+    """Best of each configuration that ran on both sides; None where they miss one of the two bests."""
+    common = _names(baseline) & _names(shrunk)
+    old, new = _best_by_configuration(baseline, common), _best_by_configuration(shrunk, common)
+    both = [configuration for configuration in new if configuration in old]
+    if not common or len(both) < FEWEST:
+        return None
+    left, right = np.array([old[c] for c in both]), np.array([new[c] for c in both])
+    if left.min() > min(old.values()) or right.min() > min(new.values()):
+        return None
+    return left, right
+
+
+def _best_by_configuration(study: Ledger, names: set[str]) -> dict[frozenset[tuple[str, str]], float]:
+    best: dict[frozenset[tuple[str, str]], float] = {}
+    for row in study.complete:
+        key = _configuration(row.params, names)
+        best[key] = min(best.get(key, np.inf), oriented(row, study.directions)[0])
+    return best
+
+
+def _configuration(params: Mapping[str, Any], names: set[str]) -> frozenset[tuple[str, str]]:
+    return frozenset((name, repr(value)) for name, value in params.items() if name in names)
+
+
+def _names(study: Ledger) -> set[str]:
+    return {name for row in study.rows for name in row.params}
+
+
+def _scores(study: Ledger) -> Floats:
+    def score(row: TrialRow) -> float:
+        return oriented(row, study.directions)[0]
+
+    return np.array([score(row) for row in study.complete])

@@ -1,0 +1,235 @@
+"""The report for a terminal: three lines for who decides, then a table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rich.table import Table
+from rich.text import Text
+
+from galatune.report.ledger import Ledger
+from galatune.report.savings import SavingsReport, StudySummary
+
+__all__ = ["Verdict", "number", "table", "verdict"]
+
+NOT_MEASURED = "not measured"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Three sentences.
+
+    Attributes:
+        saved: What was saved, or that nothing was.
+        risk: What it may have cost in quality, and what is not known.
+        next: What to do now.
+    """
+
+    saved: str
+    risk: str
+    next: str
+
+    @property
+    def lines(self) -> tuple[tuple[str, str], ...]:
+        """Heading and sentence, in order."""
+        return (("Saved", self.saved), ("Risk", self.risk), ("Next", self.next))
+
+
+def verdict(report: SavingsReport, shrunk: Ledger) -> Verdict:
+    """Say it in three sentences.
+
+    Args:
+        report: From `galatune.savings`.
+        shrunk: Ledger of the smaller study: says which trial is best and whether the run is over.
+    """
+    return Verdict(_saved(report), _risk(report, shrunk), _next(report, shrunk))
+
+
+def table(report: SavingsReport) -> Table:
+    """Old study, smaller study and the difference, as a rich table; names stay text, not markup."""
+    grid = Table(title=None, pad_edge=False)
+    for heading in ("", report.baseline.study, report.shrunk.study, "difference", ""):
+        grid.add_column(Text(printable(heading)), justify="left" if not heading else "right", overflow="fold")
+    for cells in rows(report):
+        grid.add_row(*(Text(printable(cell)) for cell in cells))
+    return grid
+
+
+def rows(report: SavingsReport) -> list[tuple[str, str, str, str, str]]:
+    """Label, old, smaller, difference, measured or why not: what every form of the report shows."""
+    old, new, match, saved = report.baseline, report.shrunk, report.to_match, report.saved
+    hours_mark = "measured" if match.hours_measured else NOT_MEASURED
+    trials_mark = NOT_MEASURED if match.baseline_trials is None else "measured"
+    within = f"within {100 * match.tolerance:g} %"
+    cells = [
+        (
+            f"trials to the old best, {within}",
+            number(match.baseline_trials),
+            number(match.shrunk_trials) if match.matched else "not reached",
+            "" if saved.trials is None else f"{-saved.trials:+d}{_share(saved.trials_percent)}",
+            trials_mark,
+        ),
+        (
+            "time to it",
+            duration(match.baseline_hours),
+            duration(match.shrunk_hours),
+            _minus_hours(saved.hours, saved.hours_percent),
+            hours_mark,
+        ),
+    ]
+    if saved.currency is not None:
+        amount = "" if saved.cost is None else f"{-saved.cost:+.2f} {saved.currency}"
+        cells.append(("cost of it", "", "", amount, hours_mark))
+    quality = report.quality
+    return [
+        *cells,
+        (
+            "hypervolume" if match.reference_point else "best value",
+            _best(old),
+            _best(new),
+            _worse(quality.difference),
+            "measured" if quality.measured else NOT_MEASURED,
+        ),
+        ("finished trials", number(old.trials), number(new.trials), "", "measured"),
+        (
+            "time in all",
+            duration(old.hours),
+            duration(new.hours),
+            "",
+            "measured" if old.measured and new.measured else NOT_MEASURED,
+        ),
+    ]
+
+
+def number(value: float | None, unit: str = "") -> str:
+    """Four significant digits, an empty string for None.
+
+    >>> number(0.123456), number(27), number(None), number(1.5, "h")
+    ('0.1235', '27', '', '1.5 h')
+    """
+    if value is None:
+        return ""
+    digits = str(value) if isinstance(value, int) else f"{value:.4g}"
+    return f"{digits} {unit}".rstrip()
+
+
+def printable(text: str) -> str:
+    r"""Somebody else's text on one line: control characters are shown, not obeyed.
+
+    >>> print(printable("a\nb\x1b[31m"))
+    a\nb\x1b[31m
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _saved(report: SavingsReport) -> str:
+    match, saved = report.to_match, report.saved
+    within = f"within {100 * match.tolerance:g} % of the old best"
+    if not match.matched or saved.trials is None:
+        spent = f"{report.shrunk.trials} trials"
+        return f"nothing: after {spent} the smaller study is not {within} ({match.why})."
+    old, new = match.baseline_trials, match.shrunk_trials
+    if saved.trials < 0:
+        head = f"nothing: {new} trials instead of {old} to come {within}"
+    elif saved.trials == 0:
+        head = f"no trials: both studies needed {old} to come {within}"
+    else:
+        head = f"{saved.trials} of {old} trials ({saved.trials_percent:.0f} %) to come {within}"
+    return f"{head}{_saved_hours(report)}."
+
+
+def _saved_hours(report: SavingsReport) -> str:
+    saved, match = report.saved, report.to_match
+    if not saved.hours_measured or saved.hours is None:
+        return f"; time and money are not measured ({match.why})"
+    share = "" if saved.hours_percent is None else f" ({saved.hours_percent:.0f} %)"
+    if saved.hours >= 0:
+        text = f"; {duration(saved.hours)} of {duration(match.baseline_hours)}{share}"
+    else:
+        text = f"; it took {duration(-saved.hours)} longer{share.replace('-', '')}"
+    return text if saved.cost is None else f"{text}, {saved.cost:.2f} {saved.currency}"
+
+
+def _risk(report: SavingsReport, shrunk: Ledger) -> str:
+    quality = report.quality
+    if quality.difference is None:
+        return "not known: one of the studies has no complete trial."
+    side = "worse" if quality.difference > 0 else "better"
+    amount = f"{abs(quality.difference):.3g} {side}" if quality.difference else "the same"
+    text = f"the smaller study's {_what(report)} is {amount}"
+    if quality.interval is None:
+        return f"{text}; {quality.verdict} (no interval: {quality.method.removeprefix('none: ')})."
+    low, high = quality.interval
+    text += f" (95 % interval {low:+.3g} to {high:+.3g}, positive is worse): {_JUDGEMENT[quality.verdict]}"
+    repeated = any(row.stage == "confirm" for row in shrunk.finished)
+    return text + ("." if repeated else "; no best was run again, each may be a lucky one.")
+
+
+_JUDGEMENT = {
+    "better": "better by more than the tolerance",
+    "equal": "equal within the tolerance",
+    "worse": "worse by more than the tolerance",
+    "undecided": "undecided, the interval reaches across the tolerance",
+}
+
+
+def _next(report: SavingsReport, shrunk: Ledger) -> str:
+    if shrunk.provenance.made_by_galatune and shrunk.provenance.stopped_because is None:
+        return "the smaller study is not finished: the same galatune run command continues it."
+    if not shrunk.complete:
+        return "no trial is complete: read why the trials failed, then run again."
+    best = _best_number(shrunk)
+    who = "a trial of the Pareto front" if best is None else f"trial {best}"
+    if not report.to_match.matched:
+        return (
+            "give it more trials (galatune run with a larger --trials), or keep the learning rate searched."
+        )
+    if report.saved.trials is not None and report.saved.trials < 0:
+        return f"removing the learning rate did not pay here: keep it searched, or retrain {who} and compare."
+    return f"retrain {who} with two or three other seeds inside galatune.controlled() before relying on it."
+
+
+def _best_number(shrunk: Ledger) -> int | None:
+    if len(shrunk.directions) > 1:
+        return None
+    sign = -1.0 if shrunk.directions[0] == "maximize" else 1.0
+    return min(shrunk.complete, key=lambda row: sign * (row.values or (0.0,))[0]).number
+
+
+def duration(hours: float | None) -> str:
+    """Hours in the unit that reads well.
+
+    >>> duration(2.5), duration(0.5), duration(0.001)
+    ('2.5 h', '30 min', '3.6 s')
+    """
+    if hours is None:
+        return ""
+    if abs(hours) >= 1:
+        return f"{hours:.3g} h"
+    return f"{60 * hours:.3g} min" if abs(hours) >= 1 / 60 else f"{3600 * hours:.3g} s"
+
+
+def _what(report: SavingsReport) -> str:
+    return "hypervolume" if report.to_match.reference_point else "best value"
+
+
+def _best(study: StudySummary) -> str:
+    return ", ".join(number(value) for value in study.best_values)
+
+
+def _minus_hours(saved: float | None, percent: float | None) -> str:
+    """What changed: a saving is a minus."""
+    if saved is None:
+        return ""
+    sign = "-" if saved >= 0 else "+"
+    return f"{sign}{duration(abs(saved))}{_share(percent)}"
+
+
+def _share(percent: float | None) -> str:
+    return "" if percent is None else f" ({-percent:+.0f} %)"
+
+
+def _worse(difference: float | None) -> str:
+    if not difference:
+        return "" if difference is None else "0"
+    return f"{abs(difference):.3g} {'worse' if difference > 0 else 'better'}"
