@@ -1,0 +1,193 @@
+"""From a gradient pair to the next rate of one slot: parameter groups that share a rate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from galatune.controller.estimate import (
+    InnerProducts,
+    Observation,
+    PairEntry,
+    along_the_way,
+    in_metric,
+    inner_products,
+)
+from galatune.controller.geometry import Geometry
+from galatune.controller.guard import Guard
+from galatune.controller.learner import Learner
+from galatune.controller.probe import Change
+from galatune.controller.schedule import MEMORY
+
+__all__ = ["Adaptation"]
+
+FIRST_MOVE = 1e-5
+"""Size of the first step relative to the parameters' norm: so small that the start is forgotten."""
+
+SMALLEST_WEIGHT = 1e-3
+"""Parameters count as at least this large (root mean square), so that zero-initialized ones start too."""
+
+BLIND_RATE = 1e-6
+"""First rate where the direction is not known beforehand; the step it makes tells the next one."""
+
+Note = Callable[[str, str, Mapping[str, float]], None]
+
+
+class Adaptation:
+    """Recipe R for one optimizer. All memory lies in the parameter groups; this holds only choices.
+
+    Args:
+        geometry: The optimizer's row.
+        learner: What chooses the rate.
+        guard: Limits on its movement.
+        note: Called with (kind, reason, values) of each event.
+    """
+
+    def __init__(self, geometry: Geometry, learner: Learner, guard: Guard, note: Note) -> None:
+        self._geometry, self._learner, self._guard, self._note = geometry, learner, guard, note
+
+    def adapt(
+        self, optimizer: Optimizer, members: Sequence[int], scale: float, changes: Sequence[Change] | None
+    ) -> Observation | None:
+        """Update the rate of the groups ``members`` in their memory.
+
+        Args:
+            optimizer: Gradients of the present step are there; its state is that before the step.
+            members: Indices of groups; the first holds the slot's memory.
+            scale: Step scale.
+            changes: The gradient pair, None where this step is not probed.
+
+        Returns:
+            What was seen, None where nothing was.
+        """
+        groups = [optimizer.param_groups[i] for i in members]
+        memory = groups[0][MEMORY]
+        for name, value in self._learner.init().items():
+            memory.setdefault(name, value)
+        if not memory.get("rate"):
+            memory["rate"] = self._first_rate(optimizer, groups)
+            return None
+        if changes is None:
+            return None
+        entries = list(self._entries(optimizer, groups, changes))
+        if not entries:
+            return None
+        return self._learn(groups, memory, scale, inner_products(entries), entries)
+
+    def _learn(
+        self,
+        groups: Sequence[dict[str, Any]],
+        memory: dict[str, Any],
+        scale: float,
+        products: InnerProducts,
+        entries: Sequence[PairEntry],
+    ) -> Observation | None:
+        previous = memory["rate"]
+        if not products.finite:
+            memory["rate"] = self._guard.retreat(previous)
+            if not memory.get("retreating"):
+                self._note(
+                    "non-finite", "loss or gradient not finite: rate divided", {"rate": memory["rate"]}
+                )
+            memory["retreating"] = True
+            return None
+        memory["retreating"] = False
+        if products.step_step and memory.pop("blind", False):
+            previous = memory["rate"] = self._known_first_rate(groups, memory, products)
+        applied = max(group[MEMORY].get("applied", 0.0) for group in groups)
+        observation = in_metric(products) if self._geometry.known else along_the_way(products, applied)
+        state = {name: memory[name] for name in self._learner.init()}
+        if observation is None:
+            rounds_away = not products.step_step and products.before_before
+            if rounds_away and self._learner.rate(state) is None:
+                memory["rate"] = previous * self._guard.growth
+            return None
+        state = dict(self._learner.update(state, observation))
+        memory.update(state)
+        chosen = self._learner.rate(state)
+        if chosen is not None:
+            memory["rate"] = self._guard.limit(previous, scale * chosen)
+        return observation
+
+    def _entries(
+        self, optimizer: Optimizer, groups: Sequence[dict[str, Any]], changes: Sequence[Change]
+    ) -> list[PairEntry]:
+        group_of = {id(p): group for group in groups for p in group["params"]}
+        entries = []
+        for change in changes:
+            group = group_of.get(id(change.parameter))
+            if group is None or not group[MEMORY]["ratio"]:
+                continue
+            metric = None
+            if self._geometry.diagonal is not None:
+                state = optimizer.state.get(change.parameter)
+                if not state:
+                    continue  # no step yet, so no metric and no part in the step
+                metric = self._geometry.diagonal(group, state)
+            entries.append(self._entry(group, change, metric))
+        return entries
+
+    def _entry(self, group: dict[str, Any], change: Change, metric: Tensor | None) -> PairEntry:
+        before, after = change.before, change.after
+        if group.get("maximize"):
+            before, after = -before, -after
+        decay = self._geometry.coupled_decay(group)
+        if decay:
+            x1 = change.parameter.detach()
+            before, after = before + decay * (x1 - change.step), after + decay * x1
+        return PairEntry(before, after, change.step, metric, group[MEMORY]["ratio"])
+
+    def _first_rate(self, optimizer: Optimizer, groups: Sequence[dict[str, Any]]) -> float:
+        """The rate whose first step moves the parameters by 1e-5 of their norm; 0 while no gradient."""
+        memory = groups[0][MEMORY]
+        if self._geometry.first_direction is None:
+            memory["blind"] = True
+            return BLIND_RATE
+        length = 0.0
+        for group in groups:
+            weight = group[MEMORY]["ratio"] * self._geometry.momentum_factor(group)
+            for p in group["params"]:
+                if p.grad is not None and weight:
+                    length += weight**2 * _squared(self._direction(optimizer, group, p))
+        if not length or not math.isfinite(length):
+            return 0.0
+        rate = self._first_move(groups) / math.sqrt(length)
+        reason = f"first step moves the parameters by {FIRST_MOVE:g} of their norm, whatever rate was given"
+        self._note("start", reason, {"rate": rate})
+        return rate
+
+    def _direction(self, optimizer: Optimizer, group: dict[str, Any], p: Tensor) -> Tensor:
+        """The direction of the first controlled step; a state from before control has its metric."""
+        gradient = p.grad.detach()  # type: ignore[union-attr]
+        decay = self._geometry.coupled_decay(group)
+        if decay:
+            gradient = gradient + decay * p.detach()
+        state = optimizer.state.get(p)
+        if state and self._geometry.diagonal is not None:
+            return self._geometry.diagonal(group, state) * gradient
+        assert self._geometry.first_direction is not None
+        return self._geometry.first_direction(group, gradient)
+
+    def _known_first_rate(
+        self, groups: Sequence[dict[str, Any]], memory: dict[str, Any], products: InnerProducts
+    ) -> float:
+        """After one blind step: its length tells the rate that the first step should have had."""
+        length = math.sqrt(products.step_step) / memory["rate"]
+        return self._first_move(groups) / length
+
+    @staticmethod
+    def _first_move(groups: Sequence[dict[str, Any]]) -> float:
+        moved = [p for g in groups if g[MEMORY]["ratio"] for p in g["params"] if p.grad is not None]
+        count = sum(p.numel() for p in moved)
+        norm = math.sqrt(sum(_squared(p.detach()) for p in moved))
+        return FIRST_MOVE * max(norm, SMALLEST_WEIGHT * math.sqrt(count))
+
+
+def _squared(tensor: Tensor) -> float:
+    wide = torch.float32 if tensor.device.type == "mps" else torch.float64
+    return float(tensor.to(wide).square().sum())

@@ -1,0 +1,403 @@
+"""`attach`: one torch optimizer under control."""
+
+from __future__ import annotations
+
+import math
+import warnings
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.optimizer import register_optimizer_step_pre_hook
+
+from galatune.controller.adaptation import Adaptation
+from galatune.controller.estimate import Observation
+from galatune.controller.geometry import geometry_of
+from galatune.controller.guard import Event, Guard
+from galatune.controller.learner import Learner
+from galatune.controller.options import Options
+from galatune.controller.pairs import PairSource
+from galatune.controller.probe import Probe
+from galatune.controller.schedule import (
+    MEMORY,
+    SetRates,
+    decaying_scheduler,
+    fell,
+    remember_groups,
+    schedule_factor,
+)
+from galatune.controller.step import GuardedStep
+from galatune.controller.trace import RateTrace
+from galatune.errors import ControlError
+
+__all__ = ["Controller", "ProbeRecord", "attach"]
+
+SCHEMA = 1
+DECAYING_SCALE, CONSTANT_SCALE = 2.0, 1.0
+"""Step scale of the recipe while a schedule decays, and without one."""
+
+_controllers: weakref.WeakKeyDictionary[Optimizer, Controller] = weakref.WeakKeyDictionary()
+_warned: weakref.WeakSet[Optimizer] = weakref.WeakSet()
+
+
+@dataclass(frozen=True)
+class ProbeRecord:
+    """One probe.
+
+    Attributes:
+        step: Optimizer step, from 1, whose minibatch was probed.
+        learning_rate: Rate chosen from it, as applied at that step (the largest of the slot's groups).
+        alignment: Of the gradient pair, without unit; None where there was nothing to see.
+        lipschitz: Gradient Lipschitz constant along the step, per unit of rate.
+        curvature: Along the step, per unit of rate.
+        gradient_evaluations: Spent before this step's own, the loop's and the probes' together.
+    """
+
+    step: int
+    learning_rate: float
+    alignment: float | None
+    lipschitz: float | None
+    curvature: float | None
+    gradient_evaluations: int
+
+
+def attach(
+    optimizer: Optimizer,
+    *,
+    probe: str | Probe = "auto",
+    probe_every: int = 10,
+    probe_first: int = 40,
+    step_scale: float | None = None,
+    min_lr: float = 0.0,
+    max_lr: float = math.inf,
+    per_group: bool = False,
+    learner: Learner | None = None,
+    guard: Guard | None = None,
+    on_event: Callable[[Event], None] | None = None,
+) -> Controller:
+    """Put the learning rate of one torch optimizer under control.
+
+    The rate the optimizer was built with no longer matters; ratios between groups and the shape of a
+    schedule do. Nothing else of the training loop changes.
+
+    Args:
+        optimizer: Any torch optimizer but LBFGS and SparseAdam.
+        probe: Where gradient pairs come from: "closure" (`optimizer.step(closure)`), "graph"
+            (`loss.backward()`), "consecutive", or "auto": the first that works.
+        probe_every: Steps between probes once the first ones are done.
+        probe_first: Number of steps at the start that are all probed.
+        step_scale: Multiplies the chosen rate; None for the recipe's 2 while a schedule decays, else 1.
+        min_lr: Lower bound of the rate before the schedule.
+        max_lr: Upper bound of the rate as applied, after schedule and group ratio.
+        per_group: A rate of its own for each parameter group.
+        learner: What chooses the rate; None for `DiscountedFTRL()`.
+        guard: Limits on its movement; None for `Guard()`.
+        on_event: Called with each `Event`.
+
+    Returns:
+        The controller, which lives as long as the optimizer.
+
+    Raises:
+        ControlError: The optimizer cannot be controlled, is controlled already, or an option is out of
+            range.
+
+    Example:
+        >>> import torch, galatune
+        >>> _ = torch.manual_seed(0)
+        >>> net, x = torch.nn.Linear(3, 1), torch.randn(64, 3)
+        >>> optimizer = torch.optim.SGD(net.parameters(), lr=123.0)  # any rate
+        >>> controller = galatune.attach(optimizer)
+        >>> for _ in range(60):
+        ...     optimizer.zero_grad()
+        ...     loss = (net(x) - x.sum(1, keepdim=True)).square().mean()
+        ...     loss.backward()
+        ...     optimizer.step()
+        >>> loss.item() < 1e-3, 0.01 < controller.learning_rate < 10
+        (True, True)
+    """
+    options = Options(
+        probe, probe_every, probe_first, step_scale, min_lr, max_lr, per_group, learner, guard, on_event
+    )
+    return Controller(optimizer, options)
+
+
+class Controller:
+    """Sets the learning rate of one optimizer; made by `attach`.
+
+    What it must remember lies in ``optimizer.param_groups[...]["galatune"]``, as numbers.
+
+    Attributes:
+        history: One `ProbeRecord` a probe; not part of the state.
+        events: What was decided and noticed, oldest first.
+        trace: The applied rate by step, thinned.
+    """
+
+    def __init__(self, optimizer: Optimizer, options: Options) -> None:
+        if optimizer in _controllers:
+            raise ControlError(f"this {type(optimizer).__name__} is already under control; detach() it first")
+        self.history: list[ProbeRecord] = []
+        self.events: list[Event] = []
+        self.trace = RateTrace()
+        self._geometry = geometry_of(optimizer)
+        self._optimizer = weakref.ref(optimizer)
+        self._options = options
+        self._last_memory: dict[str, Any] = {}
+        self._pairs = PairSource(options, self._note)
+        self._adaptation = Adaptation(
+            self._geometry, options.chosen_learner, options.chosen_guard, self._note
+        )
+        self._rates = SetRates()
+        self._applied: list[float] = []
+        self._frozen = False
+        self._noted: set[str] = set()
+        self._hooks = [
+            optimizer.register_step_pre_hook(self._before_step),
+            optimizer.register_step_post_hook(self._after_step),
+            optimizer.register_load_state_dict_post_hook(self._after_load),
+        ]
+        self._guarded = GuardedStep(optimizer, failed=self._pairs.forget, finished=self._rates.restore)
+        _controllers[optimizer] = self
+
+    # -- what a user reads and does
+
+    @property
+    def optimizer(self) -> Optimizer:
+        """The optimizer under control.
+
+        Raises:
+            ControlError: It is gone.
+        """
+        optimizer = self._optimizer()
+        if optimizer is None:
+            raise ControlError("the optimizer of this controller is gone; keep a reference to it")
+        return optimizer
+
+    @property
+    def learning_rate(self) -> float | list[float]:
+        """Rate of the last step as applied (of the group with the largest); a list where per_group."""
+        return list(self._applied) if self._options.per_group else max(self._applied, default=0.0)
+
+    @property
+    def steps(self) -> int:
+        """Steps taken under control."""
+        return int(self._memory.get("step", 0))
+
+    @property
+    def probes(self) -> int:
+        """Gradient pairs measured."""
+        return int(self._memory.get("probes", 0))
+
+    @property
+    def gradient_evaluations(self) -> int:
+        """Gradients computed so far, the loop's own (one a step) and the probes' together."""
+        return int(self._memory.get("gradient_evaluations", 0))
+
+    @property
+    def probe(self) -> str:
+        """Where gradient pairs come from."""
+        return self._pairs.name
+
+    def freeze(self) -> None:
+        """Keep the rate as it is from here on (the schedule still acts); no more probes."""
+        self._frozen = True
+        self._pairs.forget()
+
+    def detach(self) -> None:
+        """Let the optimizer go: hooks, memory and wrapper are gone, its rate is its schedule's again."""
+        self._last_memory = dict(self._memory)
+        optimizer = self._optimizer()
+        self._pairs.close()
+        if optimizer is None:
+            return
+        self._rates.restore()
+        for hook in self._hooks:
+            hook.remove()
+        self._guarded.remove(optimizer)
+        for group in optimizer.param_groups:
+            group.pop(MEMORY, None)
+        _controllers.pop(optimizer, None)
+        self._optimizer = _gone
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the controller remembers: numbers only; travels inside ``optimizer.state_dict()`` as well."""
+        return {"schema": SCHEMA, "groups": [dict(g.get(MEMORY, {})) for g in self.optimizer.param_groups]}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from `state_dict`.
+
+        Raises:
+            ControlError: Written by another schema, or for another number of groups.
+        """
+        groups = self.optimizer.param_groups
+        if state.get("schema") != SCHEMA or len(state["groups"]) != len(groups):
+            raise ControlError(
+                f"this state has schema {state.get('schema')!r} and {len(state.get('groups', ()))} groups; "
+                f"schema {SCHEMA} and {len(groups)} groups are needed"
+            )
+        for group, memory in zip(groups, state["groups"], strict=True):
+            group[MEMORY] = dict(memory)
+        self._after_load(self.optimizer)
+
+    # -- around a step
+
+    def _before_step(
+        self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+        remember_groups(optimizer.param_groups)
+        closure = args[1] if len(args) > 1 else kwargs.get("closure")
+        self._spend(self._pairs.before(closure))
+        if closure is None:
+            self._decide()
+            return None
+        decided = False
+
+        def deciding() -> Any:
+            nonlocal decided
+            loss = closure()
+            if not decided:
+                decided = True
+                with torch.no_grad():
+                    self._decide()
+            return loss
+
+        if len(args) > 1:
+            return (args[0], deciding, *args[2:]), kwargs
+        return args, {**kwargs, "closure": deciding}
+
+    def _decide(self) -> None:
+        """With this step's gradients there: choose the rate, apply it, remember what the next probe needs."""
+        groups = self.optimizer.param_groups
+        factors = [schedule_factor(group) for group in groups]
+        scale = self._scale(groups)
+        changes, spent = self._pairs.take()
+        self._spend(spent)
+        seen = [
+            self._adaptation.adapt(self.optimizer, members, scale, changes) for members in self._slots(groups)
+        ]
+        self._apply(groups, factors)
+        if changes is not None:
+            self._memory["probes"] = self.probes + 1
+            self._record(groups, seen)
+        if not self._frozen and self._pairs.due(self.steps + 1):
+            self._pairs.remember(_moving(groups))
+
+    def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        self._rates.restore()
+        self._pairs.stepped()
+        self._memory["step"] = self.steps + 1
+        self._spend(1)
+        self.trace.add(self.steps, max(self._applied, default=0.0))
+
+    def _after_load(self, optimizer: Optimizer) -> None:
+        # The remembered step belongs to parameters that may just have been replaced.
+        self._pairs.forget()
+        self._noted.clear()
+
+    # -- rates
+
+    def _apply(self, groups: Sequence[dict[str, Any]], factors: Sequence[float]) -> None:
+        self._applied = [self._rate_of(group, f) for group, f in zip(groups, factors, strict=True)]
+        self._rates.write(groups, self._applied)
+        for group, rate in zip(groups, self._applied, strict=True):
+            group[MEMORY]["applied"] = rate
+
+    def _rate_of(self, group: dict[str, Any], factor: float) -> float:
+        slot = group[MEMORY] if self._options.per_group else self._memory
+        chosen = slot["rate"] * self._geometry.momentum_factor(group)
+        base = max(chosen, self._options.min_lr)
+        rate = base * group[MEMORY]["ratio"] * factor
+        if base > chosen:
+            self._note_once("bound", f"the rate is held at its lower bound {self._options.min_lr:g}")
+        if rate > self._options.max_lr:
+            self._note_once("bound", f"the rate is held at its upper bound {self._options.max_lr:g}")
+        return min(rate, self._options.max_lr)
+
+    def _scale(self, groups: Sequence[dict[str, Any]]) -> float:
+        """The recipe's step scale: 2 once the schedule decays, or is known to; the choice is an event."""
+        if self._options.step_scale is not None:
+            return self._options.step_scale
+        memory = self._memory
+        if "decays" not in memory:
+            scheduler = decaying_scheduler(self.optimizer)
+            memory["decays"] = scheduler is not None
+            self._note_scale("no decaying schedule seen yet" if scheduler is None else f"{scheduler} decays")
+        if not memory["decays"] and fell(groups):
+            memory["decays"] = True
+            self._note_scale("a group's rate fell below its peak")
+        return DECAYING_SCALE if memory["decays"] else CONSTANT_SCALE
+
+    # -- groups, memory, records
+
+    def _slots(self, groups: Sequence[dict[str, Any]]) -> list[list[int]]:
+        """Groups that share a rate: all of them, or each its own."""
+        everyone = list(range(len(groups)))
+        return [[i] for i in everyone] if self._options.per_group else [everyone]
+
+    @property
+    def _memory(self) -> dict[str, Any]:
+        """The first group's memory, which is the whole optimizer's; what it was, once that is gone."""
+        optimizer = self._optimizer()
+        if optimizer is not None:
+            self._last_memory = optimizer.param_groups[0].setdefault(MEMORY, {"schema": SCHEMA})
+        return self._last_memory
+
+    def _spend(self, evaluations: int) -> None:
+        self._memory["gradient_evaluations"] = self.gradient_evaluations + evaluations
+
+    def _record(self, groups: Sequence[dict[str, Any]], seen: Sequence[Observation | None]) -> None:
+        for members, observation in zip(self._slots(groups), seen, strict=True):
+            self.history.append(
+                ProbeRecord(
+                    step=self.steps + 1,
+                    learning_rate=max(self._applied[i] for i in members),
+                    alignment=None if observation is None else observation.alignment,
+                    lipschitz=None if observation is None else observation.lipschitz,
+                    curvature=None if observation is None else observation.curvature,
+                    gradient_evaluations=self.gradient_evaluations,
+                )
+            )
+
+    # -- events
+
+    def _note_scale(self, why: str) -> None:
+        scale = DECAYING_SCALE if self._memory["decays"] else CONSTANT_SCALE
+        self._note("schedule", f"step scale {scale:g}: {why}", {"step_scale": scale})
+
+    def _note(self, kind: str, reason: str, values: Mapping[str, float]) -> None:
+        event = Event(self.steps + 1, kind, reason, dict(values))
+        self.events.append(event)
+        if self._options.on_event is not None:
+            self._options.on_event(event)
+
+    def _note_once(self, kind: str, reason: str) -> None:
+        if reason not in self._noted:
+            self._noted.add(reason)
+            self._note(kind, reason, {})
+
+
+def _gone() -> None:
+    return None
+
+
+def _moving(groups: Sequence[dict[str, Any]]) -> list[Tensor]:
+    """Parameters whose group is not held at rate 0."""
+    return [p for g in groups if g[MEMORY]["ratio"] > 0 for p in g["params"] if p.requires_grad]
+
+
+def _warn_of_lost_hooks(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+    """A copied or unpickled optimizer has its memory but not its hooks."""
+    lost = MEMORY in optimizer.param_groups[0] and optimizer not in _controllers
+    if lost and optimizer not in _warned:
+        _warned.add(optimizer)
+        warnings.warn(
+            f"this {type(optimizer).__name__} is a copy of a controlled optimizer and is not under control; "
+            "galatune.attach(optimizer) continues where the original was",
+            stacklevel=2,
+        )
+
+
+register_optimizer_step_pre_hook(_warn_of_lost_hooks)

@@ -1,0 +1,157 @@
+"""`controlled`: the optimizers that step inside code nobody changed."""
+
+from __future__ import annotations
+
+import functools
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from torch.optim import Optimizer
+from torch.optim.optimizer import register_optimizer_step_pre_hook
+
+from galatune.controller.attach import Controller
+from galatune.controller.options import Options
+from galatune.errors import ControlError
+
+__all__ = ["Capture", "Choice", "LeftAlone", "Select", "controlled"]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Whether an optimizer is controlled, and why."""
+
+    control: bool
+    reason: str
+
+
+Select = Callable[[Sequence[float], Sequence[Sequence[float]]], Choice]
+"""(initial rates of an optimizer's groups, the same of every optimizer made so far) to a `Choice`."""
+
+
+@dataclass(frozen=True)
+class LeftAlone:
+    """An optimizer that stepped and was not controlled.
+
+    Attributes:
+        name: Class name.
+        reason: In words.
+    """
+
+    name: str
+    reason: str
+
+
+class Capture:
+    """What happened inside `controlled`.
+
+    Attributes:
+        controllers: One for each controlled optimizer, in the order of their first steps.
+        names: Class names of those optimizers.
+        reasons: Why each is controlled.
+        left_alone: Optimizers that stepped and were not controlled.
+    """
+
+    def __init__(self, options: Options, select: Select | None) -> None:
+        self.controllers: list[Controller] = []
+        self.names: list[str] = []
+        self.reasons: list[str] = []
+        self.left_alone: list[LeftAlone] = []
+        self._options, self._select = options, select
+        self._made: list[list[float]] = []
+        self._initial: weakref.WeakKeyDictionary[Optimizer, list[float]] = weakref.WeakKeyDictionary()
+        self._seen: weakref.WeakSet[Optimizer] = weakref.WeakSet()
+
+    @property
+    def learning_rate(self) -> float | None:
+        """Rate of the last step of the optimizer that stepped first, None before any step."""
+        if not self.controllers:
+            return None
+        rate = self.controllers[0].learning_rate
+        return max(rate) if isinstance(rate, list) else rate
+
+    def made(self, optimizer: Optimizer) -> None:
+        """An optimizer was constructed."""
+        rates = [float(group.get("lr", 0.0)) for group in optimizer.param_groups]
+        self._initial[optimizer] = rates
+        self._made.append(rates)
+
+    def stepping(self, optimizer: Optimizer) -> None:
+        """An optimizer is about to step; the first time it is decided whether it is controlled."""
+        if optimizer in self._seen:
+            return
+        self._seen.add(optimizer)
+        if optimizer not in self._initial:
+            self.made(optimizer)
+        name = type(optimizer).__name__
+        choice = Choice(True, "every optimizer is controlled")
+        if self._select is not None:
+            choice = self._select(self._initial[optimizer], self._made)
+        if not choice.control:
+            self.left_alone.append(LeftAlone(name, choice.reason))
+            return
+        try:
+            controller = Controller(optimizer, self._options)
+        except ControlError as error:
+            self.left_alone.append(LeftAlone(name, str(error)))
+            return
+        self.controllers.append(controller)
+        self.names.append(name)
+        self.reasons.append(choice.reason)
+
+
+_active: list[Capture] = []
+
+
+@contextmanager
+def controlled(*, select: Select | None = None, **options: Any) -> Iterator[Capture]:
+    """Control every torch optimizer that steps inside, in code that is not changed.
+
+    Nested, the innermost wins. On leaving, the optimizers are let go.
+
+    Args:
+        select: Decides for each optimizer at its first step; None controls all that can be.
+        **options: Those of `attach`.
+
+    Yields:
+        A `Capture`: the controllers, and what was left alone.
+
+    Raises:
+        ControlError: An option is unknown or out of range.
+
+    Example:
+        >>> import torch, galatune
+        >>> net = torch.nn.Linear(2, 1)
+        >>> optimizer = torch.optim.Adam(net.parameters())
+        >>> with galatune.controlled() as capture:
+        ...     net(torch.ones(4, 2)).square().mean().backward()
+        ...     optimizer.step()
+        >>> capture.names
+        ['Adam']
+    """
+    capture = Capture(Options.of(options), select)
+    original = Optimizer.__init__
+
+    @functools.wraps(original)
+    def noted(self: Optimizer, *args: Any, **kwargs: Any) -> None:
+        original(self, *args, **kwargs)
+        if _active and _active[-1] is capture:
+            capture.made(self)
+
+    def stepping(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        if _active and _active[-1] is capture:
+            capture.stepping(optimizer)
+
+    hook = register_optimizer_step_pre_hook(stepping)
+    Optimizer.__init__ = noted  # type: ignore[method-assign]
+    _active.append(capture)
+    try:
+        yield capture
+    finally:
+        _active.remove(capture)
+        Optimizer.__init__ = original  # type: ignore[method-assign]
+        hook.remove()
+        for controller in capture.controllers:
+            controller.detach()

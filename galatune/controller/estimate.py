@@ -1,0 +1,180 @@
+"""Alignment, gradient Lipschitz constant and directional curvature: pure functions of a gradient pair.
+
+After a step ``x1 = x0 + d``, on one minibatch: g0 is the gradient at x0, g1 the gradient at x1.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+__all__ = ["InnerProducts", "Observation", "PairEntry", "along_the_way", "in_metric", "inner_products"]
+
+CURVATURE_FLOOR = 0.01
+"""Smallest share of the Lipschitz constant that a (possibly negative) curvature counts for."""
+
+
+@dataclass(frozen=True)
+class PairEntry:
+    """The gradient pair of one parameter.
+
+    Attributes:
+        before: g0, gradient at the parameters before the step.
+        after: g1, gradient of the same minibatch after it.
+        step: d, the whole step, weight decay included.
+        metric: P of the optimizer, None for the identity. All four have the parameter's shape.
+        ratio: Rate of the parameter's group relative to the controlled rate; scales the metric.
+    """
+
+    before: Tensor
+    after: Tensor
+    step: Tensor
+    metric: Tensor | None = None
+    ratio: float = 1.0
+
+
+@dataclass(frozen=True)
+class InnerProducts:
+    """All that the formulas need, summed over parameters in float64.
+
+    Attributes:
+        after_before: <g1, g0>_P
+        before_before: <g0, g0>_P
+        change_change: <g1 - g0, g1 - g0>_P
+        change_step: <g1 - g0, d>
+        step_step: <d, d>_{1/P}
+        before_step: <g0, d>
+    """
+
+    after_before: float
+    before_before: float
+    change_change: float
+    change_step: float
+    step_step: float
+    before_step: float
+
+    @property
+    def finite(self) -> bool:
+        """Whether no gradient or step overflowed."""
+        return all(
+            math.isfinite(value)
+            for value in (
+                self.after_before,
+                self.before_before,
+                self.change_change,
+                self.change_step,
+                self.step_step,
+                self.before_step,
+            )
+        )
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What one gradient pair says about the learning rate.
+
+    Attributes:
+        alignment: a, without unit; 1 where the gradient did not turn.
+        lipschitz: L, per unit of learning rate.
+        curvature: q, along the step, per unit of learning rate; may be negative.
+        gradient_norm_squared: <g0, g0>_P, which weighs the round.
+    """
+
+    alignment: float
+    lipschitz: float
+    curvature: float
+    gradient_norm_squared: float
+
+    @property
+    def effective_curvature(self) -> float:
+        """``c = sqrt(L * max(q, 0.01 L))``: the geometric mean of the two, never below 0.1 L."""
+        return math.sqrt(self.lipschitz * max(self.curvature, CURVATURE_FLOOR * self.lipschitz))
+
+
+def inner_products(entries: Sequence[PairEntry]) -> InnerProducts:
+    """Sum the six inner products over parameters; one transfer to the host in all.
+
+    Float64, since with a loss scaled by 1e-8 the squares of gradient changes leave float32's range.
+    """
+    # Apple's MPS has no float64.
+    wide = torch.float32 if entries[0].before.device.type == "mps" else torch.float64
+    total: Tensor | None = None
+    for entry in entries:
+        g0, g1, d = (_full(t).to(wide) for t in (entry.before, entry.after, entry.step))
+        y = g1 - g0
+        p = entry.ratio if entry.metric is None else _full(entry.metric).to(wide) * entry.ratio
+        sums = torch.stack(
+            [
+                (g1 * g0 * p).sum(),
+                (g0 * g0 * p).sum(),
+                (y * y * p).sum(),
+                (y * d).sum(),
+                (d * d / p).sum(),
+                (g0 * d).sum(),
+            ]
+        )
+        total = sums if total is None else total + sums.to(total.device)
+    assert total is not None
+    return InnerProducts(*total.tolist())
+
+
+def in_metric(products: InnerProducts) -> Observation | None:
+    r"""The three estimates in the optimizer's own metric P.
+
+    .. code-block:: text
+
+        a = <g1, g0>_P / <g0, g0>_P
+        L = ||g1 - g0||_P / ||d||_{1/P}
+        q = <g1 - g0, d> / ||d||_{1/P}^2
+
+    Returns:
+        None where the step, the gradient or its change is zero: there is nothing to see.
+
+    References:
+        Jiang, Kavis, Mokhtari, "Online Learning-guided Learning Rate Adaptation via Gradient Alignment"
+        (GALA), arXiv 2506.08419, 2025 (a preprint), the loss of section 3.
+
+    Differs from the paper: the metric is the optimizer's, the alignment is normalized by the gradient's
+    norm, and the curvature along the step is measured beside the Lipschitz constant.
+    """
+    if not (products.before_before and products.step_step and products.change_change):
+        return None
+    return Observation(
+        alignment=products.after_before / products.before_before,
+        lipschitz=math.sqrt(products.change_change / products.step_step),
+        curvature=products.change_step / products.step_step,
+        gradient_norm_squared=products.before_before,
+    )
+
+
+def along_the_way(products: InnerProducts, rate: float) -> Observation | None:
+    """The estimates where no metric is known: alignment with the direction travelled.
+
+    With ``u = -d / rate``: ``a = <g0, u> / <u, u>``; L and q in the identity metric. Right for sign
+    updates and orthogonalized ones, where gradient and step have unrelated sizes.
+
+    Args:
+        products: Computed with no metric (the group ratios alone).
+        rate: Learning rate that made the step d.
+
+    Returns:
+        None where the step or the gradient's change is zero.
+    """
+    if not (products.before_before and products.step_step and products.change_change and rate):
+        return None
+    return Observation(
+        alignment=-products.before_step * rate / products.step_step,
+        lipschitz=math.sqrt(products.change_change / products.step_step),
+        curvature=products.change_step / products.step_step,
+        gradient_norm_squared=products.before_before,
+    )
+
+
+def _full(tensor: Tensor) -> Tensor:
+    """The whole tensor: of a DTensor, `.item()` would silently be the local shard's value."""
+    gather = getattr(tensor, "full_tensor", None)
+    return tensor if gather is None else gather()

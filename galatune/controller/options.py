@@ -1,0 +1,73 @@
+"""The options of `attach` and `controlled`, checked in one place."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from galatune.controller.guard import Event, Guard
+from galatune.controller.learner import DiscountedFTRL, Learner
+from galatune.controller.probe import PROBES, Probe
+from galatune.errors import ControlError
+
+__all__ = ["Options"]
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a learning rate is controlled; `attach` documents each.
+
+    Raises:
+        ControlError: An option is out of range.
+    """
+
+    probe: str | Probe = "auto"
+    probe_every: int = 10
+    probe_first: int = 40
+    step_scale: float | None = None
+    min_lr: float = 0.0
+    max_lr: float = math.inf
+    per_group: bool = False
+    learner: Learner | None = None
+    guard: Guard | None = None
+    on_event: Callable[[Event], None] | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.probe, str) and self.probe not in ("auto", *PROBES):
+            raise ControlError(f"unknown probe {self.probe!r}; use one of {', '.join(['auto', *PROBES])}")
+        if self.probe_every < 1 or self.probe_first < 0:
+            raise ControlError(
+                "probe_every must be at least 1 and probe_first at least 0, however: "
+                f"{self.probe_every=}, {self.probe_first=}"
+            )
+        if self.step_scale is not None and not 0 < self.step_scale < math.inf:
+            raise ControlError(f"step_scale must be positive and finite, however: {self.step_scale=}")
+        if not 0 <= self.min_lr <= self.max_lr or not self.max_lr:
+            raise ControlError(
+                f"0 <= min_lr <= max_lr and max_lr > 0 must hold, however: {self.min_lr=}, {self.max_lr=}"
+            )
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> Options:
+        """Options from keyword arguments.
+
+        Raises:
+            ControlError: One of them is none.
+        """
+        names = [field.name for field in fields(cls)]
+        unknown = sorted(set(given) - set(names))
+        if unknown:
+            raise ControlError(f"unknown option {unknown[0]!r}; use one of {', '.join(names)}")
+        return cls(**given)
+
+    @property
+    def chosen_learner(self) -> Learner:
+        """The learner, the default one where none was given."""
+        return self.learner or DiscountedFTRL()
+
+    @property
+    def chosen_guard(self) -> Guard:
+        """The guard, the default one where none was given."""
+        return self.guard or Guard()

@@ -1,0 +1,125 @@
+"""Which probe serves a loop, when it fires, and what takes its place where it cannot."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from galatune.controller.backward import listen, unlisten
+from galatune.controller.options import Options
+from galatune.controller.probe import PROBES, Change, ClosureProbe, ConsecutiveProbe, GraphProbe, Probe
+from galatune.errors import ProbeError
+
+__all__ = ["PairSource"]
+
+Note = Callable[[str, str, Mapping[str, float]], None]
+
+
+class PairSource:
+    """The gradient pairs of one optimizer, whatever probe they come from.
+
+    Args:
+        options: `probe`, `probe_every`, `probe_first`.
+        note: Called with (kind, reason, values) when a probe is chosen or given up.
+    """
+
+    def __init__(self, options: Options, note: Note) -> None:
+        self._options, self._note = options, note
+        self._chosen = False
+        self._probe: Probe = self._wanted()
+        self._use(self._probe)
+
+    @property
+    def name(self) -> str:
+        """Of the probe in use."""
+        return self._probe.name
+
+    @property
+    def ready(self) -> bool:
+        """Whether the present step is probed."""
+        return self._probe.ready
+
+    def due(self, step: int) -> bool:
+        """Whether the step with this number, from 0, is to be probed: the first ones, then every k-th."""
+        return 1 <= step <= self._options.probe_first or (step > 0 and step % self._options.probe_every == 0)
+
+    def before(self, closure: Callable[[], Any] | None) -> int:
+        """Fit the probe to how `step` is called and, with a closure on a probe step, evaluate it.
+
+        Returns:
+            Gradient evaluations spent.
+
+        Raises:
+            ProbeError: The probe that was asked for cannot serve this loop.
+        """
+        self._fit(closure)
+        if closure is None or not isinstance(self._probe, ClosureProbe) or not self._probe.ready:
+            return 0
+        try:
+            return self._probe.evaluate(closure)
+        except ProbeError as error:
+            self._give_up(GraphProbe(), error)
+            return 1
+
+    def take(self) -> tuple[list[Change] | None, int]:
+        """The pair of this step, None where there is none, and the gradient evaluations it cost."""
+        if not self._probe.ready:
+            return None, 0
+        try:
+            return self._probe.pair(), 0 if isinstance(self._probe, ClosureProbe) else self._probe.cost
+        except ProbeError as error:
+            spent = self._probe.cost
+            self._give_up(ConsecutiveProbe(), error)
+            return None, spent
+
+    def remember(self, parameters: Sequence[Tensor]) -> None:
+        """Keep what the next step's probe needs of this one."""
+        self._probe.remember(parameters)
+
+    def stepped(self) -> None:
+        """The step was taken."""
+        if self._probe.ready:
+            self._probe.stepped()
+
+    def forget(self) -> None:
+        """The remembered step no longer counts."""
+        self._probe.forget()
+
+    def close(self) -> None:
+        """Stop watching backward calls."""
+        self._probe.forget()
+        if isinstance(self._probe, GraphProbe):
+            unlisten(self._probe)
+
+    def _wanted(self) -> Probe:
+        wanted = self._options.probe
+        if isinstance(wanted, str):
+            return PROBES["graph" if wanted == "auto" else wanted]()
+        return wanted
+
+    def _fit(self, closure: Any) -> None:
+        automatic = self._options.probe == "auto"
+        if automatic and not self._chosen and closure is not None:
+            self._use(ClosureProbe())
+        if isinstance(self._probe, ClosureProbe) and closure is None:
+            error = ProbeError(
+                "probe='closure' needs optimizer.step(closure), and step() was called without one"
+            )
+            self._give_up(GraphProbe(), error)
+        if not self._chosen:
+            self._chosen = True
+            self._note("probe", f"gradient pairs come from the {self._probe.name} probe", {})
+
+    def _use(self, probe: Probe) -> None:
+        self.close()
+        self._probe = probe
+        if isinstance(probe, GraphProbe):
+            listen(probe)
+
+    def _give_up(self, successor: Probe, error: ProbeError) -> None:
+        if self._options.probe != "auto":
+            raise ProbeError(f"{error}; use probe='auto', which falls back to another probe") from None
+        self._use(successor)
+        self._note("probe", f"{error}: from here on gradient pairs come from the {successor.name} probe", {})

@@ -1,0 +1,332 @@
+"""Where the gradient pair comes from: two gradients of one minibatch, a step apart.
+
+A probe remembers what it needs just before the step whose successor is probed, and forgets it right
+after: nothing per parameter is kept between probes. No probe changes a gradient.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import Module
+from torch.nn.modules import module as module_hooks
+
+from galatune.errors import ProbeError
+
+__all__ = ["PROBES", "Change", "ClosureProbe", "ConsecutiveProbe", "GraphProbe", "Probe"]
+
+Closure = Callable[[], Any]
+
+
+@dataclass(frozen=True)
+class Change:
+    """The gradient pair of one parameter and the step between: g0, g1, d; each of the parameter's shape."""
+
+    parameter: Tensor
+    before: Tensor
+    after: Tensor
+    step: Tensor
+
+
+class Probe(Protocol):
+    """One source of gradient pairs."""
+
+    name: str
+    cost: int
+    """Gradient evaluations a probe adds to the loop's own; a Hessian-vector product counts 2."""
+
+    def remember(self, parameters: Sequence[Tensor]) -> None:
+        """Called before a step whose successor is probed."""
+        ...
+
+    def stepped(self) -> None:
+        """Called after that step."""
+        ...
+
+    def pair(self) -> list[Change]:
+        """The pair, once the probed step's own gradients are there; forgets what was remembered."""
+        ...
+
+    def forget(self) -> None:
+        """Drop what was remembered (a checkpoint was loaded, the rate was frozen)."""
+        ...
+
+    @property
+    def ready(self) -> bool:
+        """Whether a step was remembered."""
+        ...
+
+
+class _Remembered:
+    """Copies of the parameters from before a step."""
+
+    cost = 0
+
+    def __init__(self) -> None:
+        self.parameters: list[Tensor] = []
+        self.old: list[Tensor] = []
+
+    @property
+    def ready(self) -> bool:
+        return bool(self.parameters)
+
+    def remember(self, parameters: Sequence[Tensor]) -> None:
+        self.parameters = list(parameters)
+        self.old = [p.detach().clone() for p in self.parameters]
+
+    def stepped(self) -> None:
+        return
+
+    def forget(self) -> None:
+        self.parameters, self.old = [], []
+
+
+class ClosureProbe(_Remembered):
+    """`optimizer.step(closure)`: on a probe step the closure is evaluated once more, at the old parameters.
+
+    Both evaluations see the same random numbers (torch on every device, numpy, Python); buffers, gradients
+    and random states are then put back, so that the loop's own evaluation is what it would have been.
+    Metrics and counters inside the closure count twice.
+    """
+
+    name = "closure"
+    cost = 1
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._before: list[Tensor | None] = []
+        self._checked = False
+
+    def evaluate(self, closure: Closure) -> int:
+        """Compute g0: the closure at the parameters before the last step.
+
+        Returns:
+            Gradient evaluations spent: 2 the first time, when the closure is checked to see the same
+            minibatch every time; else 1.
+
+        Raises:
+            ProbeError: The closure draws another minibatch at each call.
+        """
+        spent = 1
+        if not self._checked:
+            self._checked = True
+            spent = 2
+            self._check(closure)
+        with _as_if_never(self.parameters):
+            _swap(self.parameters, self.old)
+            try:
+                closure()
+                self._before = [None if p.grad is None else p.grad.detach().clone() for p in self.parameters]
+            finally:
+                _swap(self.parameters, self.old)
+        return spent
+
+    def pair(self) -> list[Change]:
+        """See `Probe.pair`."""
+        changes = [
+            Change(p, before, p.grad.detach(), p.detach() - old)
+            for p, before, old in zip(self.parameters, self._before, self.old, strict=True)
+            if before is not None and p.grad is not None
+        ]
+        self.forget()
+        return changes
+
+    def forget(self) -> None:
+        """See `Probe.forget`."""
+        super().forget()
+        self._before = []
+
+    def _check(self, closure: Closure) -> None:
+        losses = []
+        for _ in range(2):
+            with _as_if_never(self.parameters):
+                losses.append(float(torch.as_tensor(closure()).detach()))
+        first, second = losses
+        if math.isfinite(first) and abs(first - second) > 1e-4 * max(abs(first), abs(second)):
+            raise ProbeError(
+                "the closure gives another loss when called again at the same parameters "
+                f"({first:.6g}, then {second:.6g}), as if it drew a new minibatch; draw the minibatch "
+                "outside the closure, or use probe='graph'"
+            )
+
+
+class GraphProbe(_Remembered):
+    """`loss.backward()`: on a probe step a Hessian-vector product with the last step, ``g0 = g1 - H d``.
+
+    It runs on the loop's own graph, before the ordinary backward, which is left untouched. Several
+    backward calls before a step (accumulation, several losses) add up, as their gradients do.
+    """
+
+    name = "graph"
+    cost = 2
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._after: list[Tensor | None] = []
+        self._change: list[Tensor | None] = []
+        self.failure: str | None = None
+        """Why the last graph could not be differentiated twice; None where it could."""
+
+    def stepped(self) -> None:
+        """Turn the remembered parameters into the step, in place."""
+        with torch.no_grad():
+            for p, old in zip(self.parameters, self.old, strict=True):
+                old.neg_().add_(p.detach())
+        self._restart()
+
+    def saw_backward(self, outputs: Sequence[Tensor], grad_outputs: Any, inputs: Any) -> None:
+        """Add this backward call's share of the pair."""
+        if all(p.grad is None or not bool(p.grad.any()) for p in self.parameters):
+            self._restart()
+        places = [
+            i
+            for i, p in enumerate(self.parameters)
+            if inputs is None or any(p is wanted for wanted in inputs)
+        ]
+        if not places or self.failure is not None:
+            return
+        try:
+            self._differentiate(outputs, grad_outputs, places)
+        except (RuntimeError, NotImplementedError) as error:
+            self.failure = str(error).splitlines()[0]
+
+    def pair(self) -> list[Change]:
+        """See `Probe.pair`.
+
+        Raises:
+            ProbeError: The graph could not be differentiated twice, or no backward call was seen.
+        """
+        if self.failure is not None:
+            raise ProbeError(f"this loss cannot be differentiated twice ({self.failure})")
+        changes = []
+        for p, after, change, step in zip(self.parameters, self._after, self._change, self.old, strict=True):
+            if after is not None:
+                before = after if change is None else after - change
+                changes.append(Change(p, before, after, step))
+        self.forget()
+        if not changes:
+            raise ProbeError("no backward call reached the parameters of this optimizer")
+        return changes
+
+    def forget(self) -> None:
+        """See `Probe.forget`."""
+        super().forget()
+        self._restart()
+
+    def _restart(self) -> None:
+        self._after = [None] * len(self.parameters)
+        self._change = [None] * len(self.parameters)
+        self.failure = None
+
+    def _differentiate(self, outputs: Sequence[Tensor], grad_outputs: Any, places: list[int]) -> None:
+        parameters = [self.parameters[i] for i in places]
+        first = torch.autograd.grad(
+            outputs, parameters, grad_outputs, retain_graph=True, create_graph=True, allow_unused=True
+        )
+        curved = [
+            (g, self.old[i]) for g, i in zip(first, places, strict=True) if g is not None and g.requires_grad
+        ]
+        second: Sequence[Tensor | None] = [None] * len(parameters)
+        if curved:
+            second = torch.autograd.grad(
+                [g for g, _ in curved],
+                parameters,
+                [d for _, d in curved],
+                retain_graph=True,
+                allow_unused=True,
+            )
+        for i, g, h in zip(places, first, second, strict=True):
+            self._after[i] = _add(self._after[i], g)
+            self._change[i] = _add(self._change[i], h)
+
+
+class ConsecutiveProbe(_Remembered):
+    """The previous and the current stochastic gradient, each of its own minibatch.
+
+    Nothing extra and works everywhere, but noise counts as curvature: the last resort.
+    """
+
+    name = "consecutive"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._before: list[Tensor | None] = []
+
+    def remember(self, parameters: Sequence[Tensor]) -> None:
+        """See `Probe.remember`; called when the step's own gradients are there."""
+        super().remember(parameters)
+        self._before = [None if p.grad is None else p.grad.detach().clone() for p in self.parameters]
+
+    def pair(self) -> list[Change]:
+        """See `Probe.pair`."""
+        changes = [
+            Change(p, before, p.grad.detach(), p.detach() - old)
+            for p, before, old in zip(self.parameters, self._before, self.old, strict=True)
+            if before is not None and p.grad is not None
+        ]
+        self.forget()
+        return changes
+
+    def forget(self) -> None:
+        """See `Probe.forget`."""
+        super().forget()
+        self._before = []
+
+
+def _add(total: Tensor | None, part: Tensor | None) -> Tensor | None:
+    if part is None:
+        return total
+    return part.detach() if total is None else total + part.detach()
+
+
+@torch.no_grad()
+def _swap(parameters: Sequence[Tensor], others: Sequence[Tensor]) -> None:
+    """Exchange values in place, one parameter at a time; storages stay where they are."""
+    for p, other in zip(parameters, others, strict=True):
+        held = p.detach().clone()
+        # .data: the values come back, so graphs that others hold stay valid.
+        p.data.copy_(other)
+        other.copy_(held)
+
+
+@contextmanager
+def _as_if_never(parameters: Sequence[Tensor]) -> Iterator[None]:
+    """Undo what one more evaluation changes: gradients, random states, buffers of every module called."""
+    gradients = [p.grad for p in parameters]
+    for p in parameters:
+        p.grad = None
+    python, numpy = random.getstate(), np.random.get_state()
+    buffers: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def save_buffers(module: Module, args: Any) -> None:
+        for buffer in module.buffers():
+            if id(buffer) not in buffers:
+                buffers[id(buffer)] = (buffer, buffer.detach().clone())
+
+    hook = module_hooks.register_module_forward_pre_hook(save_buffers)
+    try:
+        with torch.random.fork_rng(), torch.enable_grad():
+            yield
+    finally:
+        hook.remove()
+        random.setstate(python)
+        np.random.set_state(numpy)
+        with torch.no_grad():
+            for buffer, saved in buffers.values():
+                buffer.copy_(saved)
+        for p, gradient in zip(parameters, gradients, strict=True):
+            p.grad = gradient
+
+
+PROBES: dict[str, type[ClosureProbe] | type[GraphProbe] | type[ConsecutiveProbe]] = {
+    probe.name: probe for probe in (ClosureProbe, GraphProbe, ConsecutiveProbe)
+}
+"""Probes by name."""
