@@ -2,54 +2,41 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
+import optuna
 from optuna.distributions import CategoricalChoiceType
+from optuna.trial import FrozenTrial, TrialState
 
-Role = Literal["rate", "schedule", "multiplier"]
+from galatune.errors import PlanError
+from galatune.study.address import printable
+from galatune.study.dimensions import RateDimension, Refusal, Role, find_dimensions
+from galatune.study.effort import (
+    RunningTrial,
+    TrialCounts,
+    count_states,
+    hours_of,
+    running_trials,
+    total_hours,
+    unique_configurations,
+)
+from galatune.study.source import open_source
 
-
-@dataclass(frozen=True)
-class RateDimension:
-    """A parameter of the study that sets the learning rate or its schedule.
-
-    Attributes:
-        name: As suggested by the objective.
-        role: "rate" (dropped), "schedule" or "multiplier" (reported; dropped when asked).
-        distribution: In words, "float 1e-05 to 0.001, log".
-        placeholder: The constant that the objective is answered with once dropped. A legal value of the
-            distribution: the old study's best, else the middle on its scale.
-        dropped: Whether the smaller study leaves it out.
-        evidence: Why it is taken for what it is.
-    """
-
-    name: str
-    role: Role
-    distribution: str
-    placeholder: CategoricalChoiceType
-    dropped: bool
-    evidence: str
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """A parameter that looks like a learning rate and is none of ours."""
-
-    name: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class TrialCounts:
-    """Trials by state."""
-
-    total: int
-    complete: int
-    pruned: int
-    failed: int
-    running: int
-    waiting: int
+__all__ = [
+    "Projection",
+    "RateDimension",
+    "Refusal",
+    "Role",
+    "RunningTrial",
+    "ShrinkPlan",
+    "TrialCounts",
+    "in_units",
+    "plan_study",
+    "scan",
+    "scan_all",
+]
 
 
 @dataclass(frozen=True)
@@ -83,8 +70,10 @@ class ShrinkPlan:
         kept: Everything that is not dropped.
         refused: Look-alikes, with the reason.
         unique_configurations: Distinct configurations over trials of every state once the dropped
-            dimensions are left out.
+            dimensions are left out. A trial that has suggested nothing yet has none.
         projected: What the smaller search might cost.
+        running: The trials without an end.
+        note: What had to be done to read the storage, in words; None where nothing had to.
     """
 
     storage: str
@@ -97,6 +86,8 @@ class ShrinkPlan:
     refused: tuple[Refusal, ...]
     unique_configurations: int
     projected: tuple[Projection, ...]
+    running: tuple[RunningTrial, ...] = ()
+    note: str | None = None
 
     @property
     def placeholders(self) -> dict[str, CategoricalChoiceType]:
@@ -105,9 +96,174 @@ class ShrinkPlan:
 
     def to_json(self) -> dict[str, Any]:
         """The keys of ``galatune scan --json``."""
-        raise NotImplementedError
+        body = asdict(self)
+        for key in ("directions", "learning_rate", "kept", "refused", "projected", "running"):
+            body[key] = list(body[key])
+        return body
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> ShrinkPlan:
+        """Read a plan back.
+
+        Raises:
+            PlanError: It was not written by `to_json`.
+        """
+        try:
+            return cls(
+                storage=body["storage"],
+                study=body["study"],
+                directions=tuple(body["directions"]),
+                trials=TrialCounts(**body["trials"]),
+                hours=body["hours"],
+                learning_rate=tuple(RateDimension(**dimension) for dimension in body["learning_rate"]),
+                kept=tuple(body["kept"]),
+                refused=tuple(Refusal(**refusal) for refusal in body["refused"]),
+                unique_configurations=body["unique_configurations"],
+                projected=tuple(Projection(**projection) for projection in body["projected"]),
+                running=tuple(RunningTrial(**running) for running in body.get("running", ())),
+                note=body.get("note"),
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise PlanError(
+                f"Not a plan of galatune's: {type(error).__name__} {error}. Make one with galatune scan --json"
+            ) from error
 
 
-def scan(storage: str, study: str | None = None) -> ShrinkPlan:
-    """Read-only."""
-    raise NotImplementedError
+def scan(
+    storage: str,
+    study: str | None = None,
+    *,
+    lr: Collection[str] = (),
+    keep: Collection[str] = (),
+    drop_schedule: bool = False,
+) -> ShrinkPlan:
+    """Find what can be left out of a study. Read-only.
+
+    Args:
+        storage: Optuna storage URL, SQLite file or journal file.
+        study: Study name; may be left out where the storage holds one.
+        lr: Parameters that are learning rates whatever they look like.
+        keep: Parameters that stay whatever they look like.
+        drop_schedule: Drop schedules and multipliers as well.
+
+    Raises:
+        StorageError: The study cannot be opened, found or read.
+        PlanError: ``lr`` or ``keep`` name a parameter that the study does not have.
+    """
+    with open_source(storage) as source:
+        plan = plan_study(source.study(study), source.label, lr=lr, keep=keep, drop_schedule=drop_schedule)
+        return replace(plan, note=source.note)
+
+
+def scan_all(
+    storage: str, *, lr: Collection[str] = (), keep: Collection[str] = (), drop_schedule: bool = False
+) -> tuple[ShrinkPlan, ...]:
+    """`scan` every study of a storage, oldest first.
+
+    A parameter that ``lr`` or ``keep`` name has to exist in one of the studies only.
+
+    Raises:
+        StorageError: The storage cannot be opened or holds no study.
+        PlanError: ``lr`` or ``keep`` name a parameter that no study has.
+    """
+    with open_source(storage) as source:
+        names = source.names()
+        studies = [source.study(name) for name in names] if names else [source.study()]
+        known = {study.study_name: _parameters(study) for study in studies}
+        everywhere = sorted({name for own in known.values() for name in own})
+        for name in (*lr, *keep):
+            if name not in everywhere:
+                listed = ", ".join(map(printable, everywhere)) or "none at all"
+                raise PlanError(f"No study has a parameter {printable(name)!r}; they have: {listed}")
+        plans = []
+        for study in studies:
+            own = known[study.study_name]
+            wishes = {"lr": own.intersection(lr), "keep": own.intersection(keep)}
+            plan = plan_study(study, source.label, **wishes, drop_schedule=drop_schedule)
+            plans.append(replace(plan, note=source.note))
+        return tuple(plans)
+
+
+def _parameters(study: optuna.Study) -> set[str]:
+    return {name for trial in study.get_trials(deepcopy=False) for name in trial.params}
+
+
+def plan_study(
+    study: optuna.Study,
+    storage: str,
+    *,
+    lr: Collection[str] = (),
+    keep: Collection[str] = (),
+    drop_schedule: bool = False,
+) -> ShrinkPlan:
+    """`scan` for a study that is open already.
+
+    Args:
+        study: The old study; only read.
+        storage: Where it lies, without a password.
+        lr: Parameters that are learning rates whatever they look like.
+        keep: Parameters that stay whatever they look like.
+        drop_schedule: Drop schedules and multipliers as well.
+
+    Raises:
+        PlanError: ``lr`` or ``keep`` name a parameter that the study does not have.
+    """
+    trials = study.get_trials(deepcopy=False)
+    found = find_dimensions(trials, _best_first(study), lr=lr, keep=keep, drop_schedule=drop_schedule)
+    dropped = {dimension.name for dimension in found.learning_rate if dimension.dropped}
+    counts = count_states(trials)
+    hours = total_hours(trials)
+    unique = unique_configurations(trials, dropped)
+    mean = None if hours is None else hours / sum(1 for trial in trials if hours_of(trial) is not None)
+    return ShrinkPlan(
+        storage=storage,
+        study=study.study_name,
+        directions=tuple(direction.name.lower() for direction in study.directions),
+        trials=counts,
+        hours=hours,
+        learning_rate=found.learning_rate,
+        kept=found.kept,
+        refused=found.refused,
+        unique_configurations=unique,
+        projected=_project(counts, unique, mean, len(study.directions)) if dropped else (),
+        running=running_trials(trials),
+    )
+
+
+def _best_first(study: optuna.Study) -> list[FrozenTrial]:
+    """Trials to take placeholders from: the best first, or the middle of the Pareto front."""
+    if len(study.directions) > 1:
+        front = sorted(study.best_trials, key=lambda trial: trial.values)
+        middle = len(front) // 2
+        return front[middle:] + front[:middle]
+    try:
+        best = [study.best_trial]
+    except ValueError:  # no complete trial, or none that meets the constraints
+        return []
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    sign = -1 if study.direction == optuna.study.StudyDirection.MAXIMIZE else 1
+    return best + sorted(complete, key=lambda trial: sign * trial.values[0])
+
+
+def _project(counts: TrialCounts, unique: int, mean: float | None, objectives: int) -> tuple[Projection, ...]:
+    pace = (
+        "the old study recorded no durations"
+        if mean is None
+        else f"{in_units(mean)} each, the mean of the old study's finished trials; control costs extra"
+    )
+    ways = [("replay", unique, f"every remaining configuration once; {pace}")]
+    if objectives == 1 and counts.complete:
+        bound = f"at most, as many as the old study finished; fewer if its best is matched sooner; {pace}"
+        ways.append(("until-match", counts.finished, bound))
+    return tuple(Projection(way, n, None if mean is None else n * mean, words) for way, n, words in ways)
+
+
+def in_units(hours: float) -> str:
+    """A time span for people.
+
+    >>> in_units(0.005), in_units(0.43), in_units(15.92)
+    ('18 s', '26 min', '15.9 h')
+    """
+    if hours < 1 / 60:
+        return f"{hours * 3600:.3g} s"
+    return f"{hours * 60:.3g} min" if hours < 2 else f"{hours:.3g} h"

@@ -1,0 +1,127 @@
+"""What the old study tried, and how long that took."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+
+from optuna.trial import FrozenTrial, TrialState
+
+__all__ = [
+    "RunningTrial",
+    "TrialCounts",
+    "age_in_hours",
+    "count_states",
+    "hours_of",
+    "running_trials",
+    "total_hours",
+    "unique_configurations",
+]
+
+ABANDONED_AFTER = 10.0
+"""A running trial this many times older than the longest finished one has lost its process,"""
+
+ABANDONED_HOURS = 24.0
+"""but never one younger than this."""
+
+
+@dataclass(frozen=True)
+class TrialCounts:
+    """Trials by state."""
+
+    total: int
+    complete: int
+    pruned: int
+    failed: int
+    running: int
+    waiting: int
+
+    @property
+    def finished(self) -> int:
+        """Complete, pruned and failed."""
+        return self.complete + self.pruned + self.failed
+
+
+@dataclass(frozen=True)
+class RunningTrial:
+    """A trial without an end: still at work, or left behind by a process that was killed.
+
+    Attributes:
+        number: In the study.
+        started: ISO time as recorded, None where it was not.
+        abandoned: Whether it is so old that its process is certainly gone.
+    """
+
+    number: int
+    started: str | None
+    abandoned: bool
+
+
+def count_states(trials: Sequence[FrozenTrial]) -> TrialCounts:
+    """Trials by state."""
+    by_state = Counter(trial.state for trial in trials)
+    return TrialCounts(
+        total=len(trials),
+        complete=by_state[TrialState.COMPLETE],
+        pruned=by_state[TrialState.PRUNED],
+        failed=by_state[TrialState.FAIL],
+        running=by_state[TrialState.RUNNING],
+        waiting=by_state[TrialState.WAITING],
+    )
+
+
+def hours_of(trial: FrozenTrial) -> float | None:
+    """Hours of a finished trial, None where they were not recorded."""
+    if not trial.state.is_finished() or trial.datetime_start is None or trial.datetime_complete is None:
+        return None
+    return (trial.datetime_complete - trial.datetime_start).total_seconds() / 3600
+
+
+def total_hours(trials: Sequence[FrozenTrial]) -> float | None:
+    """Sum over the finished trials, None where no duration was recorded."""
+    durations = [hours for trial in trials if (hours := hours_of(trial)) is not None]
+    return sum(durations) if durations else None
+
+
+def unique_configurations(trials: Sequence[FrozenTrial], dropped: Collection[str]) -> int:
+    """Distinct configurations over trials of every state, without the dropped dimensions.
+
+    They are compared by their text: a choice may be a list, which cannot be hashed, or NaN, which equals
+    nothing.
+    """
+    return len(
+        {
+            frozenset((name, repr(value)) for name, value in trial.params.items() if name not in dropped)
+            for trial in trials
+            if trial.params
+        }
+    )
+
+
+def running_trials(trials: Sequence[FrozenTrial]) -> tuple[RunningTrial, ...]:
+    """The trials without an end."""
+    longest = max((hours_of(trial) or 0.0 for trial in trials), default=0.0)
+    patience = max(ABANDONED_AFTER * longest, ABANDONED_HOURS)
+    running = []
+    for trial in trials:
+        if trial.state == TrialState.RUNNING:
+            started = None if trial.datetime_start is None else trial.datetime_start.isoformat()
+            age = age_in_hours(started)
+            running.append(RunningTrial(trial.number, started, age is not None and age > patience))
+    return tuple(running)
+
+
+def age_in_hours(started: str | None) -> float | None:
+    """Hours since an ISO time; one without a zone is local, as Optuna wrote it before 5.0.
+
+    Returns:
+        None where there is no time, or it lies in the future.
+    """
+    if started is None:
+        return None
+    then = datetime.fromisoformat(started)
+    now = datetime.now(timezone.utc) if then.tzinfo else datetime.now()
+    hours = (now - then).total_seconds() / 3600
+    return hours if hours >= 0 else None
