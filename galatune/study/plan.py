@@ -125,7 +125,7 @@ class ShrinkPlan:
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise PlanError(
-                f"Not a plan of galatune's: {type(error).__name__} {error}. Make one with galatune scan --json"
+                f"Not a plan of galatune's ({type(error).__name__} {error}). Make one: galatune scan --json"
             ) from error
 
 
@@ -247,13 +247,13 @@ def _best_first(study: optuna.Study) -> list[FrozenTrial]:
 
 def _project(counts: TrialCounts, unique: int, mean: float | None, objectives: int) -> tuple[Projection, ...]:
     pace = (
-        "the old study recorded no durations"
+        "its durations were not recorded"
         if mean is None
-        else f"{in_units(mean)} each, the mean of the old study's finished trials; control costs extra"
+        else f"{in_units(mean)} each as in the old study on average; control costs extra"
     )
     ways = [("replay", unique, f"every remaining configuration once; {pace}")]
     if objectives == 1 and counts.complete:
-        bound = f"at most, as many as the old study finished; fewer if its best is matched sooner; {pace}"
+        bound = f"at most, as many trials as the old study finished; {pace}"
         ways.append(("until-match", counts.finished, bound))
     return tuple(Projection(way, n, None if mean is None else n * mean, words) for way, n, words in ways)
 
