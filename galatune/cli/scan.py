@@ -139,8 +139,9 @@ def _verdict(plan: ShrinkPlan) -> str:
         return "No trials yet, so nothing is known about its parameters."
     if not names:
         return "No learning rate found: there is nothing to remove from this study."
-    rest = f"{_many(plan.trials.total, 'trial')} hold {_many(plan.unique_configurations, 'distinct configuration')}"
-    return f"{_many(len(names), 'dimension')} can be dropped: {', '.join(names)}. The rest: {rest}."
+    distinct = _many(plan.unique_configurations, "distinct configuration")
+    left = f"That leaves {distinct} in {_many(plan.trials.total, 'trial')}."
+    return f"{_many(len(names), 'dimension')} can be dropped: {', '.join(names)}. {left}"
 
 
 def _dimensions(dimensions: tuple[RateDimension, ...]) -> Table:
