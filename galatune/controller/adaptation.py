@@ -185,7 +185,7 @@ class Adaptation:
         moved = [p for g in groups if g[MEMORY]["ratio"] for p in g["params"] if p.grad is not None]
         count = sum(p.numel() for p in moved)
         norm = math.sqrt(sum(_squared(p.detach()) for p in moved))
-        return FIRST_MOVE * max(norm, SMALLEST_WEIGHT * math.sqrt(count))
+        return float(FIRST_MOVE * max(norm, SMALLEST_WEIGHT * math.sqrt(count)))
 
 
 def _squared(tensor: Tensor) -> float:

@@ -143,7 +143,7 @@ class Controller:
         self.events: list[Event] = []
         self.trace = RateTrace()
         self._geometry = geometry_of(optimizer)
-        self._optimizer = weakref.ref(optimizer)
+        self._optimizer: Callable[[], Optimizer | None] = weakref.ref(optimizer)
         self._options = options
         self._last_memory: dict[str, Any] = {}
         self._pairs = PairSource(options, self._note)
@@ -309,7 +309,7 @@ class Controller:
         slot = group[MEMORY] if self._options.per_group else self._memory
         chosen = slot["rate"] * self._geometry.momentum_factor(group)
         base = max(chosen, self._options.min_lr)
-        rate = base * group[MEMORY]["ratio"] * factor
+        rate: float = base * group[MEMORY]["ratio"] * factor
         if base > chosen:
             self._note_once("bound", f"the rate is held at its lower bound {self._options.min_lr:g}")
         if rate > self._options.max_lr:

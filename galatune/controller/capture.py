@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
@@ -52,6 +53,7 @@ class Capture:
         names: Class names of those optimizers.
         reasons: Why each is controlled.
         left_alone: Optimizers that stepped and were not controlled.
+        device: Where the first controlled parameters lie: "cpu", or the name of the GPU.
     """
 
     def __init__(self, options: Options, select: Select | None) -> None:
@@ -59,6 +61,7 @@ class Capture:
         self.names: list[str] = []
         self.reasons: list[str] = []
         self.left_alone: list[LeftAlone] = []
+        self.device = "cpu"
         self._options, self._select = options, select
         self._made: list[list[float]] = []
         self._initial: weakref.WeakKeyDictionary[Optimizer, list[float]] = weakref.WeakKeyDictionary()
@@ -97,9 +100,16 @@ class Capture:
         except ControlError as error:
             self.left_alone.append(LeftAlone(name, str(error)))
             return
+        if not self.controllers:
+            self.device = _device(optimizer)
         self.controllers.append(controller)
         self.names.append(name)
         self.reasons.append(choice.reason)
+
+
+def _device(optimizer: Optimizer) -> str:
+    device = optimizer.param_groups[0]["params"][0].device
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device.type)
 
 
 _active: list[Capture] = []

@@ -70,17 +70,18 @@ def adam_diagonal(group: Group, state: State) -> Tensor:
     """
     second_moment = state["max_exp_avg_sq"] if group["amsgrad"] else state["exp_avg_sq"]
     correction = 1.0 - float(group["betas"][1]) ** float(state["step"])
-    return (second_moment.double() / correction).sqrt_().add_(group["eps"]).reciprocal_()
+    metric: Tensor = (second_moment.double() / correction).sqrt_().add_(group["eps"]).reciprocal_()
+    return metric
 
 
 def adam_first_direction(group: Group, gradient: Tensor) -> Tensor:
     """Adam's first step, both moments bias-corrected: ``g / (|g| + eps)``."""
-    return gradient / (gradient.abs() + group["eps"])
+    return gradient / (gradient.abs() + float(group["eps"]))
 
 
 def sgd_first_direction(group: Group, gradient: Tensor) -> Tensor:
     """The first momentum buffer is the gradient itself, whatever the dampening."""
-    return gradient * (1.0 + group["momentum"]) if group["nesterov"] else gradient
+    return gradient * (1.0 + float(group["momentum"])) if group["nesterov"] else gradient
 
 
 def heavy_ball_factor(group: Group) -> float:

@@ -30,7 +30,7 @@ class GuardedStep:
         self._own: Any = optimizer.__dict__.get("step")
         inner = optimizer.step
         function: Any = getattr(inner, "__func__", None)
-        unbound = function or inner
+        unbound: Any = function or inner
 
         @functools.wraps(unbound)
         def step(self_: Optimizer, *args: Any, **kwargs: Any) -> Any:

@@ -1,0 +1,154 @@
+"""`galatune run`: the smaller study."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from galatune.cli.options import (
+    drop_schedule_option,
+    into_option,
+    json_option,
+    keep_option,
+    lr_option,
+    name_option,
+    objective_argument,
+    storage_argument,
+    study_option,
+)
+
+if TYPE_CHECKING:
+    import optuna
+
+    from galatune.study.plan import ShrinkPlan
+
+__all__ = ["run"]
+
+
+@click.command()
+@storage_argument
+@objective_argument
+@study_option
+@into_option
+@name_option
+@click.option("--trials", type=click.IntRange(min=1), metavar="N", help="Run N trials.")
+@click.option(
+    "--until-match",
+    is_flag=True,
+    help="Stop as soon as the old best is reached; --trials or the old number of trials is the bound. "
+    "This is what happens where no budget is named.",
+)
+@click.option(
+    "--tolerance",
+    type=click.FloatRange(0, 1, max_open=True),
+    default=0.01,
+    show_default=True,
+    help="Share of |median - best| of the old values that counts as no difference.",
+)
+@click.option(
+    "--patience", type=click.IntRange(min=1), metavar="N", help="Stop after N trials without a better value."
+)
+@click.option("--confirm", is_flag=True, help="A match counts only once it was reached a second time.")
+@lr_option
+@keep_option
+@drop_schedule_option
+@click.option("--min-lr", type=float, default=0.0, help="Lower bound of the rate, before the schedule.")
+@click.option("--max-lr", type=float, default=math.inf, help="Upper bound of the rate as applied.")
+@click.option("--probe", type=click.Choice(["auto", "closure", "graph", "consecutive"]), default="auto")
+@click.option("--step-scale", type=float, help="Multiplies the rate.  [default: the recipe's rule]")
+@click.option("--per-group", is_flag=True, help="A rate of its own for each parameter group.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the sampler and of each trial.")
+@click.option("--yes", is_flag=True, help="Answer every question with yes.")
+@json_option
+def run(
+    storage: str,
+    objective: str,
+    study: str | None,
+    into: str | None,
+    name: str | None,
+    lr: tuple[str, ...],
+    keep: tuple[str, ...],
+    drop_schedule: bool,
+    yes: bool,
+    as_json: bool,
+    **settings: Any,
+) -> None:
+    r"""Run the smaller study: no learning rate in it, the rate set during training.
+
+    STORAGE holds the old study, which is only read. OBJECTIVE is its objective, unchanged:
+    path/to/file.py:function or package.module:function. The same command continues an interrupted run.
+
+    \b
+    Example:
+      galatune run optuna.db train.py:objective --trials 20
+    """
+    from galatune.cli.progress import RunProgress
+    from galatune.study.objective import load_objective
+    from galatune.study.plan import scan
+    from galatune.study.run import RunOptions
+    from galatune.study.run import run as run_study
+    from galatune.study.target import default_target
+
+    plan = scan(storage, study, lr=lr, keep=keep, drop_schedule=drop_schedule)
+    function = load_objective(objective)
+    options = RunOptions(**settings)
+    place = into or default_target(plan.study)[0]
+    with RunProgress(place, plan, yes=yes) as progress:
+        smaller = run_study(
+            plan, function, source=storage, into=into, name=name, options=options, watcher=progress
+        )
+    body = summary(smaller, place)
+    if as_json:
+        click.echo(json.dumps(body, indent=2))
+    else:
+        _print(body, plan, storage, into, name)
+
+
+def summary(smaller: optuna.Study, place: str) -> dict[str, Any]:
+    """The keys of ``galatune run --json``."""
+    from galatune.report.ledger import ledger
+    from galatune.study.address import redact
+    from galatune.study.record import ATTRIBUTE
+
+    rows = ledger(smaller)
+    single = len(rows.directions) == 1 and bool(rows.complete)
+    records = [row.record for row in rows.rows if row.record is not None]
+    return {
+        "study": smaller.study_name,
+        "storage": redact(place),
+        "trials": len(rows.finished),
+        "by_state": rows.by_state,
+        "best_value": smaller.best_value if single else None,
+        "best_params": smaller.best_params if single else None,
+        "stopped_because": smaller.user_attrs[ATTRIBUTE].get("stopped_because"),
+        "events": sum(len(record.events) for record in records),
+    }
+
+
+def _print(body: dict[str, Any], plan: ShrinkPlan, storage: str, into: str | None, name: str | None) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from galatune.study.address import printable, redact
+
+    table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for label, value in (
+        ("study", f"{body['study']} in {body['storage']}"),
+        ("stopped", body["stopped_because"]),
+        ("trials", ", ".join(f"{n} {state}" for state, n in body["by_state"].items())),
+        ("best value", "none" if body["best_value"] is None else f"{body['best_value']:.6g}"),
+        *((f"  {key}", value) for key, value in (body["best_params"] or {}).items()),
+    ):
+        table.add_row(printable(str(label)), printable(str(value)))
+    Console(markup=False, highlight=False, emoji=False).print(table)
+    more = "".join(
+        f" {option} {value}"
+        for option, value in (("--into", into and redact(into)), ("--name", name))
+        if value
+    )
+    click.echo(f"What it saved: galatune report {redact(storage)} --study {plan.study}{more}", err=True)

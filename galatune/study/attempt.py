@@ -1,0 +1,158 @@
+"""One trial of the smaller study: the unchanged objective, once, under control."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import optuna
+from optuna.trial import TrialState
+
+from galatune.controller.attach import Controller
+from galatune.controller.capture import Capture, controlled
+from galatune.controller.seeding import reseeded, seed_everything
+from galatune.report.ledger import STAGE_ATTRIBUTE
+from galatune.study.budget import INTERRUPTED
+from galatune.study.driven import drives
+from galatune.study.machine import this_machine, versions
+from galatune.study.objective import Objective, where
+from galatune.study.plan import ShrinkPlan
+from galatune.study.record import ATTRIBUTE, OptimizerRecord, RateEvent, RatePoint, TrialRecord
+from galatune.study.trial import ShrunkTrial
+
+if TYPE_CHECKING:
+    from galatune.study.run import RunOptions, Watcher
+
+__all__ = ["REASON", "Attempt", "attempt"]
+
+REASON = "galatune_reason"
+"""Trial user attribute: why it FAILed."""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """How one call of the objective ended.
+
+    Attributes:
+        state: COMPLETE, PRUNED or FAIL.
+        values: Objective values where COMPLETE.
+        reason: Why it FAILed, None otherwise.
+    """
+
+    state: TrialState
+    values: tuple[float, ...] | None = None
+    reason: str | None = None
+
+
+def attempt(
+    study: optuna.Study,
+    trial: optuna.trial.Trial,
+    plan: ShrinkPlan,
+    objective: Objective,
+    options: RunOptions,
+    watcher: Watcher | None,
+) -> Attempt:
+    """Call the objective, record what was controlled, and tell the study.
+
+    A trial in which nothing was controlled trained on the placeholder: it FAILs with that reason, since
+    it would count as a saving that is none.
+
+    Raises:
+        KeyboardInterrupt: The trial is told as FAIL, and its configuration is queued again.
+    """
+    seed = options.seed + trial.number
+    seed_everything(seed)
+    notes: list[str] = []
+    with controlled(select=drives(plan), **options.control()) as capture:
+        if watcher is not None:
+            watcher.trial_started(trial.number, capture)
+        try:
+            ended = _call(objective, ShrunkTrial.adopt(trial, plan.placeholders), len(study.directions))
+        except KeyboardInterrupt:
+            _interrupted(study, trial)
+            raise
+        if capture.controllers and reseeded(seed):
+            notes.append("the objective seeds torch itself")
+        record = _record(capture, notes)
+    if ended.state != TrialState.FAIL and not record.controlled:
+        ended = Attempt(TrialState.FAIL, reason=_nothing_controlled(capture))
+    trial.set_user_attr(ATTRIBUTE, record.to_attribute())
+    if ended.reason is not None:
+        trial.set_user_attr(REASON, ended.reason)
+    study.tell(trial, ended.values, state=ended.state)
+    return ended
+
+
+def _call(objective: Objective, trial: ShrunkTrial, objectives: int) -> Attempt:
+    try:
+        result = objective(trial)
+    except optuna.TrialPruned:
+        return Attempt(TrialState.PRUNED)
+    except Exception as error:
+        return Attempt(TrialState.FAIL, reason=where(error))
+    values = result if isinstance(result, (list, tuple)) else [result]
+    try:
+        numbers = tuple(float(value) for value in values)
+    except (TypeError, ValueError):
+        return Attempt(TrialState.FAIL, reason=f"the objective returned {result!r:.80}, not a number")
+    if len(numbers) != objectives:
+        return Attempt(
+            TrialState.FAIL,
+            reason=f"the objective returned {len(numbers)} values, the study has {objectives}",
+        )
+    if any(math.isnan(number) for number in numbers):
+        return Attempt(TrialState.FAIL, reason="the objective returned NaN")
+    return Attempt(TrialState.COMPLETE, numbers)
+
+
+def _interrupted(study: optuna.Study, trial: optuna.trial.Trial) -> None:
+    trial.set_user_attr(INTERRUPTED, True)
+    trial.set_user_attr(REASON, "interrupted; its configuration is tried again")
+    params, attributes = trial.params, trial.user_attrs
+    study.tell(trial, state=TrialState.FAIL)
+    if params:
+        stage = {name: attributes[name] for name in (STAGE_ATTRIBUTE,) if name in attributes}
+        study.enqueue_trial(params, user_attrs=stage)
+
+
+def _nothing_controlled(capture: Capture) -> str:
+    if capture.left_alone:
+        seen = "; ".join(f"{one.name}: {one.reason}" for one in capture.left_alone[:3])
+        return f"no learning rate was controlled, so the trial trained on the placeholder ({seen})"
+    return (
+        "no torch optimizer stepped in this process, so nothing was controlled; a training in another "
+        "process or another framework cannot be"
+    )
+
+
+def _record(capture: Capture, notes: list[str]) -> TrialRecord:
+    controllers = capture.controllers
+    stepped = [
+        OptimizerRecord(name, True, controller.probe, reason)
+        for name, reason, controller in zip(capture.names, capture.reasons, controllers, strict=True)
+    ]
+    alone = [OptimizerRecord(one.name, False, None, one.reason) for one in capture.left_alone]
+    events = [event for i, controller in enumerate(controllers) for event in _events(i, controller)]
+    return TrialRecord(
+        optimizers=(*stepped, *alone),
+        steps=sum(controller.steps for controller in controllers),
+        probes=sum(controller.probes for controller in controllers),
+        gradient_evaluations=sum(controller.gradient_evaluations for controller in controllers),
+        learning_rate=_curves(controllers),
+        events=(*(RateEvent(0, 0, "seed", note) for note in notes), *events),
+        machine={**this_machine(), "device": capture.device},
+        versions=versions(),
+    )
+
+
+def _events(index: int, controller: Controller) -> list[RateEvent]:
+    return [RateEvent(index, event.step, event.kind, event.reason) for event in controller.events]
+
+
+def _curves(controllers: list[Controller]) -> tuple[RatePoint, ...]:
+    return tuple(
+        RatePoint(i, step, rate)
+        for i, controller in enumerate(controllers)
+        for step, rate in controller.trace.points()
+    )
