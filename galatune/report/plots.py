@@ -65,6 +65,8 @@ class BestByTrial:
 
     def draw(self) -> Figure:
         """Steps, a dashed line at the value that counts as reached, a ring where a study reached it."""
+        from matplotlib.ticker import MaxNLocator
+
         figure, axes = _figure("finished trials", f"best {self.quantity} so far")
         for curve, colour, style in zip(self.curves, (OLD, NEW), ("--", "-"), strict=True):
             axes.step(
@@ -75,7 +77,7 @@ class BestByTrial:
             label = f"old best, within {100 * self.tolerance:g} %"
             axes.axhline(self.threshold, color=INK, linestyle=":", linewidth=1.2, label=label)
         _spread(axes, [value for curve in self.curves for value in curve.best])
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         _legend(axes)
         return figure
 
@@ -233,16 +235,16 @@ def _ring(axes: Axes, curve: SearchCurve, colour: str) -> None:
         f"{curve.matched_at} trials",
         (curve.matched_at, best),
         textcoords="offset points",
-        xytext=(0, 9),
-        ha="center",
+        xytext=(9, 6),
+        ha="left",
         color=colour,
         fontsize=9,
     )
 
 
 def _spread(axes: Axes, values: Sequence[float]) -> None:
-    """A log scale where values are positive and lie more than a factor of 20 apart."""
-    if values and min(values) > 0 and max(values) / min(values) > 20:
+    """A log scale where values are positive and lie more than a factor of 5 apart."""
+    if values and min(values) > 0 and max(values) / min(values) > 5:
         axes.set_yscale("log")
         axes.set_ylabel(f"{axes.get_ylabel()} (log scale)", color=INK)
 

@@ -20,6 +20,8 @@ from galatune.report.quality import Quality, quality_of
 
 __all__ = ["Saved", "SavingsReport", "StudySummary", "ToMatch", "compare", "savings"]
 
+NOT_REACHED = "the smaller study did not reach the old best"
+
 
 @dataclass(frozen=True)
 class StudySummary:
@@ -287,7 +289,7 @@ def _why_no_match(baseline: Ledger, shrunk: Ledger, goal: Goal | None) -> str:
         return f"the hypervolume of {baseline.study} is 0: its trials do not differ"
     if goal.reached(best_so_far(shrunk, goal)[-1]):
         return "reached, but running that configuration once more did not reach it again"
-    return "the smaller study did not reach the old best"
+    return NOT_REACHED
 
 
 def _incomparable(baseline: Ledger, shrunk: Ledger) -> str | None:

@@ -8,7 +8,8 @@ from rich.table import Table
 from rich.text import Text
 
 from galatune.report.ledger import Ledger
-from galatune.report.savings import SavingsReport, StudySummary
+from galatune.report.savings import NOT_REACHED, SavingsReport, StudySummary
+from galatune.study.address import printable
 
 __all__ = ["Verdict", "number", "table", "verdict"]
 
@@ -58,28 +59,27 @@ def table(report: SavingsReport) -> Table:
 def rows(report: SavingsReport) -> list[tuple[str, str, str, str, str]]:
     """Label, old, smaller, difference, measured or why not: what every form of the report shows."""
     old, new, match, saved = report.baseline, report.shrunk, report.to_match, report.saved
-    hours_mark = "measured" if match.hours_measured else NOT_MEASURED
     trials_mark = NOT_MEASURED if match.baseline_trials is None else "measured"
-    within = f"within {100 * match.tolerance:g} %"
+    hours_mark = "measured" if _timed(report) else NOT_MEASURED
+    missed = NOT_MEASURED if match.baseline_trials is None else "not reached"
     cells = [
         (
-            f"trials to the old best, {within}",
+            f"trials to the old best, within {100 * match.tolerance:g} %",
             number(match.baseline_trials),
-            number(match.shrunk_trials) if match.matched else "not reached",
+            number(match.shrunk_trials) if match.matched else missed,
             "" if saved.trials is None else f"{-saved.trials:+d}{_share(saved.trials_percent)}",
             trials_mark,
         ),
         (
             "time to it",
             duration(match.baseline_hours),
-            duration(match.shrunk_hours),
+            duration(match.shrunk_hours) if match.matched else missed,
             _minus_hours(saved.hours, saved.hours_percent),
             hours_mark,
         ),
     ]
-    if saved.currency is not None:
-        amount = "" if saved.cost is None else f"{-saved.cost:+.2f} {saved.currency}"
-        cells.append(("cost of it", "", "", amount, hours_mark))
+    if saved.cost is not None:
+        cells.append(("cost of it", "", "", f"{-saved.cost:+.2f} {saved.currency}", hours_mark))
     quality = report.quality
     return [
         *cells,
@@ -101,6 +101,12 @@ def rows(report: SavingsReport) -> list[tuple[str, str, str, str, str]]:
     ]
 
 
+def _timed(report: SavingsReport) -> bool:
+    """Whether the hours to the match stand on recorded, comparable durations."""
+    match = report.to_match
+    return match.hours_measured or (not match.matched and match.baseline_hours is not None)
+
+
 def number(value: float | None, unit: str = "") -> str:
     """Four significant digits, an empty string for None.
 
@@ -113,21 +119,12 @@ def number(value: float | None, unit: str = "") -> str:
     return f"{digits} {unit}".rstrip()
 
 
-def printable(text: str) -> str:
-    r"""Somebody else's text on one line: control characters are shown, not obeyed.
-
-    >>> print(printable("a\nb\x1b[31m"))
-    a\nb\x1b[31m
-    """
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
 def _saved(report: SavingsReport) -> str:
     match, saved = report.to_match, report.saved
     within = f"within {100 * match.tolerance:g} % of the old best"
     if not match.matched or saved.trials is None:
-        spent = f"{report.shrunk.trials} trials"
-        return f"nothing: after {spent} the smaller study is not {within} ({match.why})."
+        text = f"nothing: after {report.shrunk.trials} trials the smaller study is not {within}"
+        return f"{text}." if match.why == NOT_REACHED else f"{text} ({match.why})."
     old, new = match.baseline_trials, match.shrunk_trials
     if saved.trials < 0:
         head = f"nothing: {new} trials instead of {old} to come {within}"

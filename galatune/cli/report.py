@@ -1,0 +1,144 @@
+"""`galatune report`: what the smaller study cost and what it saved."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from galatune.cli.options import json_option, storage_argument, study_option
+
+if TYPE_CHECKING:
+    from galatune.report.pair import Pair
+    from galatune.report.savings import SavingsReport
+
+__all__ = ["report"]
+
+
+def _fraction(_context: click.Context, _option: click.Parameter, value: str) -> float:
+    """Read 0.01 or 1%; anything else is a usage error."""
+    try:
+        number = float(value.rstrip("% ")) / (100 if value.strip().endswith("%") else 1)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number < 1:
+        raise click.BadParameter(f"{value!r} is not a fraction such as 0.01 or 1%")
+    return number
+
+
+@click.command()
+@storage_argument
+@study_option
+@click.option("--into", metavar="STORAGE2", help="Where the smaller study is, if not <study>-gala.db here.")
+@click.option("--name", metavar="NAME", help="Its name, if not <study>-gala.")
+@click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write the report as one page.")
+@click.option(
+    "--csv", type=click.Path(dir_okay=False, path_type=Path), help="Write both studies, a row a trial."
+)
+@click.option("--price", type=click.FloatRange(min=0), help="Money an hour of training; needs --currency.")
+@click.option("--currency", metavar="TEXT", help="Of the price, EUR.")
+@click.option(
+    "--tolerance",
+    callback=_fraction,
+    metavar="FRACTION",
+    default="1%",
+    show_default=True,
+    help="Of |median - best| of the old values: a difference up to this counts as none.",
+)
+@json_option
+@click.option("--sink", metavar="NAME", help="Send it there too: mlflow.")
+@click.option("--tracking-uri", metavar="URI", help="Where the sink sends it, if not where its host would.")
+def report(
+    storage: str,
+    study: str | None,
+    into: str | None,
+    name: str | None,
+    html: Path | None,
+    csv: Path | None,
+    price: float | None,
+    currency: str | None,
+    tolerance: float,
+    as_json: bool,
+    sink: str | None,
+    tracking_uri: str | None,
+) -> None:
+    r"""Account for what the smaller study saved.
+
+    STORAGE holds the old study; the smaller one is looked for where galatune run puts it. Both are only
+    read.
+
+    \b
+    galatune report study.db
+    galatune report study.db --html report.html --price 2.50 --currency EUR
+    galatune report study.db --sink mlflow --tracking-uri http://localhost:5000
+    """
+    if (price is None) != (currency is None):
+        raise click.UsageError("--price and --currency go together")
+    if tracking_uri is not None and sink is None:
+        raise click.UsageError("--tracking-uri needs --sink, for example --sink mlflow")
+    from galatune.report.pair import read_pair
+    from galatune.report.savings import compare
+    from galatune.report.sinks import find_sink
+
+    target = find_sink(sink) if sink is not None else None
+    pair = read_pair(storage, study, into, name)
+    for note in pair.notes:
+        click.echo(f"note: {note}", err=True)
+    result = compare(pair.baseline, pair.shrunk, tolerance=tolerance, price=price, currency=currency)
+    _print(result, pair, as_json)
+    if csv is not None:
+        _write(csv, _trials(pair))
+    if html is None and target is None:
+        return
+    from galatune.report.page import page
+
+    document = page(result, pair.baseline, pair.shrunk)
+    if html is not None:
+        _write(html, document)
+    if target is not None:
+        from galatune.report.sinks import Delivery
+
+        where = target.send(Delivery(result, pair.baseline, pair.shrunk, document), tracking_uri)
+        click.echo(where, err=True)
+
+
+def _print(result: SavingsReport, pair: Pair, as_json: bool) -> None:
+    """The report on stdout: one JSON object, or a table below three sentences."""
+    from galatune.report.text import table, verdict
+
+    sentences = verdict(result, pair.shrunk)
+    if as_json:
+        import json
+        from dataclasses import asdict
+
+        click.echo(json.dumps({**result.to_json(), "verdict": asdict(sentences)}, indent=2, allow_nan=False))
+        return
+    from rich.console import Console
+
+    from galatune.study.address import printable
+
+    for heading, sentence in sentences.lines:
+        click.echo(f"{heading + ':':7}{printable(sentence)}")
+    click.echo()
+    Console(markup=False, highlight=False, emoji=False).print(table(result))
+
+
+def _trials(pair: Pair) -> str:
+    """Every trial of both studies as CSV."""
+    import pandas as pd
+
+    frames = [ledger.frame() for ledger in (pair.baseline, pair.shrunk)]
+    return str(pd.concat([frame for frame in frames if not frame.empty] or frames).to_csv(index=False))
+
+
+def _write(path: Path, text: str) -> None:
+    from galatune.errors import ReportError
+
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ReportError(
+            f"cannot write {str(path)!r}: {error.strerror}; name a file in a folder that exists"
+        ) from error
+    click.echo(f"written to {path}", err=True)

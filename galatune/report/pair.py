@@ -1,0 +1,88 @@
+"""The old study and the smaller one that was made from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from galatune.errors import ReportError
+from galatune.report.ledger import Ledger, ledger
+from galatune.study.address import printable
+from galatune.study.source import open_source
+from galatune.study.target import find_target
+
+__all__ = ["Pair", "check_pair", "read_pair"]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two ledgers that belong together.
+
+    Attributes:
+        baseline: The old study.
+        shrunk: The smaller one.
+        notes: What a reader should know about how they were read.
+    """
+
+    baseline: Ledger
+    shrunk: Ledger
+    notes: tuple[str, ...] = ()
+
+
+def read_pair(
+    storage: str, study: str | None = None, into: str | None = None, name: str | None = None
+) -> Pair:
+    """Read both studies; neither storage is changed.
+
+    Args:
+        storage: Of the old study, URL or file.
+        study: Its name; may be left out where the storage holds one.
+        into: Storage of the smaller study, where it is not the one `run` takes by itself.
+        name: Name of the smaller study, likewise.
+
+    Raises:
+        StorageError: One of them cannot be found or read.
+        ReportError: The smaller study was made from another one.
+    """
+    with open_source(storage) as source:
+        baseline = ledger(source.study(study))
+        notes = [source.note]
+    place, target = find_target(baseline.study, into, name)
+    with open_source(place) as source:
+        shrunk = ledger(source.study(target))
+        notes += [source.note, check_pair(baseline, shrunk)]
+    return Pair(baseline, shrunk, tuple(note for note in notes if note is not None))
+
+
+def check_pair(baseline: Ledger, shrunk: Ledger) -> str | None:
+    """Whether the smaller study was made from this one, by what `run` wrote into it.
+
+    Returns:
+        What to be wary of, None where all is well.
+
+    Raises:
+        ReportError: It was made from a study of another name.
+    """
+    if not shrunk.provenance.made_by_galatune:
+        return (
+            f"{printable(shrunk.study)} was not made by galatune run: nothing in it shows what was removed "
+            "or controlled"
+        )
+    origin = shrunk.provenance.source.get("study")
+    if origin is not None and origin != baseline.study:
+        raise ReportError(
+            f"the smaller study {shrunk.study!r} was made from {printable(str(origin))!r}, not from "
+            f"{baseline.study!r}; name the pair with --study, --into and --name"
+        )
+    return _changed(baseline, shrunk)
+
+
+def _changed(baseline: Ledger, shrunk: Ledger) -> str | None:
+    """The old best that `run` saw must still be there; a study of the same name may be another one."""
+    seen = shrunk.provenance.source.get("best_value")
+    values = [row.value for row in baseline.complete]
+    if not isinstance(seen, int | float) or seen in values or not values or None in values:
+        return None
+    return (
+        f"the old best that {printable(shrunk.study)} was started from ({seen:.6g}) is not in "
+        f"{printable(baseline.study)}: it may be another study of the same name"
+    )
