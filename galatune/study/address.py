@@ -115,7 +115,9 @@ def sqlite_url(path: Path) -> str:
     database = str(path.absolute())
     url = URL.create("sqlite", database=database).render_as_string()
     if make_url(url).database != database:
-        raise StorageError(f"This path cannot be written as a URL: {database!r}. Leave out '?' and '%'")
+        raise StorageError(
+            f"This path cannot be written as a URL: '{printable(database)}'. Leave out '?' and '%'"
+        )
     return url.replace("{", "{{").replace("}", "}}")  # Optuna expands braces
 
 

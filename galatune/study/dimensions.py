@@ -160,13 +160,17 @@ def find_dimensions(
 
 def _collect(trials: Sequence[FrozenTrial]) -> dict[str, _Parameter]:
     """Every parameter with its distributions, oldest first."""
-    found: dict[str, dict[BaseDistribution, int]] = {}
+    found: dict[str, dict[str, tuple[BaseDistribution, int]]] = {}
     for trial in trials:
         for name, distribution in trial.distributions.items():
             spans = found.setdefault(name, {})
-            # Seen again: it becomes the newest.
-            spans[distribution] = spans.pop(distribution, 0) + 1
-    return {name: _Parameter(name, tuple(spans), tuple(spans.values())) for name, spans in found.items()}
+            # By its text, for choices may be lists. Seen again, it becomes the newest.
+            _, seen = spans.pop(text := repr(distribution), (distribution, 0))
+            spans[text] = distribution, seen + 1
+    return {
+        name: _Parameter(name, tuple(d for d, _ in spans.values()), tuple(n for _, n in spans.values()))
+        for name, spans in found.items()
+    }
 
 
 def _check_wishes(parameters: Collection[str], lr: Collection[str], keep: Collection[str]) -> None:

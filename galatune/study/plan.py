@@ -22,7 +22,7 @@ from galatune.study.effort import (
     total_hours,
     unique_configurations,
 )
-from galatune.study.source import open_source
+from galatune.study.source import open_source, quiet
 
 __all__ = [
     "Projection",
@@ -208,7 +208,8 @@ def plan_study(
     Raises:
         PlanError: ``lr`` or ``keep`` name a parameter that the study does not have.
     """
-    trials = study.get_trials(deepcopy=False)
+    with quiet():
+        trials = study.get_trials(deepcopy=False)
     found = find_dimensions(trials, _best_first(study), lr=lr, keep=keep, drop_schedule=drop_schedule)
     dropped = {dimension.name for dimension in found.learning_rate if dimension.dropped}
     counts = count_states(trials)

@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 from galatune.errors import StorageError
+from galatune.study.address import first_line, printable
 
 __all__ = ["snapshot"]
 
@@ -40,6 +41,11 @@ def snapshot(source: Path, target: Path) -> None:
             return
         except sqlite3.OperationalError:  # locked for good, or a dead writer's journal lies beside it
             target.unlink(missing_ok=True)
+        except sqlite3.DatabaseError as error:
+            raise StorageError(
+                f"This SQLite file is damaged: '{printable(str(source))}' ({first_line(error)}). "
+                "Give an intact copy"
+            ) from error
     _copy_files(source, target)
 
 
@@ -74,7 +80,8 @@ def _copy_files(source: Path, target: Path) -> None:
         Path(f"{target}-shm").unlink(missing_ok=True)
         time.sleep(PAUSE_SECONDS)
     raise StorageError(
-        f"This SQLite file is damaged, or is written to faster than it can be copied: {str(source)!r}. "
+        "This SQLite file is damaged, or is written to faster than it can be copied: "
+        f"'{printable(str(source))}'. "
         "Try again, or check it with: sqlite3 FILE 'PRAGMA integrity_check'"
     )
 

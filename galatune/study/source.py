@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -80,8 +81,20 @@ class Source:
                 f"{self.label} holds {len(names)} studies; name one with --study: {_listed(names)}"
             )
         if name is not None and name not in names:
-            raise StorageError(f"No study {printable(name)!r} in {self.label}; it holds: {_listed(names)}")
-        return optuna.load_study(study_name=name or names[0], storage=self.storage)
+            raise StorageError(f"No study '{printable(name)}' in {self.label}; it holds: {_listed(names)}")
+        with quiet():
+            study = optuna.load_study(study_name=name or names[0], storage=self.storage)
+            study.get_trials(deepcopy=False)  # read once, and kept by Optuna
+            return study
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without Optuna's warnings of what an old study holds: choices that are lists, old distributions."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        warnings.simplefilter("ignore", FutureWarning)
+        yield
 
 
 @contextmanager
@@ -120,18 +133,18 @@ def content_of(path: Path, label: str) -> Content:
         with path.open("rb") as file:
             head = file.read(4096)
     except FileNotFoundError:
-        raise StorageError(f"No such file: {label!r}. {EXPECTED}") from None
+        raise StorageError(f"No such file: '{label}'. {EXPECTED}") from None
     except IsADirectoryError:
-        raise StorageError(f"This is a directory: {label!r}. {EXPECTED}") from None
+        raise StorageError(f"This is a directory: '{label}'. {EXPECTED}") from None
     except (OSError, ValueError) as error:
-        raise StorageError(f"Cannot read {label!r}: {first_line(error)}. {EXPECTED}") from None
+        raise StorageError(f"Cannot read '{label}': {first_line(error)}. {EXPECTED}") from None
     if not head:
-        raise StorageError(f"This file is empty: {label!r}. {EXPECTED}")
+        raise StorageError(f"This file is empty: '{label}'. {EXPECTED}")
     if head.startswith(b"SQLite format 3\x00"):
         return "sqlite"
     if re.match(rb'\s*\{\s*"op_code"', head):
         return "journal"
-    raise StorageError(f"Neither an SQLite file nor an Optuna journal: {label!r}. {EXPECTED}")
+    raise StorageError(f"Neither an SQLite file nor an Optuna journal: '{label}'. {EXPECTED}")
 
 
 class _ReadOnlyJournal(JournalFileBackend):
@@ -143,10 +156,11 @@ class _ReadOnlyJournal(JournalFileBackend):
 
 def _open_journal(path: Path, label: str) -> Source:
     try:
-        return Source(optuna.storages.JournalStorage(_ReadOnlyJournal(str(path))), label)
+        with quiet():
+            return Source(optuna.storages.JournalStorage(_ReadOnlyJournal(str(path))), label)
     except Exception as error:  # replaying a damaged journal fails in whatever way the damage asks for
         raise StorageError(
-            f"This Optuna journal is damaged: {label!r} ({type(error).__name__}: {first_line(error)}). "
+            f"This Optuna journal is damaged: '{label}' ({type(error).__name__}: {first_line(error)}). "
             "Give an intact copy"
         ) from error
 
@@ -157,7 +171,7 @@ def _open_sqlite(path: Path, label: str, stack: ExitStack) -> Source:
     try:
         snapshot(path, copy)
     except OSError as error:
-        raise StorageError(f"Cannot copy {label!r} in order to read it: {first_line(error)}") from error
+        raise StorageError(f"Cannot copy '{label}' in order to read it: {first_line(error)}") from error
     version = _check_sqlite(copy, label)
     url = sqlite_url(copy)
     storage, note = _open_or_upgrade(url, label, version)
@@ -174,11 +188,11 @@ def _check_sqlite(copy: Path, label: str) -> str:
         with closing(sqlite3.connect(copy)) as connection:
             tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
             if not tables >= TABLES:
-                raise StorageError(f"An SQLite database, but not an Optuna study: {label!r}. {EXPECTED}")
+                raise StorageError(f"An SQLite database, but not an Optuna study: '{label}'. {EXPECTED}")
             row = connection.execute("SELECT library_version FROM version_info").fetchone()
     except sqlite3.DatabaseError as error:
         raise StorageError(
-            f"This SQLite file is damaged: {label!r} ({first_line(error)}). Give an intact copy"
+            f"This SQLite file is damaged: '{label}' ({first_line(error)}). Give an intact copy"
         ) from error
     return printable(str(row[0])) if row else "unknown"
 
@@ -189,12 +203,12 @@ def _open_or_upgrade(url: str, label: str, version: str) -> tuple[optuna.storage
     except RuntimeError:  # an older or a newer schema
         storage = optuna.storages.RDBStorage(url, skip_compatibility_check=True)
     except Exception as error:
-        raise StorageError(f"Optuna cannot read {label!r}: {first_line(error)}") from error
+        raise StorageError(f"Optuna cannot read '{label}': {first_line(error)}") from error
     runtime = optuna.__version__
     if storage.get_current_version() not in storage.get_all_versions():
         _close(storage)
         raise StorageError(
-            f"Written by a newer Optuna ({version}) than the one installed ({runtime}): {label!r}. "
+            f"Written by a newer Optuna ({version}) than the one installed ({runtime}): '{label}'. "
             "Update it with: pip install -U optuna"
         )
     try:
@@ -203,7 +217,7 @@ def _open_or_upgrade(url: str, label: str, version: str) -> tuple[optuna.storage
     except Exception as error:
         _close(storage)
         raise StorageError(
-            f"Written by Optuna {version}, which Optuna {runtime} cannot upgrade: {label!r}. "
+            f"Written by Optuna {version}, which Optuna {runtime} cannot upgrade: '{label}'. "
             "Files of Optuna 2.10 and later can be read"
         ) from error
     return storage, f"{label}: schema of Optuna {version}, read from an upgraded copy; the file is unchanged"
@@ -212,13 +226,11 @@ def _open_or_upgrade(url: str, label: str, version: str) -> tuple[optuna.storage
 def _upgrade(storage: optuna.storages.RDBStorage) -> None:
     """Optuna's own upgrade, without its log lines and its configuration of everybody's logging."""
     import logging
-    import warnings
 
     occupied = logging.NullHandler()  # the migration configures a root logger that has no handler
     logging.getLogger().addHandler(occupied)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)
+        with quiet():
             storage.upgrade()
     finally:
         logging.getLogger().removeHandler(occupied)

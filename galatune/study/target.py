@@ -106,7 +106,7 @@ def find_target(study: str, into: str | None = None, name: str | None = None) ->
     path = sqlite_file(place) if is_url(place) else Path(place)
     if path is not None and not path.exists():
         raise StorageError(
-            f"No smaller study of {printable(study)!r} yet: there is no file {redact(place)!r}. "
+            f"No smaller study of '{printable(study)}' yet: there is no file '{redact(place)}'. "
             "Make it with galatune run, or say where it is with --into"
         )
     return place, found
@@ -114,7 +114,9 @@ def find_target(study: str, into: str | None = None, name: str | None = None) ->
 
 def _open_file(path: Path, label: str) -> optuna.storages.BaseStorage:
     if not path.parent.is_dir():
-        raise StorageError(f"No such directory: {str(path.parent)!r}. Make it, or name another with --into")
+        raise StorageError(
+            f"No such directory: '{printable(str(path.parent))}'. Make it, or name another with --into"
+        )
     new = not path.exists() or path.stat().st_size == 0
     if new:
         kind = "journal" if path.suffix.lower() in JOURNAL_SUFFIXES else "sqlite"
@@ -137,7 +139,7 @@ def _refuse_foreign(path: Path, label: str) -> None:
         tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     if tables and "studies" not in tables:
         raise StorageError(
-            f"An SQLite database of something else than Optuna: {label!r}. Name another file with --into"
+            f"An SQLite database of something else than Optuna: '{label}'. Name another file with --into"
         )
 
 
