@@ -1,1 +1,11 @@
-"""galatune's reports in MLflow."""
+"""galatune's reports in MLflow.
+
+MLflow sends usage data by default; a report about somebody's experiments must not. The switch has to be
+set before mlflow is imported for the first time.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")

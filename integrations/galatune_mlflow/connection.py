@@ -1,0 +1,134 @@
+"""Reach a tracking store: which one, quickly, and quietly."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from galatune.errors import ReportError
+from galatune.study.address import printable, redact, sqlite_file
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+__all__ = ["DEFAULT_URI", "artifact_location", "is_new_store", "open_client", "tracking_uri_or_default"]
+
+DEFAULT_URI = "sqlite:///mlflow.db"
+CONNECT_SECONDS = 5
+LIMITS = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+}
+"""MLflow alone tries seven times, for minutes. What the user has set stays."""
+
+
+def tracking_uri_or_default(tracking_uri: str | None) -> str:
+    """The given URI, else MLFLOW_TRACKING_URI, else a SQLite file in the working directory.
+
+    It is never left to MLflow: an old ``./mlruns`` would change where MLflow writes.
+    """
+    return tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
+
+
+@contextmanager
+def open_client(uri: str) -> Iterator[MlflowClient]:
+    """A client for the length of the block; no global tracking URI, no active run.
+
+    Args:
+        uri: Tracking URI.
+
+    Raises:
+        ReportError: The store cannot be reached, or refuses. The message says what to do.
+    """
+    _reach(uri)
+    from mlflow import MlflowClient  # its import sets log levels, so that it comes before _quiet
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    with _limits(), _quiet():
+        try:
+            yield MlflowClient(tracking_uri=uri)
+        except (MlflowException, SQLAlchemyError, OSError) as error:
+            raise ReportError(_failure(uri, str(error))) from None
+
+
+def is_new_store(uri: str) -> bool:
+    """Whether MLflow will have to make this SQLite store first, which takes about 7 seconds."""
+    path = _store_file(uri)
+    return path is not None and (not path.exists() or path.stat().st_size == 0)
+
+
+def artifact_location(uri: str) -> str | None:
+    """Beside a SQLite store; a server knows by itself.
+
+    MLflow would take ``./mlruns``, and a folder of that name changes where it looks next time.
+    """
+    path = _store_file(uri)
+    return None if path is None else (path.absolute().parent / "mlartifacts").as_uri()
+
+
+def _store_file(uri: str) -> Path | None:
+    return sqlite_file(uri) if uri.startswith("sqlite:") else None
+
+
+def _reach(uri: str) -> None:
+    """A server that is away is noticed in seconds, not after MLflow's retries."""
+    parts = urlsplit(uri)
+    if parts.scheme not in ("http", "https") or any(map(os.environ.get, ("HTTP_PROXY", "HTTPS_PROXY"))):
+        return
+    try:
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        socket.create_connection((parts.hostname or "", port), timeout=CONNECT_SECONDS).close()
+    except (OSError, ValueError) as error:
+        raise ReportError(_failure(uri, str(error))) from None
+
+
+def _failure(uri: str, reason: str) -> str:
+    line = printable(reason.strip().splitlines()[0]) if reason.strip() else "no reason given"
+    return (
+        f"MLflow at {redact(uri)} did not take the report: {_without_credentials(line, uri)[:300]}. The "
+        "studies are unchanged; the same galatune report command sends what is missing later"
+    )
+
+
+def _without_credentials(line: str, uri: str) -> str:
+    """Drivers and HTTP libraries repeat what they were given."""
+    line = line.replace(uri, redact(uri))
+    try:
+        password = urlsplit(uri).password
+    except ValueError:
+        password = None
+    return line.replace(password, "***") if password else line
+
+
+@contextmanager
+def _limits() -> Iterator[None]:
+    """MLflow reads these from the environment and from nowhere else."""
+    added = {name: value for name, value in LIMITS.items() if name not in os.environ}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for name in added:
+            os.environ.pop(name, None)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """A new store is made in fifty migrations and as many log lines."""
+    loggers = [logging.getLogger(name) for name in ("alembic", "mlflow", "urllib3")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
