@@ -1,0 +1,92 @@
+"""`galatune demo`: the whole way on built-in data."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from optuna.trial import FrozenTrial
+
+__all__ = ["demo"]
+
+OBJECTIVE = "galatune.demo.objective:objective"
+
+
+@click.command()
+@click.option(
+    "--dir",
+    "folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("galatune-demo"),
+    show_default=True,
+    help="Where everything is written; a stopped demo goes on from there.",
+)
+@click.option(
+    "--trials",
+    type=click.IntRange(min=2),
+    default=40,
+    show_default=True,
+    help="Of the old study; the smaller one gets at most as many.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of both studies.")
+def demo(folder: Path, trials: int, seed: int) -> None:
+    r"""Go the whole way on built-in data: handwritten digits, a small convolutional net.
+
+    First the old study, its learning rate searched; then scan, run and report, each as you would type it.
+    Takes about two minutes on two cores.
+
+    \b
+    Example:
+      galatune demo
+    """
+    import optuna
+
+    from galatune.demo.baseline import STUDY, search
+
+    folder.mkdir(parents=True, exist_ok=True)
+    old, new = folder / "digits.db", folder / "digits-gala.db"
+    page, store = folder / "report.html", f"sqlite:///{folder / 'mlflow.db'}"
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    click.secho(f"The old study: {trials} trials with the learning rate searched, into {old}", bold=True)
+    search(old, trials, seed, _count(trials))
+    _type("scan", str(old))
+    _type("run", str(old), OBJECTIVE, "--into", str(new), "--seed", str(seed))
+    _type(
+        "report",
+        str(old),
+        "--into",
+        str(new),
+        "--html",
+        str(page),
+        "--sink",
+        "mlflow",
+        "--tracking-uri",
+        store,
+    )
+    click.secho("Look at it:", bold=True)
+    click.echo(f"  the page          {page}")
+    click.echo(f"  in MLflow         mlflow ui --backend-store-uri {shlex.quote(store)}")
+    click.echo(f"  with your own     galatune scan STORAGE    ({STUDY} was only an example)")
+
+
+def _count(trials: int) -> Callable[[FrozenTrial], None]:
+    def on_trial(trial: FrozenTrial) -> None:
+        done = trial.number + 1
+        if done % 10 == 0 or done == trials:
+            click.echo(f"  {done} of {trials} trials", err=True)
+
+    return on_trial
+
+
+def _type(*words: str) -> None:
+    """Show a command and carry it out, as if it had been typed."""
+    from galatune.cli.main import main
+
+    click.secho(f"\n$ galatune {shlex.join(words)}", bold=True)
+    main.main(list(words), prog_name="galatune", standalone_mode=False)
