@@ -1,0 +1,71 @@
+"""What the parameters of the estimators may be; checked in fit, as scikit-learn wants it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from numbers import Integral, Real
+
+import numpy as np
+import torch
+
+__all__ = ["check_parameters", "layer_sizes"]
+
+
+def check_parameters(parameters: Mapping[str, object]) -> None:
+    """Raise ValueError at the first parameter whose value breaks its rule.
+
+    Example:
+        >>> check_parameters({"dropout": 1.5})
+        Traceback (most recent call last):
+        ValueError: dropout must be a number in [0, 1), however: dropout=1.5
+    """
+    for name, value in parameters.items():
+        if name in _RULES:
+            holds, rule = _RULES[name]
+            if not holds(value):
+                raise ValueError(f"{name} must be {rule}, however: {name}={value!r}")
+
+
+def layer_sizes(value: object) -> tuple[int, ...]:
+    """Return hidden_layer_sizes as a tuple, be it given as one width or several."""
+    return tuple(int(width) for width in np.atleast_1d(np.asarray(value, dtype=int)))
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= 1
+
+
+def _is_number(value: object, low: float, high: float) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and low <= float(value) < high
+
+
+def _are_sizes(value: object) -> bool:
+    if isinstance(value, list | tuple | np.ndarray):
+        return all(_is_count(width) for width in value)
+    return _is_count(value)
+
+
+def _is_device(value: object) -> bool:
+    try:
+        return torch.empty(0, device=value).numel() == 0  # type: ignore[call-overload, no-any-return]
+    except (RuntimeError, AssertionError, TypeError):
+        return False
+
+
+_RULES: dict[str, tuple[Callable[[object], bool], str]] = {
+    "hidden_layer_sizes": (_are_sizes, "a positive integer or a sequence of them"),
+    "batch_size": (lambda value: value == "auto" or _is_count(value), "'auto' or a positive integer"),
+    "dropout": (lambda value: _is_number(value, 0, 1), "a number in [0, 1)"),
+    "weight_decay": (lambda value: _is_number(value, 0, np.inf), "a finite number of at least 0"),
+    "max_iter": (_is_count, "a positive integer"),
+    "early_stopping": (
+        lambda value: value == "auto" or isinstance(value, bool | np.bool_),
+        "'auto', True or False",
+    ),
+    "validation_fraction": (
+        lambda value: _is_number(value, np.finfo(float).tiny, 1),
+        "a number between 0 and 1, neither of them",
+    ),
+    "n_iter_no_change": (_is_count, "a positive integer"),
+    "device": (_is_device, "a torch device that this machine has"),
+}
