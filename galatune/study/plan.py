@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -168,20 +168,28 @@ def scan_all(
     """
     with open_source(storage) as source:
         names = source.names()
-        studies = [source.study(name) for name in names] if names else [source.study()]
-        known = {study.study_name: _parameters(study) for study in studies}
-        everywhere = sorted({name for own in known.values() for name in own})
-        for name in (*lr, *keep):
-            if name not in everywhere:
-                listed = ", ".join(map(printable, everywhere)) or "none at all"
-                raise PlanError(f"No study has a parameter {printable(name)!r}; they have: {listed}")
-        plans = []
-        for study in studies:
-            own = known[study.study_name]
-            wishes = {"lr": own.intersection(lr), "keep": own.intersection(keep)}
-            plan = plan_study(study, source.label, **wishes, drop_schedule=drop_schedule)
-            plans.append(replace(plan, note=source.note))
-        return tuple(plans)
+        studies = [source.study(name) for name in names] if len(names) > 1 else [source.study()]
+        wishes = _wishes_by_study(studies, lr, keep) if len(studies) > 1 else [(lr, keep)]
+        return tuple(
+            replace(
+                plan_study(study, source.label, lr=own_lr, keep=own_keep, drop_schedule=drop_schedule),
+                note=source.note,
+            )
+            for study, (own_lr, own_keep) in zip(studies, wishes, strict=True)
+        )
+
+
+def _wishes_by_study(
+    studies: Sequence[optuna.Study], lr: Collection[str], keep: Collection[str]
+) -> list[tuple[Collection[str], Collection[str]]]:
+    """Of ``lr`` and ``keep``, for each study the parameters that it has."""
+    known = [_parameters(study) for study in studies]
+    everywhere = set().union(*known)
+    for name in (*lr, *keep):
+        if name not in everywhere:
+            listed = ", ".join(map(printable, sorted(everywhere))) or "none at all"
+            raise PlanError(f"No study has a parameter '{printable(name)}'; they have: {listed}")
+    return [(own.intersection(lr), own.intersection(keep)) for own in known]
 
 
 def _parameters(study: optuna.Study) -> set[str]:

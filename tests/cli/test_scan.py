@@ -1,0 +1,167 @@
+"""`galatune scan`: what it prints, where, and with which status."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import optuna
+import pytest
+from click.testing import CliRunner, Result
+from optuna.distributions import FloatDistribution
+from optuna.trial import TrialState, create_trial
+
+from galatune.cli import main
+
+ARCANUM = "Zeos-ctrl__ARCANUM__optuna_study.db"
+EEG = "simeonensing__eeg-gat__tracking__optuna.db"
+LYHUE = "lyhue1991__eat_pytorch_in_20_days__optuna.db"
+JOURNAL = "MPI-Dortmund__tomotwin-cryoet__optuna_study.db.journal.log"
+
+
+def scan(*arguments: str | Path, columns: int = 80) -> Result:
+    return CliRunner(env={"COLUMNS": str(columns)}).invoke(main, ["scan", *map(str, arguments)])
+
+
+def flowing(text: str) -> str:
+    """Without the line breaks of a narrow terminal."""
+    return " ".join(text.split())
+
+
+def make(path: Path, name: str = "s", **space: FloatDistribution) -> Path:
+    study = optuna.create_study(storage=f"sqlite:///{path}", study_name=name)
+    for _ in range(2):
+        params = {parameter: distribution.low for parameter, distribution in space.items()}
+        study.add_trial(create_trial(params=params, distributions=dict(space), value=1.0))
+    return path
+
+
+def refused(*arguments: str | Path) -> str:
+    result = scan(*arguments)
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert result.stderr.startswith("galatune: ")
+    assert result.stderr.count("\n") == 1
+    return result.stderr
+
+
+def test_one_study_says_what_goes_and_what_stays(studies: Path) -> None:
+    result = scan(studies / ARCANUM, "--study", "amp_tune")
+    assert result.exit_code == 0
+    assert "1 dimension can be dropped: learning_rate" in result.stdout
+    assert "27 distinct configurations in 52 trials" in flowing(result.stdout)
+    assert "Kept: amp_hidden_size, banks, dropout, layers" in result.stdout
+    assert "Trial 51 is marked running since 2025-07-18 14:03" in flowing(result.stdout)
+    assert "not measured" in result.stdout
+
+
+def test_json_is_one_object(studies: Path) -> None:
+    plan = json.loads(scan(studies / ARCANUM, "--study", "amp_tune", "--json").stdout)
+    assert (plan["study"], plan["trials"]["total"], plan["unique_configurations"]) == ("amp_tune", 52, 27)
+    both = json.loads(scan(studies / ARCANUM, "--json").stdout)
+    assert [plan["study"] for plan in both["studies"]] == ["amp_tune", "phase_tune"]
+    assert both["studies"][0] == plan
+
+
+def test_json_of_a_storage_with_one_study_is_its_plan(studies: Path, tmp_path: Path) -> None:
+    copy = shutil.copy(studies / JOURNAL, tmp_path / "optuna_study.db")
+    assert json.loads(scan(copy, "--json").stdout)["study"] == "3D_UNet_Optimization"
+
+
+def test_no_learning_rate_says_so_with_status_0(studies: Path) -> None:
+    result = scan(studies / EEG)
+    assert result.exit_code == 0
+    assert "No learning rate found in any of the 5 studies" in result.stdout
+    assert "--lr NAME" in result.stderr
+    one = scan(studies / EEG, "--study", "eeg_graph_win4_fold1_20251021-070241")
+    assert one.exit_code == 0
+    assert "No learning rate found" in one.stdout
+
+
+def test_upgraded_copy_is_mentioned_on_stderr_only(studies: Path) -> None:
+    result = scan(studies / LYHUE, "--study", "mnist-tf", "--json")
+    assert "Optuna 2.10.0, read from an upgraded copy" in result.stderr
+    assert json.loads(result.stdout)["study"] == "mnist-tf"
+
+
+def test_no_source_is_changed(studies: Path) -> None:
+    before = {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in studies.iterdir()}
+    for path in before:
+        assert scan(path).exit_code == 0
+    assert {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in studies.iterdir()} == before
+
+
+def test_user_decides(tmp_path: Path) -> None:
+    rate = FloatDistribution(1e-5, 1e-1, log=True)
+    path = make(tmp_path / "s.db", lr=rate, speed=rate, warmup=FloatDistribution(0, 1))
+    plan = json.loads(
+        scan(path, "--lr", "speed", "--keep", "lr", "--drop-schedule", "--json").stdout,
+    )
+    assert {d["name"]: d["dropped"] for d in plan["learning_rate"]} == {
+        "lr": False,
+        "speed": True,
+        "warmup": True,
+    }
+    assert "--lr nope: no such parameter; the study has: lr, speed, warmup" in refused(path, "--lr", "nope")
+
+
+def test_several_dropped_rates_show_the_ratio_they_keep(tmp_path: Path) -> None:
+    path = make(tmp_path / "s.db", lr_a=FloatDistribution(1e-3, 1), lr_b=FloatDistribution(1e-2, 1))
+    assert "lr_a : lr_b = 0.001 : 0.01" in flowing(scan(path).stdout)
+
+
+def test_refusals_are_shown(tmp_path: Path) -> None:
+    path = make(tmp_path / "s.db", eta=FloatDistribution(0.01, 0.3), max_depth=FloatDistribution(1, 9))
+    result = scan(path)
+    assert result.exit_code == 0
+    assert "Refused: eta: boosted trees, beside max_depth" in result.stdout
+
+
+def test_study_without_trials(tmp_path: Path) -> None:
+    optuna.create_study(storage=f"sqlite:///{tmp_path}/s.db", study_name="s")
+    result = scan(tmp_path / "s.db")
+    assert result.exit_code == 0
+    assert "No trials yet" in result.stdout
+
+
+@pytest.mark.parametrize("columns", [20, 80])
+def test_long_and_untrusted_names_fit_any_terminal(tmp_path: Path, columns: int) -> None:
+    evil = "[red]x[/red]\x1b[2J\n" + "long_" * 60
+    rate = {f"{evil}_lr": FloatDistribution(1e-5, 1e-1, log=True), evil: FloatDistribution(0, 1)}
+    result = scan(make(tmp_path / "s.db", name=evil, **rate), columns=columns)
+    assert result.exit_code == 0
+    assert "\x1b" not in result.stdout
+    assert "[red]x[/red]\\x1b[2J\\n" in "".join(result.stdout.split())
+    table = [line for line in result.stdout.splitlines() if line.startswith(" ")]
+    assert max(map(len, table)) <= columns
+
+
+def test_many_running_trials_are_summed_up(tmp_path: Path) -> None:
+    study = optuna.create_study(storage=f"sqlite:///{tmp_path}/s.db", study_name="s")
+    for _ in range(9):
+        study.add_trial(create_trial(state=TrialState.RUNNING))
+    output = scan(tmp_path / "s.db").stdout
+    assert output.count("is marked running") == 4
+    assert "And 5 more" in output
+
+
+def test_bad_input_is_one_line_and_status_1(studies: Path, tmp_path: Path) -> None:
+    (tmp_path / "table.csv").write_text("a,b\n")
+    assert "No such file" in refused(tmp_path / "absent.db")
+    assert "Neither" in refused(tmp_path / "table.csv")
+    assert "amp_tune, phase_tune" in refused(studies / ARCANUM, "--study", "absent")
+    unreachable = refused("postgresql+psycopg2://ada:s3cret@127.0.0.1:1/x")
+    assert "s3cret" not in unreachable
+
+
+def test_wrong_usage_is_status_2() -> None:
+    assert scan().exit_code == 2
+
+
+def test_help_has_an_example() -> None:
+    text = scan("--help").stdout
+    assert "galatune scan optuna.db --study mnist" in text
+    for option in ("--study", "--lr", "--keep", "--drop-schedule", "--json"):
+        assert option in text
