@@ -13,24 +13,35 @@ from typing import Any
 import click
 
 from galatune import __version__
+from galatune.cli.bench import bench
+from galatune.cli.demo import demo
+from galatune.cli.report import report
+from galatune.cli.run import run
+from galatune.cli.scan import scan
 from galatune.errors import GalatuneError
 
 __all__ = ["main"]
 
 
-class ErrorsInOneLine(click.Group):
-    """A group whose commands end in one line and status 1 when they raise a `GalatuneError`."""
+class Galatune(click.Group):
+    """A group that lists its commands in the order of the way and ends in one line where it must."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """As they were added, not by the alphabet."""
+        return list(self.commands)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; a deliberate error becomes one line on stderr and exit status 1."""
+        """Run the command: 1 and one line after a deliberate error, 130 after Ctrl-C."""
         try:
             return super().invoke(ctx)
         except GalatuneError as error:
             click.echo(f"galatune: {error}", err=True)
             sys.exit(1)
+        except KeyboardInterrupt:
+            sys.exit(130)
 
 
-@click.group(cls=ErrorsInOneLine, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Galatune, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="galatune")
 def main() -> None:
     """Take the learning rate out of an Optuna study, and account for what that saves."""
@@ -38,17 +49,8 @@ def main() -> None:
 
 def _load_commands() -> None:
     """Add our own commands, in the order of the way, then those of installed hosts."""
-    # Each module below defines one click command of its own name.
-    from importlib import import_module
-
-    for name in ("demo", "scan", "run", "report", "bench"):
-        try:
-            module = import_module(f"galatune.cli.{name}")
-        except ModuleNotFoundError as missing:  # TODO remove once all are there
-            if missing.name != f"galatune.cli.{name}":
-                raise
-            continue
-        main.add_command(getattr(module, name))
+    for command in (demo, scan, run, report, bench):
+        main.add_command(command)
     for entry in entry_points(group="galatune.commands"):
         main.add_command(entry.load())
 

@@ -1,0 +1,44 @@
+# Set-up on a fresh machine needs Python 3.10 or newer, git and make. Each target makes .venv itself.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: demo test test-all lint type bench clean
+
+demo: $(VENV)/.installed ## the whole way on built-in data
+	$(BIN)/galatune demo
+
+test: $(VENV)/.installed-test lint ## what CI runs, under 10 minutes on 2 cores
+	$(BIN)/python -m pytest
+
+test-all: $(VENV)/.installed-test lint type ## with faults, processes, the browser and the MLflow server
+	$(BIN)/python -m pytest -m ""
+
+lint: $(VENV)/.installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+type: $(VENV)/.installed-test
+	$(BIN)/mypy
+
+bench: $(VENV)/.installed ## the table in the README
+	$(BIN)/galatune bench --tasks digits-cnn --seeds 5
+
+clean:
+	rm -rf $(VENV) galatune-demo bench-results build dist .pytest_cache .mypy_cache .ruff_cache
+
+$(VENV)/.made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+	  { echo "Python 3.10 or newer is needed; say which with: make PYTHON=python3.11"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.made pyproject.toml constraints.txt
+	$(PIP_INSTALL) -e .
+	@touch $@
+
+$(VENV)/.installed-test: $(VENV)/.installed
+	$(PIP_INSTALL) -e '.[test]'
+	@touch $@

@@ -1,0 +1,73 @@
+"""What is public is documented, and what the documentation shows works."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import inspect
+import pkgutil
+import re
+from pathlib import Path
+from types import ModuleType
+
+import click
+import pytest
+
+import galatune
+from galatune.cli import main
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+def _modules() -> list[str]:
+    names = [module.name for module in pkgutil.walk_packages(galatune.__path__, "galatune.")]
+    integrations = REPOSITORY / "integrations"
+    hosts = [module.name for module in pkgutil.walk_packages([str(integrations)])]
+    return [name for name in [*names, *hosts] if not name.endswith("__main__")]
+
+
+@pytest.mark.parametrize("name", _modules())
+def test_module_examples_hold(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    failed, _ = doctest.testmod(importlib.import_module(name))
+    assert failed == 0
+
+
+@pytest.mark.parametrize("name", _modules())
+def test_module_documents_its_public_names(name: str) -> None:
+    module = importlib.import_module(name)
+    assert module.__doc__
+    for public in getattr(module, "__all__", ()):
+        value = getattr(module, public)
+        if inspect.isclass(value) or inspect.isfunction(value):
+            assert inspect.getdoc(value), f"{name}.{public} has no docstring"
+
+
+def test_every_command_has_help_and_an_example_of_itself() -> None:
+    for name, command in main.commands.items():
+        text = command.help or ""
+        assert f"galatune {name}" in text, f"`galatune {name} --help` shows no example"
+        for parameter in command.params:
+            if isinstance(parameter, click.Option) and not parameter.hidden:
+                described = parameter.help or isinstance(parameter.type, click.Choice)
+                assert described, f"`galatune {name} {parameter.opts[0]}` is not explained"
+
+
+def test_readme_names_only_commands_and_options_that_exist() -> None:
+    text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    for line in re.findall(r"^\$ galatune (.+)$", text, flags=re.MULTILINE):
+        words = line.split()
+        assert words[0] in main.commands, line
+        known = {spelling for p in main.commands[words[0]].params for spelling in p.opts}
+        unknown = [word for word in words if word.startswith("--") and word not in known]
+        assert not unknown, line
+
+
+def test_readme_code_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+    assert blocks
+    scope = ModuleType("readme").__dict__
+    for block in blocks:
+        exec(compile(block, "README.md", "exec"), scope)

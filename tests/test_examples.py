@@ -1,0 +1,26 @@
+"""Every example runs, in the order of its number, in a folder of its own."""
+
+from __future__ import annotations
+
+import runpy
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+def test_examples_run_in_their_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    scripts = sorted(EXAMPLES.glob("*.py"))
+    assert [int(script.name.split("_")[0]) for script in scripts] == list(range(1, len(scripts) + 1))
+    printed = {}
+    for script in scripts:
+        runpy.run_path(str(script))
+        printed[script.stem] = capsys.readouterr().out
+    assert "lr: rate" in printed["2_scan"]
+    losses = {line.split(": ")[1] for line in printed["5_attach"].splitlines()}
+    assert len(losses) == 1, printed["5_attach"]
+    assert float(printed["7_tabular"].split()[1]) > 0.9
