@@ -271,7 +271,7 @@ def in_units(hours: float) -> str:
     """A time span for people.
 
     >>> in_units(0.005), in_units(0.43), in_units(15.92)
-    ('18 s', '26 min', '15.9 h')
+    ('18 s', '25.8 min', '15.9 h')
     """
     if hours < 1 / 60:
         return f"{hours * 3600:.3g} s"
