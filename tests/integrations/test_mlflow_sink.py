@@ -1,0 +1,226 @@
+from __future__ import annotations
+
+import math
+import shutil
+import socket
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import optuna
+import pytest
+from fake_studies import START, fake_study
+
+from galatune.errors import ReportError
+from galatune.report.ledger import ledger
+from galatune.report.savings import savings
+from galatune.report.sinks import Delivery
+from galatune_mlflow.connection import tracking_uri_or_default
+from galatune_mlflow.payload import milliseconds
+from galatune_mlflow.sink import MlflowSink
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+OLD = [5.0, 4.0, 3.0, 3.0, 1.0, 3.5]
+
+
+def deliver(old: optuna.Study, new: optuna.Study, **options: object) -> Delivery:
+    return Delivery(savings(old, new, **options), ledger(old), ledger(new), "<!DOCTYPE html>")  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated SQLite store; making one takes MLflow about 7 seconds."""
+    from galatune_mlflow.connection import open_client
+
+    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    with open_client(f"sqlite:///{path}") as client:
+        client.search_experiments()
+    return path
+
+
+@pytest.fixture
+def uri(empty_store: Path, tmp_path: Path) -> str:
+    shutil.copy(empty_store, tmp_path / "mlflow.db")
+    return f"sqlite:///{tmp_path / 'mlflow.db'}"
+
+
+@pytest.fixture
+def client(uri: str) -> MlflowClient:
+    from mlflow import MlflowClient
+
+    return MlflowClient(tracking_uri=uri)
+
+
+def runs(client: MlflowClient) -> tuple[list[Run], list[Run]]:
+    """Reports and trials."""
+    found = client.search_runs([e.experiment_id for e in client.search_experiments()], max_results=1000)
+    parents = [run for run in found if "galatune.trial" not in run.data.tags]
+    trials = [run for run in found if "galatune.trial" in run.data.tags]
+    return parents, sorted(trials, key=lambda run: int(run.data.tags["galatune.trial"]))
+
+
+def test_a_report_is_one_run_with_a_child_a_trial(uri: str, client: MlflowClient) -> None:
+    new = fake_study([2.0, 1.0, "failed", "pruned", "running"], name="new", controlled=True)
+    words = MlflowSink().send(deliver(fake_study(OLD), new, price=60.0, currency="EUR"), uri)
+    (parent,), trials = runs(client)
+    assert "4 trials (4 new)" in words
+    assert parent.data.metrics["galatune/saved_trials"] == 3
+    assert parent.data.metrics["galatune/saved_cost"] == pytest.approx(3.0)
+    assert parent.data.tags["mlflow.note.content"].startswith("**Saved:** 3 of 5 trials")
+    assert {a.path for a in client.list_artifacts(parent.info.run_id)} == {
+        "plan.json",
+        "report.html",
+        "report.json",
+    }
+    assert [run.info.status for run in trials] == ["FINISHED", "FINISHED", "FAILED", "KILLED"]
+    assert {run.data.tags["mlflow.parentRunId"] for run in trials} == {parent.info.run_id}
+
+
+def test_a_trial_keeps_its_times_values_and_curve(uri: str, client: MlflowClient) -> None:
+    MlflowSink().send(deliver(fake_study(OLD), fake_study([2.0, 1.0], name="new", controlled=True)), uri)
+    _, (_, trial) = runs(client)
+    start = milliseconds(START)
+    assert start is not None
+    assert (trial.info.start_time, trial.info.end_time) == (start + 60_000, start + 120_000)
+    assert trial.data.params == {"width": "1.0"}
+    assert trial.data.metrics["value"] == 1.0
+    assert trial.data.metrics["seconds"] == 60.0
+    curve = client.get_metric_history(trial.info.run_id, "learning_rate")
+    assert [(m.step, m.value) for m in curve][:2] == [(1, 0.01), (11, 0.01 / 11)]
+    assert [a.path for a in client.list_artifacts(trial.info.run_id)] == ["events.txt"]
+
+
+def test_a_second_report_adds_only_what_is_missing(uri: str, client: MlflowClient) -> None:
+    old = fake_study(OLD)
+    MlflowSink().send(deliver(old, fake_study([2.0, 3.0], name="new", controlled=True)), uri)
+    (first,), before = runs(client)
+    assert "galatune/saved_trials" not in first.data.metrics
+    words = MlflowSink().send(deliver(old, fake_study([2.0, 3.0, 1.0], name="new", controlled=True)), uri)
+    (second,), after = runs(client)
+    assert "3 trials (1 new)" in words
+    assert second.info.run_id == first.info.run_id
+    assert second.data.metrics["galatune/saved_trials"] == 2
+    assert [run.info.run_id for run in after[:2]] == [run.info.run_id for run in before]
+    assert len(client.get_metric_history(after[0].info.run_id, "learning_rate")) == 40
+
+
+def test_the_same_report_twice_changes_nothing(uri: str, client: MlflowClient) -> None:
+    delivery = deliver(fake_study(OLD), fake_study([1.0], name="new", controlled=True))
+    MlflowSink().send(delivery, uri)
+    (first,), trials = runs(client)
+    MlflowSink().send(delivery, uri)
+    (second,), again = runs(client)
+    assert second.to_dictionary() == first.to_dictionary()
+    assert [run.to_dictionary() for run in again] == [run.to_dictionary() for run in trials]
+    assert len(client.get_metric_history(first.info.run_id, "galatune/saved_trials")) == 1
+
+
+def test_a_number_that_is_no_longer_measured_does_not_stay(uri: str, client: MlflowClient) -> None:
+    old, new = fake_study(OLD), fake_study([1.05], name="new", controlled=True)
+    MlflowSink().send(deliver(old, new, tolerance=0.1), uri)
+    MlflowSink().send(deliver(old, new, tolerance=0.0), uri)
+    (parent,), _ = runs(client)
+    value = parent.data.metrics["galatune/saved_trials"]
+    assert math.isnan(value)
+    assert "saved_trials" in parent.data.tags["galatune.not_measured"]
+
+
+def test_a_trial_that_was_cut_short_is_completed(
+    uri: str, client: MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow import MlflowClient as Client
+
+    delivery = deliver(fake_study(OLD), fake_study([2.0, 1.0], name="new", controlled=True))
+    kept = Client.set_terminated
+
+    def lost(self: MlflowClient, run_id: str, *args: object, **options: object) -> None:
+        raise ConnectionError("gone")
+
+    monkeypatch.setattr(Client, "set_terminated", lost)
+    with pytest.raises(ReportError, match="did not take the report: gone"):
+        MlflowSink().send(delivery, uri)
+    monkeypatch.setattr(Client, "set_terminated", kept)
+    assert "2 trials (2 new)" in MlflowSink().send(delivery, uri)
+    (parent,), trials = runs(client)
+    assert [run.info.status for run in [parent, *trials]] == ["FINISHED"] * 3
+    assert len(client.get_metric_history(trials[0].info.run_id, "learning_rate")) == 40
+
+
+def test_names_and_values_that_mlflow_would_refuse_are_taken(uri: str, client: MlflowClient) -> None:
+    params = [{"../<b>": 1.0, "a" * 400: 2.0}]
+    new = fake_study([1.0], name="'; drop `x`\n[new]", controlled=True, params=params)
+    old = fake_study([2.0, float("inf")], name="../../<old>\n'")
+    MlflowSink().send(deliver(old, new), uri)
+    (parent,), (trial,) = runs(client)
+    assert len(trial.data.params) == 2
+    assert parent.info.run_name == "'; drop `x`\\n[new]"
+
+
+def test_infinite_values_are_tagged_not_sent(uri: str, client: MlflowClient) -> None:
+    MlflowSink().send(
+        deliver(fake_study(OLD), fake_study([float("inf"), 1.0], name="n", controlled=True)), uri
+    )
+    _, (trial, _) = runs(client)
+    assert "value" not in trial.data.metrics
+    assert trial.data.tags["galatune.not_finite"] == "value"
+
+
+def test_many_parameters_and_points_fit(uri: str, client: MlflowClient) -> None:
+    params = [{f"p{i}": float(i) for i in range(230)}]
+    MlflowSink().send(
+        deliver(fake_study(OLD), fake_study([1.0], controlled=True, name="n", params=params)), uri
+    )
+    _, (trial,) = runs(client)
+    assert len(trial.data.params) == 230
+
+
+def test_nothing_global_is_touched(uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import os
+
+    import mlflow
+
+    monkeypatch.chdir(tmp_path)
+    before = mlflow.get_tracking_uri()
+    environment = dict(os.environ)
+    MlflowSink().send(deliver(fake_study(OLD), fake_study([1.0], name="n", controlled=True)), uri)
+    assert mlflow.get_tracking_uri() == before
+    assert mlflow.active_run() is None
+    assert dict(os.environ) == environment
+    assert not (tmp_path / "mlruns").exists()
+
+
+def test_a_server_that_is_away_is_noticed_at_once_and_its_password_kept() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    begin = time.monotonic()
+    with pytest.raises(ReportError) as caught:
+        MlflowSink().send(
+            deliver(fake_study(OLD), fake_study([1.0], name="n")), f"http://ada:secret@127.0.0.1:{port}"
+        )
+    assert time.monotonic() - begin < 5
+    message = str(caught.value)
+    assert "\n" not in message
+    assert "secret" not in message
+    assert "sends what is missing later" in message
+
+
+@pytest.mark.parametrize("uri", ["nonsense://x", "./mlruns"])
+def test_a_uri_that_mlflow_refuses_is_one_line(
+    uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ReportError) as caught:
+        MlflowSink().send(deliver(fake_study(OLD), fake_study([1.0], name="n")), uri)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_uri_is_always_chosen_by_us(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert tracking_uri_or_default(None) == "sqlite:///mlflow.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://there")
+    assert tracking_uri_or_default(None) == "http://there"
+    assert tracking_uri_or_default("http://here") == "http://here"

@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+from html.parser import HTMLParser
+
+import optuna
+import pytest
+from fake_studies import fake_study, run_attribute
+from optuna.trial import create_trial
+
+from galatune.report.ledger import ledger
+from galatune.report.page import events, page
+from galatune.report.savings import savings
+
+HOSTILE = '<script>alert(1)</script>{{ 7 * 7 }}{% raw %} [bold]x[/bold]\n"><img src=x onerror=y>&amp; $\\frac'
+VOID = {"meta", "link", "br", "img", "input", "hr", "path", "use"}
+
+
+class Reader(HTMLParser):
+    """Collects tags, attributes and text, and checks that tags are closed in order."""
+
+    def __init__(self, document: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str, str]] = []
+        self.words: list[str] = []
+        self.open: list[str] = []
+        self.feed(document)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+
+def make(old: optuna.Study, new: optuna.Study, **options: object) -> str:
+    report = savings(old, new, **options)  # type: ignore[arg-type]
+    return page(report, ledger(old), ledger(new))
+
+
+@pytest.fixture(scope="module")
+def document() -> str:
+    old = fake_study([5.0, "failed", 3.0, "running", 1.0, 2.0])
+    new = fake_study([3.0, 1.0, "failed"], name="new", controlled=True, stages={1: "polish"})
+    return make(old, new, price=2.0, currency="EUR")
+
+
+def test_page_fetches_nothing_and_runs_nothing(document: str) -> None:
+    reader = Reader(document)
+    assert not reader.open
+    assert not {"script", "link", "iframe", "object", "embed", "img", "base", "form"} & set(reader.tags)
+    for tag, name, value in reader.attributes:
+        assert not name.startswith("on"), (tag, name)
+        if name in ("src", "href", "xlink:href", "srcset", "action", "data", "poster"):
+            assert value.startswith("#"), (tag, name, value)
+    assert "http:" not in document
+    assert "https:" not in document
+    assert "@import" not in document
+    assert "url(" not in document.replace("url(#", "")
+
+
+def test_page_starts_with_the_three_sentences(document: str) -> None:
+    text = " ".join(Reader(document[document.index("<main>") : document.index("</main>")]).words).split()
+    assert text[0] == "Saved"
+    assert text.index("Saved") < text.index("Risk") < text.index("Next") < text.index("Numbers")
+
+
+def test_page_is_readable_to_those_who_do_not_see_it(document: str) -> None:
+    reader = Reader(document)
+    assert ("html", "lang", "en") in reader.attributes
+    assert reader.tags.count("svg") == 2
+    assert reader.attributes.count(("svg", "role", "img")) == 2
+    assert document.count("<title>") == 3
+
+
+def test_page_holds_the_evidence(document: str) -> None:
+    words = " ".join(Reader(document).words)
+    for evidence in (
+        "dropped, held at 0.002",
+        "named lr, on a log scale",
+        "the schedule of the training goes on",
+        "RandomSampler",
+        "10 trials were asked for",
+        "5.0.0",
+        "polish",
+        "listed, not counted",
+        "EUR",
+        "measured",
+    ):
+        assert evidence in words
+
+
+def test_page_never_shows_a_password(document: str) -> None:
+    assert "secret" not in document
+    assert "ada:***@db" in document
+
+
+def test_text_from_a_study_stays_text() -> None:
+    old = optuna.create_study(study_name=HOSTILE)
+    new = optuna.create_study(study_name=HOSTILE + "-gala")
+    attribute = run_attribute(HOSTILE)
+    attribute["plan"]["learning_rate"][0].update(name=HOSTILE, placeholder=HOSTILE, evidence=[HOSTILE])
+    attribute.update(sampler=HOSTILE, stopped_because=HOSTILE, options={HOSTILE: HOSTILE})
+    new.set_user_attr("galatune", attribute)
+    choice = optuna.distributions.CategoricalDistribution([HOSTILE])
+    for study in (old, new):
+        study.add_trial(create_trial(value=1.0, params={HOSTILE: HOSTILE}, distributions={HOSTILE: choice}))
+    document = make(old, new)
+    reader = Reader(document)
+    assert not {"script", "img"} & set(reader.tags)
+    assert not [name for _, name, _ in reader.attributes if name.startswith("on")]
+    assert "{{ 7 * 7 }}" in document
+    assert "[bold]x[/bold]\\n" in document
+
+
+@pytest.mark.parametrize("new", [[], ["failed"], [float("inf")], ["running"]])
+@pytest.mark.parametrize("old", [[], ["failed"], [1.0], [1.0, 2.0]])
+def test_page_is_made_whatever_is_missing(old: list, new: list) -> None:
+    reader = Reader(make(fake_study(old, machine=None), fake_study(new, name="new")))
+    assert "None" not in " ".join(reader.words)
+
+
+def test_page_of_several_objectives_states_its_reference_point() -> None:
+    both = ("minimize", "maximize")
+    old = fake_study([(3.0, 1.0), (1.0, 2.0)], directions=both)
+    assert "reference point" in make(old, fake_study([(1.0, 2.0)], directions=both, controlled=True))
+
+
+def test_the_same_studies_give_the_same_page() -> None:
+    old, new = fake_study([2.0, 1.0]), fake_study([1.0], controlled=True)
+    assert make(old, new) == make(old, new)
+
+
+def test_events_are_counted_by_kind() -> None:
+    (summary,) = events(ledger(fake_study([1.0, 2.0], controlled=True)))
+    assert (summary.kind, summary.count, summary.trials) == ("schedule", 2, 2)

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from fake_studies import fake_study, run_attribute
+
+from galatune.errors import ReportError, StorageError
+from galatune.report.ledger import ledger
+from galatune.report.pair import check_pair, read_pair
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory with an old study and the smaller one where run would put it."""
+    monkeypatch.chdir(tmp_path)
+    fake_study([3.0, 1.0], storage="sqlite:///study.db")
+    fake_study([1.0], name="old-gala", controlled=True, storage="sqlite:///old-gala.db")
+    return tmp_path
+
+
+def test_pair_finds_the_smaller_study_where_run_puts_it(folder: Path) -> None:
+    pair = read_pair("study.db")
+    assert (pair.baseline.study, pair.shrunk.study) == ("old", "old-gala")
+    assert pair.notes == ()
+
+
+def test_reading_changes_neither_file(folder: Path) -> None:
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    read_pair("study.db")
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_no_smaller_study_says_what_to_run(folder: Path) -> None:
+    (folder / "old-gala.db").unlink()
+    with pytest.raises(StorageError, match="galatune run"):
+        read_pair("study.db")
+
+
+def test_a_study_made_from_another_one_is_refused() -> None:
+    new = fake_study([1.0], name="new", controlled=True)
+    new.set_user_attr("galatune", run_attribute("another"))
+    with pytest.raises(ReportError, match="was made from 'another', not from 'old'") as caught:
+        check_pair(ledger(fake_study([1.0])), ledger(new))
+    assert "\n" not in str(caught.value)
+
+
+def test_an_ordinary_study_is_reported_with_a_note() -> None:
+    note = check_pair(ledger(fake_study([1.0])), ledger(fake_study([1.0], name="new")))
+    assert note is not None
+    assert "not made by galatune run" in note
+
+
+@pytest.mark.parametrize(("seen", "noted"), [(1.0, False), (7.0, True), (None, False)])
+def test_a_study_of_the_same_name_that_lost_its_best_is_noted(seen: float | None, noted: bool) -> None:
+    new = fake_study([1.0], name="new", controlled=True)
+    attribute = run_attribute()
+    attribute["source"]["best_value"] = seen
+    new.set_user_attr("galatune", attribute)
+    assert (check_pair(ledger(fake_study([3.0, 1.0])), ledger(new)) is not None) == noted

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import io
+
+import pytest
+from fake_studies import fake_study
+from rich.console import Console
+
+from galatune.report.ledger import ledger
+from galatune.report.savings import savings
+from galatune.report.text import Verdict, table, verdict
+
+OLD = [5.0, 4.0, 3.0, 3.0, 1.0, 3.5]
+
+
+def say(new: list, **options: object) -> Verdict:
+    study = fake_study(new, name="new", controlled=True)
+    return verdict(savings(fake_study(OLD), study, **options), ledger(study))  # type: ignore[arg-type]
+
+
+def test_a_saving_is_said_in_trials_time_and_money() -> None:
+    sentence = say([2.0, 1.0], price=60.0, currency="EUR").saved
+    assert (
+        sentence
+        == "3 of 5 trials (60 %) to come within 1 % of the old best; 3 min of 5 min (60 %), 3.00 EUR."
+    )
+
+
+def test_not_reached_is_said_as_plainly_as_reached() -> None:
+    said = say([2.0, 3.0])
+    assert said.saved.startswith("nothing: after 2 trials the smaller study is not within 1 %")
+    assert "more trials" in said.next
+
+
+def test_a_search_that_took_longer_saved_nothing() -> None:
+    study = fake_study([4.0, 2.0, 1.0], controlled=True)
+    said = verdict(savings(fake_study([1.0, 3.0, 5.0]), study), ledger(study))
+    assert said.saved.startswith("nothing: 3 trials instead of 1")
+    assert "did not pay" in said.next
+
+
+def test_a_best_that_nobody_ran_again_may_be_luck() -> None:
+    assert "lucky" in say([3.0, 2.0, 2.0, 2.0, 1.0]).risk
+
+
+def test_an_unfinished_run_is_continued_first() -> None:
+    study = fake_study([1.0], controlled=True)
+    attribute = {k: v for k, v in study.user_attrs["galatune"].items() if k != "stopped_because"}
+    study.set_user_attr("galatune", attribute)
+    said = verdict(savings(fake_study(OLD), study), ledger(study))
+    assert "not finished" in said.next
+
+
+@pytest.mark.parametrize("new", [[], ["failed"], [2.0], [1.0], ["running"]])
+def test_every_sentence_is_there_whatever_happened(new: list) -> None:
+    for _, sentence in say(new).lines:
+        assert sentence.endswith(".")
+        assert "None" not in sentence
+
+
+def test_table_shows_names_as_text_not_as_markup() -> None:
+    study = fake_study([1.0], name="[bold red]x[/]\x1b[31m", controlled=True)
+    out = io.StringIO()
+    console = Console(file=out, width=200, markup=False)
+    console.print(table(savings(fake_study(OLD), study)))
+    assert "[bold red]x[/]\\x1b[31m" in out.getvalue()
+    assert "\x1b" not in out.getvalue()
