@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from types import TracebackType
@@ -12,8 +13,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.text import Text
 
-from galatune.errors import PlanError
 from galatune.study.address import printable, redact
+from galatune.study.record import ATTRIBUTE, TrialRecord
 
 if TYPE_CHECKING:
     import optuna
@@ -57,11 +58,8 @@ class RunProgress:
     ) -> None:
         self._bar.stop()
         if kind is not None and issubclass(kind, KeyboardInterrupt) and self._state.total:
-            click.echo(
-                f"Interrupted: {self._state.done} finished trials are kept in {self._place}; "
-                "the same command continues.",
-                err=True,
-            )
+            done = _many(self._state.done, "finished trial")
+            self._say(f"Interrupted. {done} kept in {self._place}; the same command continues.")
 
     def run_started(self, budget: Budget, study: optuna.Study) -> None:
         """Say what is about to happen."""
@@ -70,7 +68,7 @@ class RunProgress:
         self._say(f"Dropped: {dropped}. Searched: {', '.join(map(printable, self._plan.kept)) or 'nothing'}.")
         self._say(f"Budget: {budget.in_words()}, into {self._place}.")
         if self._state.done:
-            self._say(f"Continuing: {self._state.done} trials are done.")
+            self._say(f"Continuing after {_many(self._state.done, 'trial')}.")
         if self._live:
             self._bar.add_task("trials", total=budget.trials, completed=min(self._state.done, budget.trials))
             self._bar.start()
@@ -93,25 +91,18 @@ class RunProgress:
     def _line(self, trial: FrozenTrial) -> str:
         values = "" if trial.values is None else f" {', '.join(f'{value:.6g}' for value in trial.values)}"
         seconds = trial.duration.total_seconds() if trial.duration else 0.0
-        return (
-            f"Trial {trial.number} {trial.state.name.lower()}{values}, {seconds:.1f} s, {self._state.text()}"
-        )
+        parts = [f"{trial.state.name.lower()}{values}", f"{seconds:.1f} s", _peak(trial)]
+        parts += [self._state.best_in_words(), self._state.left_in_words()]
+        return f"Trial {trial.number}: {', '.join(filter(None, parts))}"
 
     def _say(self, line: str) -> None:
         self._console.print(line, soft_wrap=True)
 
-    def ask(self, question: str) -> None:
-        """Go on only if a person says so.
-
-        Raises:
-            PlanError: There is no terminal to ask on and no ``--yes``.
-            click.Abort: The answer is no.
-        """
+    def agree(self, question: str) -> bool:
+        """Whether a person, or ``--yes``, says yes; without a terminal nobody does."""
         if self._yes:
-            return
-        if not (sys.stdin.isatty() and self._live):
-            raise PlanError(f"{question} Answer with --yes; there is no terminal to ask on")
-        click.confirm(question, abort=True, err=True)
+            return True
+        return sys.stdin.isatty() and self._live and click.confirm(question, err=True)
 
 
 class _State:
@@ -119,18 +110,19 @@ class _State:
 
     def __init__(self) -> None:
         self.total = self.done = 0
-        self.best: float | None = None
         self.capture: Capture | None = None
+        self._best: float | None = None
         self._maximize = False
         self._single = True
-        self._began = time.monotonic()
+        self._began = self._last = time.monotonic()
         self._done_before = 0
 
     def start(self, budget: Budget, study: optuna.Study) -> None:
         from optuna.study import StudyDirection
 
         self.total, self.done = budget.trials, budget.used(study)
-        self._done_before, self._began = self.done, time.monotonic()
+        self._done_before = self.done
+        self._began = self._last = time.monotonic()
         self._single = len(study.directions) == 1
         self._maximize = study.directions[0] == StudyDirection.MAXIMIZE
         for trial in study.get_trials(deepcopy=False):
@@ -138,25 +130,34 @@ class _State:
 
     def finish(self, trial: FrozenTrial) -> None:
         self.done += 1
+        self.capture, self._last = None, time.monotonic()
         self._look(trial)
 
     def _look(self, trial: FrozenTrial) -> None:
-        if self._single and trial.state.name == "COMPLETE" and trial.value is not None:
+        if not self._single or trial.state.name != "COMPLETE" or not trial.values:
+            return
+        value = trial.values[0]
+        if math.isfinite(value):
             better = max if self._maximize else min
-            self.best = trial.value if self.best is None else better(self.best, trial.value)
+            self._best = value if self._best is None else better(self._best, value)
 
     def text(self) -> str:
         """Best value, current rate, time left."""
         rate = None if self.capture is None else self.capture.learning_rate
-        parts = [
-            "best -" if self.best is None else f"best {self.best:.6g}",
-            "rate -" if rate is None else f"rate {rate:.2e}",
-        ]
+        now = None if rate is None else f"lr {rate:.1e}"
+        return ", ".join(filter(None, (self.best_in_words(), now, self.left_in_words())))
+
+    def best_in_words(self) -> str | None:
+        return None if self._best is None else f"best {self._best:.6g}"
+
+    def left_in_words(self) -> str | None:
+        """From the mean of this run's trials; the search may end sooner."""
         ran = self.done - self._done_before
-        if ran:
-            left = (time.monotonic() - self._began) / ran * max(self.total - self.done, 0)
-            parts.append(f"at most {_duration(left)} left")
-        return ", ".join(parts)
+        if not ran:
+            return None
+        mean = (self._last - self._began) / ran
+        left = mean * (self.total - self.done) - (time.monotonic() - self._last)
+        return f"at most {_duration(max(left, 0.0))} left"
 
 
 class _Numbers(ProgressColumn):
@@ -165,12 +166,23 @@ class _Numbers(ProgressColumn):
         self._numbers = state
 
     def render(self, task: Task) -> Text:
-        return Text(self._numbers.text())
+        return Text(self._numbers.text(), no_wrap=True, overflow="ellipsis")
+
+
+def _peak(trial: FrozenTrial) -> str | None:
+    """The highest learning rate of a trial: at its end a schedule has brought it to next to nothing."""
+    record = TrialRecord.from_attribute(trial.user_attrs.get(ATTRIBUTE))
+    rates = [] if record is None else [point.rate for point in record.learning_rate]
+    return f"lr up to {max(rates):.1e}" if rates else None
+
+
+def _many(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def _duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
-    return (
-        f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
-    )
+    if hours:
+        return f"{hours} h {minutes:02d} min"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

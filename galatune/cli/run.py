@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -28,6 +29,15 @@ if TYPE_CHECKING:
 __all__ = ["run"]
 
 
+def share(ctx: click.Context, param: click.Parameter, value: str) -> float:
+    """A share of one, "0.01", or a percentage, "1%"; whether it lies in range is the library's business."""
+    text = value.strip()
+    try:
+        return float(text[:-1]) / 100 if text.endswith("%") else float(text)
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is neither a share (0.01) nor a percentage (1%)") from None
+
+
 @click.command()
 @storage_argument
 @objective_argument
@@ -43,9 +53,10 @@ __all__ = ["run"]
 )
 @click.option(
     "--tolerance",
-    type=click.FloatRange(0, 1, max_open=True),
-    default=0.01,
+    callback=share,
+    default="1%",
     show_default=True,
+    metavar="SHARE",
     help="Share of |median - best| of the old values that counts as no difference.",
 )
 @click.option(
@@ -55,12 +66,31 @@ __all__ = ["run"]
 @lr_option
 @keep_option
 @drop_schedule_option
-@click.option("--min-lr", type=float, default=0.0, help="Lower bound of the rate, before the schedule.")
-@click.option("--max-lr", type=float, default=math.inf, help="Upper bound of the rate as applied.")
-@click.option("--probe", type=click.Choice(["auto", "closure", "graph", "consecutive"]), default="auto")
-@click.option("--step-scale", type=float, help="Multiplies the rate.  [default: the recipe's rule]")
+@click.option(
+    "--min-lr", type=float, metavar="RATE", default=0.0, help="Lower bound of the rate, before the schedule."
+)
+@click.option(
+    "--max-lr", type=float, metavar="RATE", default=math.inf, help="Upper bound of the rate as applied."
+)
+@click.option(
+    "--probe",
+    type=click.Choice(["auto", "closure", "graph", "consecutive"]),
+    default="auto",
+    show_default=True,
+    help="Where the controller's gradient pairs come from.",
+)
+@click.option(
+    "--step-scale", type=float, metavar="FACTOR", help="Multiplies the rate.  [default: the recipe's rule]"
+)
 @click.option("--per-group", is_flag=True, help="A rate of its own for each parameter group.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the sampler and of each trial.")
+@click.option(
+    "--seed",
+    type=click.IntRange(0, 2**32 - 1),
+    metavar="N",
+    default=0,
+    show_default=True,
+    help="Of the sampler and of each trial.",
+)
 @click.option("--yes", is_flag=True, help="Answer every question with yes.")
 @json_option
 def run(
@@ -86,19 +116,26 @@ def run(
       galatune run optuna.db train.py:objective --trials 20
     """
     from galatune.cli.progress import RunProgress
-    from galatune.study.objective import load_objective
+    from galatune.study.objective import as_script, load_objective
     from galatune.study.plan import scan
     from galatune.study.run import RunOptions
     from galatune.study.run import run as run_study
     from galatune.study.target import default_target
 
     plan = scan(storage, study, lr=lr, keep=keep, drop_schedule=drop_schedule)
-    function = load_objective(objective)
-    options = RunOptions(**settings)
+    if plan.note:
+        click.echo(plan.note, err=True)
     place = into or default_target(plan.study)[0]
-    with RunProgress(place, plan, yes=yes) as progress:
+    with as_script(objective), RunProgress(place, plan, yes=yes) as progress:
         smaller = run_study(
-            plan, function, source=storage, into=into, name=name, options=options, watcher=progress
+            plan,
+            load_objective(objective),
+            source=storage,
+            into=into,
+            name=name,
+            options=RunOptions(**settings),
+            watcher=progress,
+            agree=progress.agree,
         )
     body = summary(smaller, place)
     if as_json:
@@ -114,15 +151,18 @@ def summary(smaller: optuna.Study, place: str) -> dict[str, Any]:
     from galatune.study.record import ATTRIBUTE
 
     rows = ledger(smaller)
-    single = len(rows.directions) == 1 and bool(rows.complete)
+    best = None
+    if len(rows.directions) == 1:
+        sign = -1.0 if rows.directions[0] == "maximize" else 1.0
+        best = min(rows.complete, key=lambda row: sign * (row.value or 0.0), default=None)
     records = [row.record for row in rows.rows if row.record is not None]
     return {
         "study": smaller.study_name,
         "storage": redact(place),
         "trials": len(rows.finished),
         "by_state": rows.by_state,
-        "best_value": smaller.best_value if single else None,
-        "best_params": smaller.best_params if single else None,
+        "best_value": None if best is None else best.value,
+        "best_params": None if best is None else dict(best.params),
         "stopped_because": smaller.user_attrs[ATTRIBUTE].get("stopped_because"),
         "events": sum(len(record.events) for record in records),
     }
@@ -146,9 +186,7 @@ def _print(body: dict[str, Any], plan: ShrinkPlan, storage: str, into: str | Non
     ):
         table.add_row(printable(str(label)), printable(str(value)))
     Console(markup=False, highlight=False, emoji=False).print(table)
-    more = "".join(
-        f" {option} {value}"
-        for option, value in (("--into", into and redact(into)), ("--name", name))
-        if value
-    )
-    click.echo(f"What it saved: galatune report {redact(storage)} --study {plan.study}{more}", err=True)
+    command = ["galatune", "report", redact(storage), "--study", plan.study]
+    command += ["--into", redact(into)] if into else []
+    command += ["--name", name] if name else []
+    click.echo(f"What it saved: {printable(shlex.join(command))}", err=True)

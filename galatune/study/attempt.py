@@ -12,22 +12,19 @@ from optuna.trial import TrialState
 from galatune.controller.attach import Controller
 from galatune.controller.capture import Capture, controlled
 from galatune.controller.seeding import reseeded, seed_everything
-from galatune.report.ledger import STAGE_ATTRIBUTE
-from galatune.study.budget import INTERRUPTED
 from galatune.study.driven import drives
+from galatune.study.interruption import Interruption
 from galatune.study.machine import this_machine, versions
 from galatune.study.objective import Objective, where
 from galatune.study.plan import ShrinkPlan
 from galatune.study.record import ATTRIBUTE, OptimizerRecord, RateEvent, RatePoint, TrialRecord
+from galatune.study.ticket import REASON, number_of
 from galatune.study.trial import ShrunkTrial
 
 if TYPE_CHECKING:
     from galatune.study.run import RunOptions, Watcher
 
 __all__ = ["REASON", "Attempt", "attempt"]
-
-REASON = "galatune_reason"
-"""Trial user attribute: why it FAILed."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +49,7 @@ def attempt(
     objective: Objective,
     options: RunOptions,
     watcher: Watcher | None,
+    interruption: Interruption,
 ) -> Attempt:
     """Call the objective, record what was controlled, and tell the study.
 
@@ -59,29 +57,41 @@ def attempt(
     it would count as a saving that is none.
 
     Raises:
-        KeyboardInterrupt: The trial is told as FAIL, and its configuration is queued again.
+        KeyboardInterrupt: The trial was interrupted and is still RUNNING.
     """
-    seed = options.seed + trial.number
-    seed_everything(seed)
+    ended, record = _under_control(study, trial, plan, objective, options, watcher)
+    interruption.check()
+    with interruption.held():
+        trial.set_user_attr(ATTRIBUTE, record.to_attribute())
+        if ended.reason is not None:
+            trial.set_user_attr(REASON, ended.reason)
+        study.tell(trial, ended.values, state=ended.state)
+    return ended
+
+
+def _under_control(
+    study: optuna.Study,
+    trial: optuna.trial.Trial,
+    plan: ShrinkPlan,
+    objective: Objective,
+    options: RunOptions,
+    watcher: Watcher | None,
+) -> tuple[Attempt, TrialRecord]:
+    seed = options.seed + number_of(study, trial)
     notes: list[str] = []
     with controlled(select=drives(plan), **options.control()) as capture:
         if watcher is not None:
             watcher.trial_started(trial.number, capture)
-        try:
-            ended = _call(objective, ShrunkTrial.adopt(trial, plan.placeholders), len(study.directions))
-        except KeyboardInterrupt:
-            _interrupted(study, trial)
-            raise
+        seed_everything(seed)
+        ended = _call(objective, ShrunkTrial.adopt(trial, plan.placeholders), len(study.directions))
         if capture.controllers and reseeded(seed):
             notes.append("the objective seeds torch itself")
         record = _record(capture, notes)
-    if ended.state != TrialState.FAIL and not record.controlled:
+    # One that is pruned before it trains, for an impossible configuration, has trained on nothing.
+    trained = ended.state == TrialState.COMPLETE or bool(capture.left_alone)
+    if ended.state != TrialState.FAIL and trained and not record.controlled:
         ended = Attempt(TrialState.FAIL, reason=_nothing_controlled(capture))
-    trial.set_user_attr(ATTRIBUTE, record.to_attribute())
-    if ended.reason is not None:
-        trial.set_user_attr(REASON, ended.reason)
-    study.tell(trial, ended.values, state=ended.state)
-    return ended
+    return ended, record
 
 
 def _call(objective: Objective, trial: ShrunkTrial, objectives: int) -> Attempt:
@@ -89,7 +99,7 @@ def _call(objective: Objective, trial: ShrunkTrial, objectives: int) -> Attempt:
         result = objective(trial)
     except optuna.TrialPruned:
         return Attempt(TrialState.PRUNED)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return Attempt(TrialState.FAIL, reason=where(error))
     values = result if isinstance(result, (list, tuple)) else [result]
     try:
@@ -104,16 +114,6 @@ def _call(objective: Objective, trial: ShrunkTrial, objectives: int) -> Attempt:
     if any(math.isnan(number) for number in numbers):
         return Attempt(TrialState.FAIL, reason="the objective returned NaN")
     return Attempt(TrialState.COMPLETE, numbers)
-
-
-def _interrupted(study: optuna.Study, trial: optuna.trial.Trial) -> None:
-    trial.set_user_attr(INTERRUPTED, True)
-    trial.set_user_attr(REASON, "interrupted; its configuration is tried again")
-    params, attributes = trial.params, trial.user_attrs
-    study.tell(trial, state=TrialState.FAIL)
-    if params:
-        stage = {name: attributes[name] for name in (STAGE_ATTRIBUTE,) if name in attributes}
-        study.enqueue_trial(params, user_attrs=stage)
 
 
 def _nothing_controlled(capture: Capture) -> str:

@@ -10,11 +10,10 @@ from optuna.trial import FrozenTrial, TrialState
 from galatune.errors import PlanError
 from galatune.report.ledger import STAGE_ATTRIBUTE, Ledger, ledger
 from galatune.report.match import Goal, best_so_far, goal_of, trials_to_reach
+from galatune.study.address import printable
+from galatune.study.ticket import INTERRUPTED
 
 __all__ = ["INTERRUPTED", "Budget", "budget_for", "counts"]
-
-INTERRUPTED = "galatune_interrupted"
-"""Trial user attribute of a trial that a person stopped: its ticket is issued again."""
 
 
 @dataclass(frozen=True)
@@ -35,11 +34,17 @@ class Budget:
 
     def in_words(self) -> str:
         """One sentence for whoever starts the run."""
-        if self.goal is None:
-            return f"{self.trials} trials"
-        words = f"until a trial reaches {self.goal.threshold:.6g} (old best {self.goal.best:.6g}, "
-        words += f"tolerance {self.goal.tolerance:.3g}), at most {self.trials} trials"
-        return words if self.patience is None else f"{words}, or {self.patience} without a better value"
+        words = _many(self.trials)
+        if self.goal is not None:
+            what = "a trial reaches" if self.goal.reference_point is None else "the hypervolume reaches"
+            twice = " twice" if self.confirm else ""
+            words = (
+                f"until {what} {self.goal.threshold:.6g}{twice} (old best {self.goal.best:.6g}, "
+                f"tolerance {100 * self.goal.tolerance:.3g} %), at most {words}"
+            )
+        if self.patience is not None:
+            words += f", fewer once {_many(self.patience)} in a row brought no better value"
+        return words
 
     def used(self, study: optuna.Study) -> int:
         """Tickets used so far."""
@@ -51,22 +56,25 @@ class Budget:
         if self.goal is not None:
             reached = trials_to_reach(_confirmable(rows, self.confirm), self.goal, confirmed=self.confirm)
             if reached is not None:
-                return f"the old best was matched at trial {reached}"
-        used = self.used(study)
-        if used >= self.trials:
-            return f"all {self.trials} trials were used"
+                return f"the old best was matched after {_many(reached)}"
+        if self.used(study) >= self.trials:
+            return f"the budget of {_many(self.trials)} is used"
         if self.patience is not None and _stale(rows) >= self.patience:
-            return f"{self.patience} trials without a better value"
+            return f"{_many(self.patience)} in a row brought no better value"
         return None
 
     def to_confirm(self, study: optuna.Study) -> FrozenTrial | None:
         """A trial that matches and has not been repeated yet, where matches must be confirmed."""
         if self.goal is None or not self.confirm:
             return None
-        trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        repeated = {str(t.params) for t in trials if t.user_attrs.get(STAGE_ATTRIBUTE) == "confirm"}
+        trials = study.get_trials(deepcopy=False)
+        repeats = [t for t in trials if t.user_attrs.get(STAGE_ATTRIBUTE) == "confirm"]
+        if any(trial.state == TrialState.WAITING for trial in repeats):
+            return None
+        repeated = [_configuration(trial) for trial in repeats if counts(trial)]
         for trial in trials:
-            if self.goal.reached(trial.value) and str(trial.params) not in repeated:
+            reached = trial.state == TrialState.COMPLETE and self.goal.reached(trial.value)
+            if reached and _configuration(trial) not in repeated:
                 return trial
         return None
 
@@ -99,12 +107,19 @@ def budget_for(
         raise PlanError(f"--patience must be at least 1, however: {patience}")
     if not 0 <= tolerance < 1:
         raise PlanError(f"--tolerance must lie in [0, 1), however: {tolerance:g}")
+    if confirm and len(old.directions) > 1:
+        raise PlanError(
+            "--confirm repeats the one trial that matched, however: the study has "
+            f"{len(old.directions)} objectives, which only several trials match together; leave it out"
+        )
     if trials is not None and not until_match:
+        if confirm:
+            raise PlanError("--confirm repeats a match, however: --trials looks for none; add --until-match")
         return Budget(trials, patience=patience)
     goal = goal_of(ledger(old), tolerance)
     if goal is None:
         raise PlanError(
-            f"study {old.study_name!r} has no complete trial, so there is nothing to match; "
+            f"study {printable(old.study_name)!r} has no complete trial, so there is nothing to match; "
             "say how many trials with --trials"
         )
     finished = sum(trial.state.is_finished() for trial in old.get_trials(deepcopy=False))
@@ -114,6 +129,14 @@ def budget_for(
 def counts(trial: FrozenTrial) -> bool:
     """Whether a trial of the smaller study used a ticket."""
     return trial.state.is_finished() and not trial.user_attrs.get(INTERRUPTED, False)
+
+
+def _configuration(trial: FrozenTrial) -> list[tuple[str, str]]:
+    return sorted((name, repr(value)) for name, value in trial.params.items())
+
+
+def _many(trials: int) -> str:
+    return f"{trials} trial{'' if trials == 1 else 's'}"
 
 
 def _confirmable(rows: Ledger, confirm: bool) -> Ledger:

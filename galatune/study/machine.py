@@ -1,14 +1,17 @@
-"""The machine and the packages that a trial ran on, as its record says."""
+"""The machine and the packages that a trial ran on, as its record says, and the process that ran it."""
 
 from __future__ import annotations
 
 import os
 import platform
+import uuid
+from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
-__all__ = ["this_machine", "versions"]
+__all__ = ["is_gone", "this_machine", "this_process", "versions"]
 
 
 @cache
@@ -31,6 +34,52 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+def this_process() -> dict[str, Any]:
+    """What tells this process from every other: the machine since it was started, the number, the time."""
+    return {"machine": _place(), "pid": os.getpid(), "started": _started(os.getpid())}
+
+
+def is_gone(process: Any) -> bool:
+    """Whether a process that `this_process` once described has certainly ended.
+
+    Only this machine's own processes can be looked up: one of another machine, of another container or
+    from before a restart may be at work for all we know.
+    """
+    if not isinstance(process, Mapping) or process.get("machine") != _place() or os.name != "posix":
+        return False
+    pid = process.get("pid")
+    if not isinstance(pid, int) or pid < 1:
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except OSError:  # it exists and is somebody else's
+        return False
+    return process.get("started") != _started(pid)
+
+
+@cache
+def _place() -> str:
+    """Host, start of the machine and process namespace: inside these, a process number means one process."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        space = str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        boot, space = f"{uuid.getnode():x}", ""
+    return " ".join(filter(None, (platform.node(), boot, space)))
+
+
+def _started(pid: int) -> str | None:
+    """Start of a process in ticks, None where unknown; "ended" for one that only waits to be reaped."""
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    state, *rest = status.rpartition(")")[2].split()
+    return "ended" if state in "ZX" else rest[18]
 
 
 def _processor() -> str:

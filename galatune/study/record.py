@@ -7,6 +7,7 @@ rate comes from here. At most 32 kB a trial.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -19,6 +20,8 @@ ATTRIBUTE = "galatune"
 SCHEMA = 1
 MAX_POINTS = 200
 MAX_EVENTS = 100
+MAX_OPTIMIZERS = 20
+MAX_CHARACTERS = 200
 MAX_BYTES = 32_000
 
 
@@ -76,12 +79,12 @@ class TrialRecord:
     """What was controlled in one trial and what it cost.
 
     Attributes:
-        optimizers: Every torch optimizer that stepped.
+        optimizers: Every torch optimizer that stepped, the controlled ones first. At most 20.
         steps: Optimizer steps under control, summed over optimizers.
         probes: Steps on which a gradient pair was measured.
         gradient_evaluations: Gradients computed for the controlled steps, probes included (a
             Hessian-vector product counts 2).
-        learning_rate: At most 200 points, thinned evenly.
+        learning_rate: At most 200 points, thinned evenly; the highest and the last of each optimizer stay.
         events: At most 100.
         machine: "platform", "processor", "cores", "device".
         versions: Package name to version.
@@ -102,21 +105,42 @@ class TrialRecord:
         return any(optimizer.controlled for optimizer in self.optimizers) and self.steps > 0
 
     def to_attribute(self) -> dict[str, Any]:
-        """JSON-ready form, within the limits of the attribute."""
-        body = {
+        """JSON-ready form, within the limits of the attribute: words are cut short until it fits.
+
+        A rate that is not finite has no place in JSON: its point is left out.
+        """
+        characters = MAX_CHARACTERS
+        while len(json.dumps(body := self._body(characters))) > MAX_BYTES and characters:
+            characters //= 2
+        return body
+
+    def _body(self, characters: int) -> dict[str, Any]:
+        def short(text: str) -> str:
+            return text[:characters]
+
+        optimizers = self.optimizers[:MAX_OPTIMIZERS]
+        curves = [self._curve(i) for i in range(len(optimizers))]
+        drawn = max(sum(map(bool, curves)), 1)
+        points = [point for curve in curves for point in _thin(curve, MAX_POINTS // drawn)]
+        events = [event for event in self.events if event.optimizer < MAX_OPTIMIZERS][:MAX_EVENTS]
+        return {
             "schema": SCHEMA,
-            "optimizers": [asdict(optimizer) for optimizer in self.optimizers[:20]],
+            "optimizers": [
+                {**asdict(optimizer), "name": short(optimizer.name), "reason": short(optimizer.reason)}
+                for optimizer in optimizers
+            ],
             "steps": self.steps,
             "probes": self.probes,
             "gradient_evaluations": self.gradient_evaluations,
-            "learning_rate": [[p.optimizer, p.step, p.rate] for p in _thin(self.learning_rate, MAX_POINTS)],
-            "events": [[e.optimizer, e.step, e.kind, e.reason[:200]] for e in self.events[:MAX_EVENTS]],
-            "machine": dict(self.machine),
-            "versions": dict(self.versions),
+            "learning_rate": [[p.optimizer, p.step, p.rate] for p in points],
+            "events": [[e.optimizer, e.step, short(e.kind), short(e.reason)] for e in events],
+            "machine": {name: short(text) for name, text in self.machine.items()},
+            "versions": {name: short(text) for name, text in self.versions.items()},
         }
-        while len(json.dumps(body)) > MAX_BYTES and body["events"]:
-            body["events"] = body["events"][: len(body["events"]) // 2]  # type: ignore[index]
-        return body
+
+    def _curve(self, optimizer: int) -> tuple[RatePoint, ...]:
+        curve = [point for point in self.learning_rate if point.optimizer == optimizer]
+        return tuple(point for point in curve if math.isfinite(point.rate))
 
     @classmethod
     def from_attribute(cls, body: Any) -> TrialRecord | None:
@@ -141,9 +165,10 @@ class TrialRecord:
 
 
 def _thin(points: tuple[RatePoint, ...], limit: int) -> tuple[RatePoint, ...]:
-    """Every k-th point and the last one, so that at most ``limit`` remain."""
+    """Every k-th point, the highest and the last one, so that at most ``limit`` remain."""
     if len(points) <= limit:
         return points
-    stride = -(-(len(points)) // (limit - 1))
-    kept = points[::stride]
-    return kept if kept[-1] == points[-1] else (*kept, points[-1])
+    stride = -(-len(points) // (limit - 2))
+    peak = max(range(len(points)), key=lambda i: points[i].rate)
+    kept = sorted({*range(0, len(points), stride), peak, len(points) - 1})
+    return tuple(points[i] for i in kept)

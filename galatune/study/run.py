@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -11,16 +11,19 @@ from typing import TYPE_CHECKING, Any, Protocol
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from galatune.errors import ObjectiveError, PlanError
-from galatune.report.ledger import STAGE_ATTRIBUTE
-from galatune.study.address import printable, redact
-from galatune.study.budget import Budget, budget_for
-from galatune.study.machine import this_machine, versions
+from galatune.errors import ObjectiveError, PlanError, StorageError
+from galatune.report.ledger import STAGE_ATTRIBUTE, ledger
+from galatune.report.match import goal_of
+from galatune.study.address import first_line, printable, redact
+from galatune.study.budget import Budget, budget_for, counts
+from galatune.study.interruption import Interruption
 from galatune.study.objective import Objective
 from galatune.study.plan import ShrinkPlan
-from galatune.study.record import ATTRIBUTE, SCHEMA
+from galatune.study.record import ATTRIBUTE
+from galatune.study.smaller import make_or_continue
 from galatune.study.source import open_source
 from galatune.study.target import default_target, open_target
+from galatune.study.ticket import REASON, claim, release, take_over
 
 if TYPE_CHECKING:
     from galatune.controller.capture import Capture
@@ -29,6 +32,9 @@ __all__ = ["RunOptions", "Watcher", "run"]
 
 MOST_FAILURES = 5
 """This many FAILs in a row end the run."""
+
+MOST_SEED = 2**32 - 1
+"""What numpy takes."""
 
 
 class Watcher(Protocol):
@@ -98,12 +104,13 @@ def run(
     name: str | None = None,
     options: RunOptions | None = None,
     watcher: Watcher | None = None,
+    agree: Callable[[str], bool] | None = None,
     **settings: Any,
 ) -> optuna.Study:
     """Run the smaller study: the dropped dimensions gone, the learning rate under control.
 
-    The same call continues a study that was interrupted. Each finished trial is in the storage at once;
-    Ctrl-C loses the running one, whose configuration is tried again.
+    The same call continues a study that was interrupted, as if it had not been. Each finished trial is in
+    the storage at once; Ctrl-C and SIGTERM lose the running one, whose configuration is tried again.
 
     Args:
         plan: From `galatune.scan`.
@@ -113,15 +120,18 @@ def run(
         name: Name of the smaller study; None for ``<study>-gala``.
         options: See `RunOptions`.
         watcher: Told how it goes.
+        agree: Asked, with the question, before a study is continued with other options than it was begun
+            with; None refuses.
         **settings: Fields of `RunOptions`, where ``options`` is not given.
 
     Returns:
         The smaller study. Its user attribute ``galatune`` holds the plan, the options and why it stopped.
 
     Raises:
-        PlanError: The plan drops nothing, or the smaller study is another one's.
-        StorageError: A storage cannot be opened.
-        ObjectiveError: The objective failed five times in a row.
+        PlanError: The plan drops nothing, an option contradicts it, or the smaller study is another one's.
+        StorageError: A storage cannot be opened, or is lost on the way.
+        ObjectiveError: The objective failed five times in a row, or in every trial.
+        KeyboardInterrupt: Somebody stopped it.
 
     Example:
         >>> import galatune, optuna
@@ -129,8 +139,10 @@ def run(
         >>> plan = galatune.scan("old.db")  # doctest: +SKIP
         >>> study = galatune.run(plan, objective, trials=20)  # doctest: +SKIP
     """
+    if options is not None and settings:
+        raise TypeError(f"give options or settings, not both; however: options and {', '.join(settings)}")
     options = options or RunOptions(**settings)
-    _check_control(options)
+    _check(options)
     if not plan.placeholders:
         raise PlanError(
             f"study {printable(plan.study)!r} has no learning rate to remove (its parameters: "
@@ -149,81 +161,29 @@ def run(
         )
         about_old = _about(old, plan)
     storage = open_target(into, plan.study, source=place)
-    study = _study(storage, name or default_target(plan.study)[1], plan, options, about_old)
-    _search(study, plan, objective, options, budget, watcher)
+    with _storage_errors(into or default_target(plan.study)[0]):
+        study = make_or_continue(
+            storage, name or default_target(plan.study)[1], plan, options, about_old, agree
+        )
+        _search(study, plan, objective, options, budget, watcher)
     return study
 
 
-def _check_control(options: RunOptions) -> None:
-    """Bounds that contradict each other are said before anything is made."""
+def _check(options: RunOptions) -> None:
+    """What contradicts itself is said before anything is made."""
     from galatune.controller.options import Options
 
+    if not 0 <= options.seed <= MOST_SEED:
+        raise PlanError(f"--seed must lie between 0 and {MOST_SEED}, however: {options.seed}")
+    if not math.isfinite(options.min_lr):
+        raise PlanError(f"--min-lr must be finite, however: {options.min_lr}")
     Options.of(options.control())
 
 
 def _about(old: optuna.Study, plan: ShrinkPlan) -> dict[str, Any]:
-    best = old.best_value if len(old.directions) == 1 and plan.trials.complete else None
+    goal = goal_of(ledger(old), 0.0) if len(old.directions) == 1 else None
+    best = None if goal is None else goal.best
     return {"storage": redact(plan.storage), "study": plan.study, "sampler": None, "best_value": best}
-
-
-def _study(
-    storage: optuna.storages.BaseStorage,
-    name: str,
-    plan: ShrinkPlan,
-    options: RunOptions,
-    about_old: dict[str, Any],
-) -> optuna.Study:
-    """Create the smaller study, or continue it."""
-    sampler = optuna.samplers.TPESampler(seed=options.seed)
-    # A pruner on one side only would be counted as our saving.
-    pruner = optuna.pruners.MedianPruner() if plan.trials.pruned else optuna.pruners.NopPruner()
-    known = {study.study_name for study in storage.get_all_studies()}
-    if name in known:
-        study = optuna.load_study(study_name=name, storage=storage, sampler=sampler, pruner=pruner)
-        _check_same(study, plan)
-        # Sampling goes on where it was rather than with the first draws again.
-        sampler.reseed_rng()
-    else:
-        study = optuna.create_study(
-            study_name=name, storage=storage, directions=list(plan.directions), sampler=sampler, pruner=pruner
-        )
-    study.set_user_attr(
-        ATTRIBUTE,
-        {
-            "schema": SCHEMA,
-            "plan": plan.to_json(),
-            "source": about_old,
-            "options": options.to_json(),
-            "sampler": type(sampler).__name__,
-            "pruner": type(pruner).__name__,
-            "seed": options.seed,
-            "versions": versions(),
-            "machine": this_machine(),
-        },
-    )
-    return study
-
-
-def _check_same(study: optuna.Study, plan: ShrinkPlan) -> None:
-    attribute = study.user_attrs.get(ATTRIBUTE)
-    name = printable(study.study_name)
-    if not isinstance(attribute, dict) or "plan" not in attribute:
-        raise PlanError(f"study {name!r} exists and is not galatune's; choose another with --name")
-    before = ShrinkPlan.from_json(attribute["plan"])
-    if before.study != plan.study:
-        raise PlanError(
-            f"study {name!r} continues {printable(before.study)!r}, not {printable(plan.study)!r}; "
-            "choose another with --name"
-        )
-    if before.placeholders != plan.placeholders or before.directions != plan.directions:
-        raise PlanError(
-            f"study {name!r} was made with {_dropped(before)} dropped, now it is {_dropped(plan)}; "
-            "choose another with --name"
-        )
-
-
-def _dropped(plan: ShrinkPlan) -> str:
-    return ", ".join(f"{printable(k)}={printable(str(v))}" for k, v in plan.placeholders.items())
 
 
 def _search(
@@ -234,33 +194,80 @@ def _search(
     budget: Budget,
     watcher: Watcher | None,
 ) -> None:
-    from galatune.study.attempt import Attempt, attempt  # loads torch
-
-    if watcher is not None:
-        watcher.run_started(budget, study)
     failures = 0
-    with _quiet():
+    with _quiet(), Interruption() as interruption:
+        take_over(study)
+        if watcher is not None:
+            watcher.run_started(budget, study)
         while (reason := budget.over(study)) is None:
+            trial = _trial(study, plan, objective, options, budget, watcher, interruption)
+            if watcher is not None:
+                watcher.trial_finished(trial)
+            failures = failures + 1 if trial.state == TrialState.FAIL else 0
+            if failures >= MOST_FAILURES:
+                reason = f"{MOST_FAILURES} trials in a row failed"
+                break
+    _stop(study, reason)
+    _check_outcome(study, reason, failures, left=budget.trials - budget.used(study))
+
+
+def _trial(
+    study: optuna.Study,
+    plan: ShrinkPlan,
+    objective: Objective,
+    options: RunOptions,
+    budget: Budget,
+    watcher: Watcher | None,
+    interruption: Interruption,
+) -> FrozenTrial:
+    """One trial, which is finished or given up at the end, whatever interrupts it."""
+    from galatune.study.attempt import attempt  # loads torch
+
+    trial = None
+    try:
+        with interruption.held():
             again = budget.to_confirm(study)
             if again is not None:
                 study.enqueue_trial(again.params, user_attrs={STAGE_ATTRIBUTE: "confirm"})
             trial = study.ask()
-            done: Attempt = attempt(study, trial, plan, objective, options, watcher)
-            finished = study.get_trials(deepcopy=False)[trial.number]
-            if watcher is not None:
-                watcher.trial_finished(finished)
-            failures = failures + 1 if finished.state == TrialState.FAIL else 0
-            if failures >= MOST_FAILURES:
-                _stop(study, f"{MOST_FAILURES} trials in a row failed")
-                raise ObjectiveError(
-                    f"the last {MOST_FAILURES} trials failed, the last one with: {done.reason}; mend it and "
-                    "run the same command again to continue"
-                )
-    _stop(study, reason)
+            claim(trial)
+        attempt(study, trial, plan, objective, options, watcher, interruption)
+    except KeyboardInterrupt:
+        with interruption.held():
+            if trial is not None:
+                release(study, trial.number, "interrupted")
+            _stop(study, "interrupted")
+        raise
+    return study.get_trials(deepcopy=False)[trial.number]
+
+
+def _check_outcome(study: optuna.Study, reason: str, failures: int, left: int) -> None:
+    """Raise where the objective failed to the end: there is nothing to call a result."""
+    trials = [trial for trial in study.get_trials(deepcopy=False) if counts(trial)]
+    every = bool(trials) and all(trial.state == TrialState.FAIL for trial in trials)
+    if failures < MOST_FAILURES and not every:
+        return
+    last = printable(str(trials[-1].user_attrs.get(REASON, "an unknown error")))
+    words = reason if failures >= MOST_FAILURES else f"{reason} and every trial failed"
+    cure = "run the same command again" if left > 0 else "ask for more with --trials"
+    raise ObjectiveError(f"{words}, the last one with: {last}. Mend it and {cure} to continue")
 
 
 def _stop(study: optuna.Study, reason: str) -> None:
     study.set_user_attr(ATTRIBUTE, {**study.user_attrs[ATTRIBUTE], "stopped_because": reason})
+
+
+@contextmanager
+def _storage_errors(place: str) -> Iterator[None]:
+    """A full disk or a lost server, in one line."""
+    try:
+        yield
+    except optuna.exceptions.StorageInternalError as error:
+        cause = first_line(getattr(error.__cause__, "orig", None) or error.__cause__ or error)
+        raise StorageError(
+            f"Lost the smaller study's storage {redact(place)}: {cause}. Its finished trials are kept; the "
+            "same command continues"
+        ) from None
 
 
 @contextmanager

@@ -1,0 +1,84 @@
+"""The ticket that a trial runs on: claimed by a process, issued again where that process was stopped.
+
+A trial that was stopped is FAIL, uses no ticket, and its configuration is queued under the number it had.
+Seeds follow the ticket, so that an interruption changes nothing of what comes after it.
+"""
+
+from __future__ import annotations
+
+import optuna
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.trial import FrozenTrial, TrialState
+
+from galatune.report.ledger import STAGE_ATTRIBUTE
+from galatune.study.machine import is_gone, this_process
+
+__all__ = ["INTERRUPTED", "REASON", "claim", "number_of", "release", "take_over"]
+
+INTERRUPTED = "galatune_interrupted"
+"""Trial user attribute of a trial that was stopped from outside: its ticket is issued again."""
+
+REASON = "galatune_reason"
+"""Trial user attribute: why it FAILed."""
+
+PROCESS = "galatune_process"
+"""Trial user attribute: which process runs it."""
+
+TICKET = "galatune_ticket"
+"""Trial user attribute of a trial that was queued again: the ticket it runs on."""
+
+
+def claim(trial: optuna.trial.Trial) -> None:
+    """Note that this process runs the trial."""
+    trial.set_user_attr(PROCESS, this_process())
+
+
+def number_of(study: optuna.Study, trial: optuna.trial.Trial | FrozenTrial) -> int:
+    """The ticket of a trial: its own number, less the trials before it whose tickets were issued again."""
+    given = trial.user_attrs.get(TICKET)
+    if isinstance(given, int):
+        return given
+    before = study.get_trials(deepcopy=False)[: trial.number]
+    return trial.number - sum(bool(other.user_attrs.get(INTERRUPTED)) for other in before)
+
+
+def release(study: optuna.Study, number: int, reason: str) -> bool:
+    """Give a running trial up: it is told as FAIL and its configuration is queued again.
+
+    Args:
+        study: The smaller study.
+        number: Of the trial.
+        reason: Why it was given up.
+
+    Returns:
+        Whether it was running; a finished one is left as it is.
+    """
+    trial = study.get_trials(deepcopy=False)[number]
+    if trial.state != TrialState.RUNNING:
+        return False
+    kept = {name: trial.user_attrs[name] for name in (STAGE_ATTRIBUTE,) if name in trial.user_attrs}
+    ticket = number_of(study, trial)
+    try:
+        _note(study, trial, INTERRUPTED, True)
+        _note(study, trial, REASON, f"{reason}; its configuration is tried again")
+        study.tell(number, state=TrialState.FAIL)
+    except (UpdateFinishedTrialError, ValueError):  # another process was quicker
+        return False
+    if trial.params:
+        study.enqueue_trial(trial.params, user_attrs={**kept, TICKET: ticket})
+    return True
+
+
+def take_over(study: optuna.Study) -> int:
+    """Release every running trial whose process is gone; how many there were.
+
+    Only processes of this machine can be looked up; a trial of another one stays RUNNING and uses no
+    ticket.
+    """
+    running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    gone = [trial.number for trial in running if is_gone(trial.user_attrs.get(PROCESS))]
+    return sum(release(study, number, "its process is gone") for number in gone)
+
+
+def _note(study: optuna.Study, trial: FrozenTrial, name: str, value: object) -> None:
+    study._storage.set_trial_user_attr(trial._trial_id, name, value)
