@@ -138,7 +138,7 @@ def _saved(report: SavingsReport) -> str:
 def _saved_hours(report: SavingsReport) -> str:
     saved, match = report.saved, report.to_match
     if not saved.hours_measured or saved.hours is None:
-        return f"; time and money are not measured ({match.why})"
+        return f"; time and money are not measured ({(match.why or '').removeprefix('hours: ')})"
     share = "" if saved.hours_percent is None else f" ({saved.hours_percent:.0f} %)"
     if saved.hours >= 0:
         text = f"; {duration(saved.hours)} of {duration(match.baseline_hours)}{share}"

@@ -25,8 +25,9 @@ LIMITS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
-"""MLflow alone tries seven times, for minutes. What the user has set stays."""
+"""MLflow alone tries seven times, for minutes, and prints on stdout. What the user has set stays."""
 
 
 def tracking_uri_or_default(tracking_uri: str | None) -> str:

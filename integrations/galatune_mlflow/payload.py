@@ -69,12 +69,11 @@ def key(name: str) -> str:
     """A name that MLflow takes for a parameter or metric.
 
     >>> key("lr (base)"), key("../x"), key("")
-    ('lr _base_', '___x', '_')
+    ('lr _base_', '_x', '_')
     """
     clean = re.sub(r"[^A-Za-z0-9_\-. /:]", "_", name)[:LONGEST_KEY].strip() or "_"
     if posixpath.normpath(clean) != clean or clean.startswith(("/", "..")) or clean == ".":
         clean = clean.replace("/", "_").lstrip(".") or "_"
-        clean = f"_{clean}" if name.startswith("..") else clean
     return clean
 
 
@@ -128,7 +127,7 @@ def report_metrics(report: SavingsReport) -> dict[str, float | None]:
         "saved_trials_percent": saved.trials_percent,
         "saved_hours": saved.hours if timed else None,
         "saved_hours_percent": saved.hours_percent if timed else None,
-        "saved_cost": saved.cost if timed else None,
+        **({"saved_cost": saved.cost if timed else None} if saved.currency else {}),
         "matched": float(match.matched),
         "baseline_trials_to_match": match.baseline_trials,
         "shrunk_trials_to_match": match.shrunk_trials,

@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 __all__ = ["MlflowSink"]
 
 IDENTITY, STUDY, TRIAL, PARENT = "galatune.identity", "galatune.study", "galatune.trial", "mlflow.parentRunId"
+MODEL_TRAINING = ("mlflow.experimentKind", "custom_model_development")
+"""Tells MLflow's pages that this is no experiment with language models."""
+
 STATUS = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}
 MOST_METRICS, MOST_PARAMS, PAGE = 1_000, 100, 1_000
 LONGEST_TAG = 5_000
@@ -80,10 +83,10 @@ class MlflowSink:
 
 def _experiment(client: MlflowClient, study: str, uri: str) -> str:
     """Id of the experiment of a study, made where there is none."""
-    name = f"galatune/{printable(study)}"[:500]
+    name = f"galatune: {printable(study)}"[:500]
     found = client.get_experiment_by_name(name)
     if found is None:
-        return str(client.create_experiment(name, artifact_location=artifact_location(uri)))
+        return str(client.create_experiment(name, artifact_location(uri), tags=dict([MODEL_TRAINING])))
     if found.lifecycle_stage != "active":
         raise ReportError(f"the MLflow experiment {name!r} is deleted; restore it or delete it for good")
     return str(found.experiment_id)
@@ -127,7 +130,8 @@ def _send_report(
     changed = {n: v for n, v in {**metrics, **stale}.items() if not _same(parent.data.metrics.get(n), v)}
     _add_metrics(client, run_id, [_metric(name, value, _now()) for name, value in changed.items()])
     for name, text in _report_tags(delivery, missing).items():
-        client.set_tag(run_id, name, text[:LONGEST_TAG])
+        if text or name in parent.data.tags:
+            client.set_tag(run_id, name, text[:LONGEST_TAG])
     client.log_text(run_id, delivery.page, "report.html")
     client.log_text(run_id, _json(delivery.report.to_json()), "report.json")
     client.log_text(run_id, _json(dict(study.provenance.plan)), "plan.json")
