@@ -152,11 +152,10 @@ class _State:
 
     def left_in_words(self) -> str | None:
         """From the mean of this run's trials; the search may end sooner."""
-        ran = self.done - self._done_before
-        if not ran:
+        ran, to_run = self.done - self._done_before, self.total - self.done
+        if not ran or to_run <= 0:
             return None
-        mean = (self._last - self._began) / ran
-        left = mean * (self.total - self.done) - (time.monotonic() - self._last)
+        left = (self._last - self._began) / ran * to_run - (time.monotonic() - self._last)
         return f"at most {_duration(max(left, 0.0))} left"
 
 

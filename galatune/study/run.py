@@ -161,7 +161,7 @@ def run(
         )
         about_old = _about(old, plan)
     storage = open_target(into, plan.study, source=place)
-    with _storage_errors(into or default_target(plan.study)[0]):
+    with _quiet(), _storage_errors(into or default_target(plan.study)[0]):
         study = make_or_continue(
             storage, name or default_target(plan.study)[1], plan, options, about_old, agree
         )
@@ -195,7 +195,7 @@ def _search(
     watcher: Watcher | None,
 ) -> None:
     failures = 0
-    with _quiet(), Interruption() as interruption:
+    with Interruption() as interruption:
         take_over(study)
         if watcher is not None:
             watcher.run_started(budget, study)
