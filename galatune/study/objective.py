@@ -7,6 +7,7 @@ import importlib.util
 import inspect
 import os
 import sys
+import sysconfig
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
@@ -78,7 +79,7 @@ def where(error: BaseException) -> str:
     while traceback is not None:
         frames.append((traceback.tb_frame.f_code.co_filename, traceback.tb_lineno))
         traceback = traceback.tb_next
-    own = [frame for frame in frames if "site-packages" not in frame[0] and not _ours(frame[0])]
+    own = [frame for frame in frames if not _library(frame[0])]
     return f"{text} ({Path(own[-1][0]).name}:{own[-1][1]})" if own else text
 
 
@@ -211,8 +212,13 @@ def _functions(module: ModuleType) -> str:
     return ", ".join(map(printable, names)) or "no function at all"
 
 
-def _ours(filename: str) -> bool:
-    """Whether a file is galatune's own machinery; the demo's objective is a user's for all it knows."""
-    package = Path(__file__).resolve().parent.parent
-    path = Path(filename)
-    return path.is_relative_to(package) and not path.is_relative_to(package / "demo")
+def _library(filename: str) -> bool:
+    """Whether a file is Python's, an installed package's or galatune's own machinery.
+
+    The demo's objective is a user's for all it knows.
+    """
+    path, package = Path(filename), Path(__file__).resolve().parent.parent
+    ours = path.is_relative_to(package) and not path.is_relative_to(package / "demo")
+    installed = not {"site-packages", "dist-packages"}.isdisjoint(path.parts)
+    pythons = filename.startswith("<frozen ") or path.is_relative_to(sysconfig.get_path("stdlib"))
+    return ours or installed or pythons

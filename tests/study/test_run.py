@@ -7,6 +7,7 @@ import random
 import signal
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -156,10 +157,8 @@ def raise_interrupt() -> None:
 
 
 def swallow_interrupt() -> None:
-    try:
+    with suppress(KeyboardInterrupt):
         signal.raise_signal(signal.SIGINT)
-    except KeyboardInterrupt:
-        pass
 
 
 @pytest.mark.parametrize(
@@ -287,13 +286,20 @@ def test_a_run_beside_the_main_thread_works(plan: ShrinkPlan) -> None:
 
 def test_signals_are_held_back_and_handlers_given_back() -> None:
     written = []
-    with Interruption() as interruption, pytest.raises(KeyboardInterrupt), interruption.held():
-        signal.raise_signal(signal.SIGTERM)
+
+    def write(interruption: Interruption) -> None:
         with interruption.held():
-            signal.raise_signal(signal.SIGINT)
-        written.append("everything")
-    assert written
-    assert interruption.came
+            signal.raise_signal(signal.SIGTERM)
+            with interruption.held():
+                signal.raise_signal(signal.SIGINT)
+            written.append("everything")
+
+    with Interruption() as interruption:
+        with pytest.raises(KeyboardInterrupt):
+            write(interruption)
+        assert written
+        with pytest.raises(KeyboardInterrupt):
+            interruption.check()
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
