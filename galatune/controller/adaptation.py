@@ -18,7 +18,7 @@ from galatune.controller.estimate import (
     in_metric,
     inner_products,
 )
-from galatune.controller.geometry import Geometry
+from galatune.controller.geometry import Geometry, as_real
 from galatune.controller.guard import Guard
 from galatune.controller.learner import Learner
 from galatune.controller.probe import Change
@@ -99,7 +99,14 @@ class Adaptation:
         memory["retreating"] = False
         if products.step_step and memory.pop("blind", False):
             previous = memory["rate"] = self._known_first_rate(groups, memory, products)
-        applied = max(group[MEMORY].get("applied", 0.0) for group in groups)
+        applied = max(
+            (
+                group[MEMORY].get("applied", 0.0) / group[MEMORY]["ratio"]
+                for group in groups
+                if group[MEMORY]["ratio"]
+            ),
+            default=0.0,
+        )
         observation = in_metric(products) if self._geometry.known else along_the_way(products, applied)
         state = {name: memory[name] for name in self._learner.init()}
         if observation is None:
@@ -133,14 +140,14 @@ class Adaptation:
         return entries
 
     def _entry(self, group: dict[str, Any], change: Change, metric: Tensor | None) -> PairEntry:
-        before, after = change.before, change.after
+        before, after, step = as_real(change.before), as_real(change.after), as_real(change.step)
         if group.get("maximize"):
             before, after = -before, -after
         decay = self._geometry.coupled_decay(group)
         if decay:
-            x1 = change.parameter.detach()
-            before, after = before + decay * (x1 - change.step), after + decay * x1
-        return PairEntry(before, after, change.step, metric, group[MEMORY]["ratio"])
+            x1 = as_real(change.parameter.detach())
+            before, after = before + decay * (x1 - step), after + decay * x1
+        return PairEntry(before, after, step, metric, group[MEMORY]["ratio"])
 
     def _first_rate(self, optimizer: Optimizer, groups: Sequence[dict[str, Any]]) -> float:
         """The rate whose first step moves the parameters by 1e-5 of their norm; 0 while no gradient."""
@@ -163,10 +170,12 @@ class Adaptation:
 
     def _direction(self, optimizer: Optimizer, group: dict[str, Any], p: Tensor) -> Tensor:
         """The direction of the first controlled step; a state from before control has its metric."""
-        gradient = p.grad.detach()  # type: ignore[union-attr]
+        gradient = as_real(p.grad.detach())  # type: ignore[union-attr]
+        if group.get("maximize"):
+            gradient = -gradient
         decay = self._geometry.coupled_decay(group)
         if decay:
-            gradient = gradient + decay * p.detach()
+            gradient = gradient + decay * as_real(p.detach())
         state = optimizer.state.get(p)
         if state and self._geometry.diagonal is not None:
             return self._geometry.diagonal(group, state) * gradient
@@ -177,7 +186,7 @@ class Adaptation:
         self, groups: Sequence[dict[str, Any]], memory: dict[str, Any], products: InnerProducts
     ) -> float:
         """After one blind step: its length tells the rate that the first step should have had."""
-        length = math.sqrt(products.step_step) / memory["rate"]
+        length = math.sqrt(products.step_step) / float(memory["rate"])
         return self._first_move(groups) / length
 
     @staticmethod
@@ -190,4 +199,4 @@ class Adaptation:
 
 def _squared(tensor: Tensor) -> float:
     wide = torch.float32 if tensor.device.type == "mps" else torch.float64
-    return float(tensor.to(wide).square().sum())
+    return float(as_real(tensor).to(wide).square().sum().item())

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
-from torch.optim.optimizer import register_optimizer_step_pre_hook
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from galatune.controller.adaptation import Adaptation
 from galatune.controller.estimate import Observation
@@ -137,16 +137,18 @@ class Controller:
     """
 
     def __init__(self, optimizer: Optimizer, options: Options) -> None:
-        if optimizer in _controllers:
-            raise ControlError(f"this {type(optimizer).__name__} is already under control; detach() it first")
+        _refuse_twice(optimizer)
+        _refuse_sparse(optimizer)
         self.history: list[ProbeRecord] = []
         self.events: list[Event] = []
         self.trace = RateTrace()
         self._geometry = geometry_of(optimizer)
-        self._optimizer: Callable[[], Optimizer | None] = weakref.ref(optimizer)
         self._options = options
         self._last_memory: dict[str, Any] = {}
-        self._pairs = PairSource(options, self._note)
+        self._pairs = pairs = PairSource(options, self._note)
+        # Once the optimizer is gone, what the probe remembers of its parameters goes too.
+        self._optimizer: Callable[[], Optimizer | None] = weakref.ref(optimizer, lambda _: pairs.close())
+        self._depth = 0
         self._adaptation = Adaptation(
             self._geometry, options.chosen_learner, options.chosen_guard, self._note
         )
@@ -158,8 +160,11 @@ class Controller:
             optimizer.register_step_pre_hook(self._before_step),
             optimizer.register_step_post_hook(self._after_step),
             optimizer.register_load_state_dict_post_hook(self._after_load),
+            optimizer.register_state_dict_post_hook(_by_value),
         ]
-        self._guarded = GuardedStep(optimizer, failed=self._pairs.forget, finished=self._rates.restore)
+        self._guarded = GuardedStep(
+            optimizer, started=self._enter, failed=self._pairs.forget, finished=self._rates.restore
+        )
         _controllers[optimizer] = self
 
     # -- what a user reads and does
@@ -244,9 +249,15 @@ class Controller:
 
     # -- around a step
 
+    def _enter(self) -> None:
+        self._depth = 0  # also where the step before raised
+
     def _before_step(
         self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+        self._depth += 1
+        if self._depth > 1:
+            return None  # a subclass whose step calls that of its base: torch runs the hooks of both
         remember_groups(optimizer.param_groups)
         closure = args[1] if len(args) > 1 else kwargs.get("closure")
         self._spend(self._pairs.before(closure))
@@ -273,6 +284,8 @@ class Controller:
         groups = self.optimizer.param_groups
         factors = [schedule_factor(group) for group in groups]
         scale = self._scale(groups)
+        if self._pairs.ready or not self.steps:
+            _refuse_sparse(self.optimizer)
         changes, spent = self._pairs.take()
         self._spend(spent)
         seen = [
@@ -286,6 +299,9 @@ class Controller:
             self._pairs.remember(_moving(groups))
 
     def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        self._depth -= 1
+        if self._depth > 0:
+            return
         self._rates.restore()
         self._pairs.stepped()
         self._memory["step"] = self.steps + 1
@@ -388,6 +404,35 @@ def _moving(groups: Sequence[dict[str, Any]]) -> list[Tensor]:
     return [p for g in groups if g[MEMORY]["ratio"] > 0 for p in g["params"] if p.requires_grad]
 
 
+def _refuse_twice(optimizer: Optimizer) -> None:
+    if optimizer in _controllers:
+        raise ControlError(f"this {type(optimizer).__name__} is already under control; detach() it first")
+    groups = {id(group) for group in optimizer.param_groups}
+    for other in list(_controllers):
+        if any(id(group) in groups for group in other.param_groups):
+            raise ControlError(
+                f"this {type(optimizer).__name__} shares its parameter groups with a {type(other).__name__} "
+                "that is already under control; one of the two is enough"
+            )
+
+
+def _refuse_sparse(optimizer: Optimizer) -> None:
+    for group in optimizer.param_groups:
+        for p in group["params"]:
+            if p.grad is not None and p.grad.layout != torch.strided:
+                raise ControlError(
+                    f"{type(optimizer).__name__} cannot be controlled with sparse gradients (a parameter of "
+                    f"shape {tuple(p.shape)} has one); build the embedding with sparse=False"
+                )
+
+
+def _by_value(optimizer: Optimizer, state: dict[str, Any]) -> None:
+    """A state that was saved stays as it was, like the rates beside it."""
+    for group in state["param_groups"]:
+        if MEMORY in group:
+            group[MEMORY] = dict(group[MEMORY])
+
+
 def _warn_of_lost_hooks(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
     """A copied or unpickled optimizer has its memory but not its hooks."""
     lost = MEMORY in optimizer.param_groups[0] and optimizer not in _controllers
@@ -400,4 +445,5 @@ def _warn_of_lost_hooks(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         )
 
 
-register_optimizer_step_pre_hook(_warn_of_lost_hooks)
+# After the step, since `controlled` may have taken it over at its start.
+register_optimizer_step_post_hook(_warn_of_lost_hooks)

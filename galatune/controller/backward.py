@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import functools
+import threading
 import weakref
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import GradientEdge
 
-__all__ = ["Listener", "listen", "unlisten"]
+__all__ = ["Listener", "leaves", "listen", "listening_alone", "unlisten"]
 
 
 class Listener(Protocol):
@@ -19,42 +24,126 @@ class Listener(Protocol):
         """Whether it wants to be told now."""
         ...
 
-    def saw_backward(self, outputs: Any, grad_outputs: Any, inputs: Any) -> None:
+    def saw_backward(self, outputs: Sequence[Any], grad_outputs: Any, inputs: Sequence[Any] | None) -> None:
         """The tensors being differentiated; their graph is still whole."""
         ...
 
 
+_lock = threading.Lock()
 _listeners: weakref.WeakSet[Any] = weakref.WeakSet()
-_original = torch.autograd.backward
+_alone = threading.local()
+_blocks = 0
+"""How many `listening_alone` blocks are open, in all threads."""
+
+_newest: Callable[..., None] | None = None
+"""The wrapper that announces. An older one, left where another library wrapped it, only passes on."""
+_inner: Callable[..., None] = torch.autograd.backward
 
 
 def listen(listener: Listener) -> None:
     """Tell the listener of backward calls until `unlisten`, or until it is gone."""
-    _listeners.add(listener)
-    if torch.autograd.backward is not _announce:
-        global _original  # another library may have wrapped it since the last time
-        _original = torch.autograd.backward
-        torch.autograd.backward = _announce
+    with _lock:
+        _listeners.add(listener)
+        _install()
 
 
 def unlisten(listener: Listener) -> None:
     """Stop telling the listener; with the last one gone torch's function is back in place."""
-    _listeners.discard(listener)
-    if not _listeners and torch.autograd.backward is _announce:
-        torch.autograd.backward = _original
+    with _lock:
+        _listeners.discard(listener)
+        _uninstall()
 
 
-def _announce(
-    tensors: Any,
-    grad_tensors: Any = None,
-    retain_graph: bool | None = None,
-    create_graph: bool = False,
-    grad_variables: Any = None,
-    inputs: Any = None,
-) -> None:
-    # Tensor.backward looks this function up at each call, so one wrapper sees both spellings.
-    for listener in [one for one in _listeners if one.ready]:
-        outputs = (tensors,) if isinstance(tensors, Tensor) else tuple(tensors)
-        wanted = (inputs,) if isinstance(inputs, Tensor) else inputs
-        listener.saw_backward(outputs, grad_tensors, wanted)
-    _original(tensors, grad_tensors, retain_graph, create_graph, grad_variables, inputs)
+@contextmanager
+def listening_alone(listener: Listener) -> Iterator[None]:
+    """Within the block, backward calls of this thread are told to this listener and to no other."""
+    global _blocks
+    with _lock:
+        _blocks += 1
+        _install()
+    before, _alone.listener = getattr(_alone, "listener", None), listener
+    try:
+        yield
+    finally:
+        _alone.listener = before
+        with _lock:
+            _blocks -= 1
+            _uninstall()
+
+
+def leaves(outputs: Iterable[Any]) -> list[Tensor]:
+    """Leaf tensors whose ``.grad`` a backward call from these tensors reaches."""
+    found: dict[int, Tensor] = {}
+    nodes: list[Any] = []
+    for output in outputs:
+        if isinstance(output, GradientEdge):
+            nodes.append(output.node)
+        elif output.grad_fn is not None:
+            nodes.append(output.grad_fn)
+        elif output.requires_grad:
+            found[id(output)] = output
+    seen = set(nodes)
+    while nodes:
+        node = nodes.pop()
+        leaf = getattr(node, "variable", None)
+        if isinstance(leaf, Tensor):
+            found[id(leaf)] = leaf
+        for following, _ in node.next_functions:
+            if following is not None and following not in seen:
+                seen.add(following)
+                nodes.append(following)
+    return list(found.values())
+
+
+def _install() -> None:
+    global _newest, _inner
+    if _newest is None or torch.autograd.backward is not _newest:
+        _inner = torch.autograd.backward  # another library may have wrapped it since the last time
+        _newest = torch.autograd.backward = _announcing(_inner)
+
+
+def _uninstall() -> None:
+    global _newest
+    if _listeners or _blocks or _newest is None:
+        return
+    if torch.autograd.backward is _newest:
+        torch.autograd.backward = _inner
+    _newest = None
+
+
+def _announcing(inner: Callable[..., None]) -> Callable[..., None]:
+    # Tensor.backward looks torch.autograd.backward up at each call, so one wrapper sees both spellings.
+    @functools.wraps(inner)
+    def backward(
+        tensors: Any,
+        grad_tensors: Any = None,
+        retain_graph: bool | None = None,
+        create_graph: bool = False,
+        grad_variables: Any = None,
+        inputs: Any = None,
+    ) -> None:
+        outputs, wanted = _several(tensors), None if inputs is None else _several(inputs)
+        if backward is _newest:
+            for listener in _told():
+                listener.saw_backward(
+                    outputs, grad_variables if grad_tensors is None else grad_tensors, wanted
+                )
+        inner(outputs, grad_tensors, retain_graph, create_graph, grad_variables, wanted)
+
+    return backward
+
+
+def _told() -> list[Listener]:
+    alone = getattr(_alone, "listener", None)
+    if alone is not None:
+        return [alone]
+    with _lock:
+        listeners = list(_listeners)
+    return [one for one in listeners if one.ready]
+
+
+def _several(given: Any) -> tuple[Any, ...]:
+    """One or several tensors or edges, as torch takes them; a generator is read once."""
+    if isinstance(given, (Tensor, GradientEdge)):
+        return (given,)
+    return tuple(given.values()) if isinstance(given, dict) else tuple(given)

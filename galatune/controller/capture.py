@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import functools
+import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -96,7 +98,8 @@ class Capture:
             self.left_alone.append(LeftAlone(name, choice.reason))
             return
         try:
-            controller = Controller(optimizer, self._options)
+            # Each has a probe of its own, also where a Probe object was given.
+            controller = Controller(optimizer, replace(self._options, probe=copy.copy(self._options.probe)))
         except ControlError as error:
             self.left_alone.append(LeftAlone(name, str(error)))
             return
@@ -112,14 +115,72 @@ def _device(optimizer: Optimizer) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device.type)
 
 
-_active: list[Capture] = []
+_lock = threading.Lock()
+_active: list[tuple[int, Capture]] = []
+"""(thread that opened it, what it captures), in the order of opening."""
+
+_newest: Any = None
+"""The constructor that takes note. An older one, left where another library wrapped it, only passes on."""
+_inner: Any = Optimizer.__init__
+
+
+def _noting(inner: Any) -> Any:
+    @functools.wraps(inner)
+    def noted(self: Optimizer, *args: Any, **kwargs: Any) -> None:
+        inner(self, *args, **kwargs)
+        capture = _innermost() if noted is _newest else None
+        if capture is not None:
+            capture.made(self)
+
+    return noted
+
+
+def _stepping(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+    capture = _innermost()
+    if capture is not None:
+        capture.stepping(optimizer)
+
+
+def _innermost() -> Capture | None:
+    """The last one that this thread opened; a thread that opened none works for the last one of all."""
+    if not _active:
+        return None
+    me = threading.get_ident()
+    with _lock:
+        mine = [capture for thread, capture in _active if thread == me]
+        return mine[-1] if mine else _active[-1][1] if _active else None
+
+
+def _open(capture: Capture) -> tuple[int, Capture]:
+    global _newest, _inner
+    opened = (threading.get_ident(), capture)
+    with _lock:
+        if not _active:
+            _inner = Optimizer.__init__
+            _newest = Optimizer.__init__ = _noting(_inner)  # type: ignore[method-assign]
+        _active.append(opened)
+    return opened
+
+
+def _close(opened: tuple[int, Capture]) -> None:
+    global _newest
+    with _lock:
+        _active.remove(opened)
+        if not _active:
+            if Optimizer.__init__ is _newest:
+                Optimizer.__init__ = _inner  # type: ignore[method-assign]
+            _newest = None
+
+
+register_optimizer_step_pre_hook(_stepping)
 
 
 @contextmanager
 def controlled(*, select: Select | None = None, **options: Any) -> Iterator[Capture]:
     """Control every torch optimizer that steps inside, in code that is not changed.
 
-    Nested, the innermost wins. On leaving, the optimizers are let go.
+    Nested, the innermost wins; threads that each open their own do not see each other's. On leaving, the
+    optimizers are let go.
 
     Args:
         select: Decides for each optimizer at its first step; None controls all that can be.
@@ -142,26 +203,10 @@ def controlled(*, select: Select | None = None, **options: Any) -> Iterator[Capt
         ['Adam']
     """
     capture = Capture(Options.of(options), select)
-    original = Optimizer.__init__
-
-    @functools.wraps(original)
-    def noted(self: Optimizer, *args: Any, **kwargs: Any) -> None:
-        original(self, *args, **kwargs)
-        if _active and _active[-1] is capture:
-            capture.made(self)
-
-    def stepping(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        if _active and _active[-1] is capture:
-            capture.stepping(optimizer)
-
-    hook = register_optimizer_step_pre_hook(stepping)
-    Optimizer.__init__ = noted  # type: ignore[method-assign]
-    _active.append(capture)
+    opened = _open(capture)
     try:
         yield capture
     finally:
-        _active.remove(capture)
-        Optimizer.__init__ = original  # type: ignore[method-assign]
-        hook.remove()
+        _close(opened)
         for controller in capture.controllers:
             controller.detach()

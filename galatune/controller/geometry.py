@@ -16,7 +16,7 @@ from torch import Tensor
 
 from galatune.errors import ControlError
 
-__all__ = ["Geometry", "geometry_of"]
+__all__ = ["Geometry", "as_real", "geometry_of"]
 
 Group = Mapping[str, Any]
 State = Mapping[str, Any]
@@ -70,8 +70,13 @@ def adam_diagonal(group: Group, state: State) -> Tensor:
     """
     second_moment = state["max_exp_avg_sq"] if group["amsgrad"] else state["exp_avg_sq"]
     correction = 1.0 - float(group["betas"][1]) ** float(state["step"])
-    metric: Tensor = (second_moment.double() / correction).sqrt_().add_(group["eps"]).reciprocal_()
+    metric: Tensor = (as_real(second_moment).double() / correction).sqrt_().add_(group["eps"]).reciprocal_()
     return metric
+
+
+def as_real(tensor: Tensor) -> Tensor:
+    """Complex parameters are pairs of real ones, as in torch's optimizers; real ones as they are."""
+    return torch.view_as_real(tensor) if tensor.is_complex() else tensor
 
 
 def adam_first_direction(group: Group, gradient: Tensor) -> Tensor:

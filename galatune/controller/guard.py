@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from galatune.errors import ControlError
+
 __all__ = ["Event", "Guard"]
 
 
@@ -33,10 +35,19 @@ class Guard:
         growth: Largest factor from one probe to the next, 2.
         shrink: Largest divisor from one probe to the next, 4; also what a non-finite loss or gradient
             divides the rate by.
+
+    Raises:
+        ControlError: One of them is below 1.
     """
 
     growth: float = 2.0
     shrink: float = 4.0
+
+    def __post_init__(self) -> None:
+        if not (self.growth >= 1 and self.shrink >= 1):
+            raise ControlError(
+                f"growth and shrink are factors of at least 1, however: {self.growth=}, {self.shrink=}"
+            )
 
     def limit(self, previous: float, proposed: float) -> float:
         """The proposed rate, held within ``[previous / shrink, previous * growth]``.

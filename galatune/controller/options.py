@@ -37,6 +37,8 @@ class Options:
     def __post_init__(self) -> None:
         if isinstance(self.probe, str) and self.probe not in ("auto", *PROBES):
             raise ControlError(f"unknown probe {self.probe!r}; use one of {', '.join(['auto', *PROBES])}")
+        if not isinstance(self.probe, str) and not callable(getattr(self.probe, "remember", None)):
+            raise ControlError(f"a probe is a name or a Probe object, however: {self.probe=}")
         if self.probe_every < 1 or self.probe_first < 0:
             raise ControlError(
                 "probe_every must be at least 1 and probe_first at least 0, however: "

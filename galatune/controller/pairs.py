@@ -28,6 +28,7 @@ class PairSource:
     def __init__(self, options: Options, note: Note) -> None:
         self._options, self._note = options, note
         self._chosen = False
+        self._stepping = False
         self._probe: Probe = self._wanted()
         self._use(self._probe)
 
@@ -57,35 +58,35 @@ class PairSource:
         self._fit(closure)
         if closure is None or not isinstance(self._probe, ClosureProbe) or not self._probe.ready:
             return 0
-        try:
-            return self._probe.evaluate(closure)
-        except ProbeError as error:
-            self._give_up(GraphProbe(), error)
-            return 1
+        return self._probe.evaluate(closure)
 
     def take(self) -> tuple[list[Change] | None, int]:
         """The pair of this step, None where there is none, and the gradient evaluations it cost."""
         if not self._probe.ready:
             return None, 0
+        closure = isinstance(self._probe, ClosureProbe)
+        spent = 0 if closure else self._probe.cost  # the closure's were counted when it was evaluated
         try:
-            return self._probe.pair(), 0 if isinstance(self._probe, ClosureProbe) else self._probe.cost
+            return self._probe.pair(), spent
         except ProbeError as error:
-            spent = self._probe.cost
-            self._give_up(ConsecutiveProbe(), error)
+            self._give_up(GraphProbe() if closure else ConsecutiveProbe(), error)
             return None, spent
 
     def remember(self, parameters: Sequence[Tensor]) -> None:
         """Keep what the next step's probe needs of this one."""
         self._probe.remember(parameters)
+        self._stepping = True
 
     def stepped(self) -> None:
         """The step was taken."""
-        if self._probe.ready:
+        if self._stepping and self._probe.ready:
             self._probe.stepped()
+        self._stepping = False
 
     def forget(self) -> None:
         """The remembered step no longer counts."""
         self._probe.forget()
+        self._stepping = False
 
     def close(self) -> None:
         """Stop watching backward calls."""

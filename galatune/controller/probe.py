@@ -6,8 +6,8 @@ after: nothing per parameter is kept between probes. No probe changes a gradient
 
 from __future__ import annotations
 
-import math
 import random
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,11 +19,15 @@ from torch import Tensor
 from torch.nn import Module
 from torch.nn.modules import module as module_hooks
 
+from galatune.controller.backward import leaves, listening_alone
 from galatune.errors import ProbeError
 
 __all__ = ["PROBES", "Change", "ClosureProbe", "ConsecutiveProbe", "GraphProbe", "Probe"]
 
 Closure = Callable[[], Any]
+
+REPEATS = 1e-2
+"""Largest relative difference of two gradients that count as the same one: devices add up in any order."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +98,8 @@ class ClosureProbe(_Remembered):
 
     Both evaluations see the same random numbers (torch on every device, numpy, Python); buffers, gradients
     and random states are then put back, so that the loop's own evaluation is what it would have been.
-    Metrics and counters inside the closure count twice.
+    Metrics and counters inside the closure count twice. The first probe evaluates it a third time, where
+    the loop does, to see that it gives the same gradient: one that draws a new minibatch is refused.
     """
 
     name = "closure"
@@ -103,34 +108,32 @@ class ClosureProbe(_Remembered):
     def __init__(self) -> None:
         super().__init__()
         self._before: list[Tensor | None] = []
+        self._again: list[Tensor | None] = []
         self._checked = False
 
     def evaluate(self, closure: Closure) -> int:
         """Compute g0: the closure at the parameters before the last step.
 
         Returns:
-            Gradient evaluations spent: 2 the first time, when the closure is checked to see the same
-            minibatch every time; else 1.
+            Gradient evaluations spent: 2 until the closure is known to repeat itself, else 1.
+        """
+        if not self._checked:
+            self._again = self._gradients(closure)
+        _swap(self.parameters, self.old)
+        try:
+            self._before = self._gradients(closure)
+        finally:
+            _swap(self.parameters, self.old)
+        return 1 if self._checked else 2
+
+    def pair(self) -> list[Change]:
+        """See `Probe.pair`.
 
         Raises:
             ProbeError: The closure draws another minibatch at each call.
         """
-        spent = 1
         if not self._checked:
-            self._checked = True
-            spent = 2
-            self._check(closure)
-        with _as_if_never(self.parameters):
-            _swap(self.parameters, self.old)
-            try:
-                closure()
-                self._before = [None if p.grad is None else p.grad.detach().clone() for p in self.parameters]
-            finally:
-                _swap(self.parameters, self.old)
-        return spent
-
-    def pair(self) -> list[Change]:
-        """See `Probe.pair`."""
+            self._check()
         changes = [
             Change(p, before, p.grad.detach(), p.detach() - old)
             for p, before, old in zip(self.parameters, self._before, self.old, strict=True)
@@ -142,19 +145,28 @@ class ClosureProbe(_Remembered):
     def forget(self) -> None:
         """See `Probe.forget`."""
         super().forget()
-        self._before = []
+        self._before, self._again = [], []
 
-    def _check(self, closure: Closure) -> None:
-        losses = []
-        for _ in range(2):
-            with _as_if_never(self.parameters):
-                losses.append(float(torch.as_tensor(closure()).detach()))
-        first, second = losses
-        if math.isfinite(first) and abs(first - second) > 1e-4 * max(abs(first), abs(second)):
+    def _gradients(self, closure: Closure) -> list[Tensor | None]:
+        with _as_if_never(self.parameters):
+            closure()
+            return [None if p.grad is None else p.grad.detach().clone() for p in self.parameters]
+
+    def _check(self) -> None:
+        """Compare two gradients at the same parameters: not the losses, equal for a zero-initialized net."""
+        difference, size = 0.0, 0.0
+        for p, again in zip(self.parameters, self._again, strict=True):
+            if p.grad is None or again is None:
+                difference += float(p.grad is not again)
+                continue
+            difference += float((p.grad.detach() - again).abs().square().sum(dtype=torch.float64))
+            size += float(again.abs().square().sum(dtype=torch.float64))
+        self._checked = 0.0 < size < float("inf")
+        if difference > REPEATS**2 * size and self._checked:
             raise ProbeError(
-                "the closure gives another loss when called again at the same parameters "
-                f"({first:.6g}, then {second:.6g}), as if it drew a new minibatch; draw the minibatch "
-                "outside the closure, or use probe='graph'"
+                "the closure gives another gradient when called again at the same parameters "
+                f"(relative difference {(difference / size) ** 0.5:.2g}), as if it drew a new minibatch; "
+                "draw the minibatch outside the closure, or use probe='graph'"
             )
 
 
@@ -183,15 +195,19 @@ class GraphProbe(_Remembered):
         self._restart()
 
     def saw_backward(self, outputs: Sequence[Tensor], grad_outputs: Any, inputs: Any) -> None:
-        """Add this backward call's share of the pair."""
+        """Add this backward call's share of the pair.
+
+        Calls that do not reach these parameters (another net's, another thread's) are none of its business.
+        """
+        reached = {id(leaf) for leaf in leaves(outputs)}
+        if inputs is not None:
+            reached &= {id(wanted) for wanted in inputs}
+        places = [i for i, p in enumerate(self.parameters) if id(p) in reached]
+        if not places:
+            return
         if all(p.grad is None or not bool(p.grad.any()) for p in self.parameters):
-            self._restart()
-        places = [
-            i
-            for i, p in enumerate(self.parameters)
-            if inputs is None or any(p is wanted for wanted in inputs)
-        ]
-        if not places or self.failure is not None:
+            self._restart()  # gradients were zeroed: what was seen before does not count
+        if self.failure is not None:
             return
         try:
             self._differentiate(outputs, grad_outputs, places)
@@ -300,30 +316,81 @@ def _swap(parameters: Sequence[Tensor], others: Sequence[Tensor]) -> None:
 @contextmanager
 def _as_if_never(parameters: Sequence[Tensor]) -> Iterator[None]:
     """Undo what one more evaluation changes: gradients, random states, buffers of every module called."""
-    gradients = [p.grad for p in parameters]
-    for p in parameters:
-        p.grad = None
+    gradients, buffers = _Gradients(parameters), _Buffers()
+    devices = sorted({p.get_device() for p in parameters if p.device.type == "cuda"})
     python, numpy = random.getstate(), np.random.get_state()
-    buffers: dict[int, tuple[Tensor, Tensor]] = {}
-
-    def save_buffers(module: Module, args: Any) -> None:
-        for buffer in module.buffers():
-            if id(buffer) not in buffers:
-                buffers[id(buffer)] = (buffer, buffer.detach().clone())
-
-    hook = module_hooks.register_module_forward_pre_hook(save_buffers)
     try:
-        with torch.random.fork_rng(), torch.enable_grad():
+        with (
+            torch.random.fork_rng(devices),
+            torch.enable_grad(),
+            buffers.saved(),
+            listening_alone(gradients),
+        ):
             yield
     finally:
-        hook.remove()
         random.setstate(python)
         np.random.set_state(numpy)
+        buffers.restore()
+        gradients.restore()
+
+
+class _Gradients:
+    """Sets the ``.grad`` of every leaf that a backward call reaches aside, whoever it belongs to."""
+
+    ready = True
+
+    def __init__(self, parameters: Sequence[Tensor]) -> None:
+        self._aside: dict[int, tuple[Tensor, Tensor | None]] = {}
+        self._set_aside(parameters)
+
+    def saw_backward(self, outputs: Sequence[Any], grad_outputs: Any, inputs: Any) -> None:
+        self._set_aside(leaves(outputs))
+
+    def restore(self) -> None:
+        for leaf, gradient in self._aside.values():
+            leaf.grad = gradient
+
+    def _set_aside(self, tensors: Sequence[Tensor]) -> None:
+        for leaf in tensors:
+            if id(leaf) not in self._aside:
+                self._aside[id(leaf)] = (leaf, leaf.grad)
+                leaf.grad = None
+
+
+class _Buffers:
+    """Copies of the buffers of every module that is called."""
+
+    def __init__(self) -> None:
+        self._modules: dict[int, Module] = {}
+        self._saved: list[tuple[Module, str, Tensor, Tensor]] = []
+
+    @contextmanager
+    def saved(self) -> Iterator[None]:
+        hook = module_hooks.register_module_forward_pre_hook(self._save)
+        try:
+            with warnings.catch_warnings():
+                # A compiled module is called through two modules; that the hook fires twice is no matter.
+                warnings.filterwarnings("ignore", message="Using `torch.compile.*global hooks on modules")
+                yield
+        finally:
+            hook.remove()
+
+    def restore(self) -> None:
         with torch.no_grad():
-            for buffer, saved in buffers.values():
-                buffer.copy_(saved)
-        for p, gradient in zip(parameters, gradients, strict=True):
-            p.grad = gradient
+            for module, name, buffer, values in self._saved:
+                buffer.copy_(values)
+                module._buffers[name] = buffer  # a module may have put another tensor in its place
+
+    def _save(self, module: Module, args: Any) -> None:
+        if torch.compiler.is_compiling():
+            return  # traced into a graph; the module that holds this one has been seen
+        for part in module.modules():
+            if id(part) in self._modules:
+                continue
+            self._modules[id(part)] = part
+            for name, buffer in part._buffers.items():
+                if buffer is not None:
+                    self._saved.append((part, name, buffer, buffer.detach().clone()))
 
 
 PROBES: dict[str, type[ClosureProbe] | type[GraphProbe] | type[ConsecutiveProbe]] = {

@@ -26,14 +26,20 @@ def remember_groups(groups: Sequence[Group]) -> None:
     """Give every group that is new its memory: the ratio of its initial rate, and its peak so far.
 
     The ratio is that of the initial rates, which the user fixed, to the largest of them; a group that
-    starts at 0 stays at 0, unless all do (a warmup written by hand).
+    starts at 0 stays at 0, unless all do (a warmup written by hand). A group added later has the ratio of
+    its rate to what the first ones started from.
     """
+    if all("ratio" in group.get(MEMORY, ()) for group in groups):
+        return
     initial = [float(group.get("initial_lr", group["lr"])) for group in groups]
-    largest = max(initial)
+    known = [group[MEMORY] for group in groups if group.get(MEMORY, {}).get("ratio")]
+    whole = known[0]["initial"] / known[0]["ratio"] if known else max(initial)
     for group, rate in zip(groups, initial, strict=True):
         memory = group.setdefault(MEMORY, {})
-        memory.setdefault("ratio", _nine_digits(rate / largest) if largest > 0 else 1.0)
-        memory.setdefault("peak", 0.0)
+        if "ratio" not in memory:
+            memory["ratio"] = _nine_digits(rate / whole) if whole > 0 else 1.0
+            memory["initial"] = rate
+            memory.setdefault("peak", 0.0)
 
 
 def schedule_factor(group: Group) -> float:
@@ -56,28 +62,27 @@ class SetRates:
     """Writes applied rates into the groups and puts the schedule's values back."""
 
     def __init__(self) -> None:
-        self._saved: list[tuple[Group, Any]] = []
+        self._saved: list[tuple[Group, Any, Tensor | None]] = []
 
     def write(self, groups: Iterable[Group], rates: Iterable[float]) -> None:
         """Set every group's rate; a Tensor rate is filled in place, so that compiled steps stay valid."""
         self.restore()
         for group, rate in zip(groups, rates, strict=True):
             current = group["lr"]
-            if isinstance(current, Tensor):
-                self._saved.append((group, current.detach().clone()))
+            if isinstance(current, Tensor) and not any(current is tensor for _, tensor, _ in self._saved):
+                self._saved.append((group, current, current.detach().clone()))
                 current.fill_(rate)
-            else:
-                self._saved.append((group, current))
-                group["lr"] = rate
+            else:  # groups built with one Tensor share it
+                self._saved.append((group, current, None))
+                group["lr"] = torch.full_like(current, rate) if isinstance(current, Tensor) else rate
 
     def restore(self) -> None:
         """Put back what the schedule had set; nothing where nothing was written."""
         while self._saved:
-            group, saved = self._saved.pop()
-            if isinstance(saved, Tensor):
-                group["lr"].copy_(saved)
-            else:
-                group["lr"] = saved
+            group, current, values = self._saved.pop()
+            if values is not None:
+                current.copy_(values)
+            group["lr"] = current
 
 
 _DECAYING: tuple[type, ...] = (
