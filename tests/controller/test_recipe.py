@@ -1,0 +1,156 @@
+"""The controller beside its literal twin, step by step."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from reference import net as reference_net
+from reference import recipe as reference
+
+from galatune import attach
+
+STEPS = 90
+CASES: dict[str, tuple[type[torch.optim.Optimizer], dict[str, Any], Callable[[], Any]]] = {
+    "sgd": (torch.optim.SGD, {}, reference.SGD),
+    "sgd momentum": (torch.optim.SGD, {"momentum": 0.9}, reference.SGD),
+    "sgd nesterov": (torch.optim.SGD, {"momentum": 0.8, "nesterov": True}, reference.SGD),
+    "sgd dampening": (torch.optim.SGD, {"momentum": 0.9, "dampening": 0.5}, reference.SGD),
+    "sgd decay": (torch.optim.SGD, {"momentum": 0.9, "weight_decay": 0.05}, reference.SGD),
+    "sgd maximize": (torch.optim.SGD, {"maximize": True, "weight_decay": 0.05}, reference.SGD),
+    "adam": (torch.optim.Adam, {}, reference.Adam),
+    "adam decay": (torch.optim.Adam, {"weight_decay": 0.05}, reference.Adam),
+    "adam amsgrad": (torch.optim.Adam, {"amsgrad": True, "betas": (0.8, 0.9)}, reference.Adam),
+    "adam maximize": (torch.optim.Adam, {"maximize": True, "weight_decay": 0.01}, reference.Adam),
+    "adamw": (
+        torch.optim.AdamW,
+        {"weight_decay": 0.1},
+        functools.partial(reference.Adam, decoupled=True),
+    ),
+    "adamw plain": (
+        torch.optim.AdamW,
+        {"weight_decay": 0.0, "eps": 1e-3},
+        functools.partial(reference.Adam, decoupled=True),
+    ),
+}
+
+
+class SignDescent(torch.optim.Optimizer):
+    """An optimizer that the controller has no metric for."""
+
+    def __init__(self, params: Any, lr: float) -> None:
+        super().__init__(params, {"lr": lr})
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> Any:
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.grad is not None:
+                    p.add_(p.grad.sign(), alpha=-float(group["lr"]))
+        return loss
+
+
+def cosine(t: int) -> float:
+    return 0.5 * (1 + math.cos(math.pi * t / STEPS))
+
+
+def train(optimizer: Any, net: Any, batches: Any, probe: str, sign: float, decaying: bool, **options: Any):
+    """Rates as applied, under control; and the controller."""
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS) if decaying else None
+    controller = attach(optimizer, probe=probe, **options)
+    rates = []
+    for inputs, labels in batches:
+
+        def closure(inputs=inputs, labels=labels):
+            optimizer.zero_grad()
+            loss = sign * torch.nn.functional.cross_entropy(net(inputs), labels)
+            loss.backward()
+            return loss
+
+        if probe == "closure":
+            optimizer.step(closure)
+        else:
+            closure()
+            optimizer.step()
+        rates.append(controller.learning_rate)
+        if scheduler is not None:
+            scheduler.step()
+    return rates, controller
+
+
+@pytest.mark.parametrize("decaying", [False, True], ids=["constant", "cosine"])
+@pytest.mark.parametrize("probe", ["closure", "graph"])
+@pytest.mark.parametrize("case", CASES)
+def test_attach_follows_the_literal_recipe(case, probe, decaying):
+    kind, options, twin = CASES[case]
+    sign = -1.0 if options.get("maximize") else 1.0
+    net, batches = reference_net.module(), reference_net.minibatches(STEPS)
+    expected = reference.recipe(
+        lambda x, batch: sign * reference_net.cross_entropy(x, batch),
+        reference_net.flat(net).numpy(),
+        batches,
+        twin(**options),
+        schedule=cosine if decaying else lambda t: 1.0,
+        scale=2.0 if decaying else 1.0,
+        probe=probe,
+    )
+    optimizer = kind(net.parameters(), lr=0.3, **options)
+    rates, controller = train(optimizer, net, batches, probe, sign, decaying)
+    # The start measures curvature over a step of 1e-5, where closures lose 5 of 16 digits.
+    assert rates == pytest.approx(expected.rates, rel=1e-6, abs=0)
+    assert reference_net.flat(net).numpy() == pytest.approx(expected.x, rel=1e-6, abs=1e-8)
+    seen = [record for record in controller.history if record.alignment is not None]
+    assert [r.alignment for r in seen] == pytest.approx(expected.alignments, rel=1e-6)
+    assert [r.lipschitz for r in seen] == pytest.approx(expected.lipschitz, rel=1e-5)
+    assert [r.curvature for r in seen] == pytest.approx(expected.curvatures, rel=1e-5, abs=1e-6)
+
+
+@pytest.mark.parametrize("probe", ["closure", "graph"])
+@pytest.mark.parametrize("kind", [torch.optim.SGD, torch.optim.AdamW])
+def test_attach_with_group_ratios_follows_the_literal_recipe(kind, probe):
+    net, batches = reference_net.module(), reference_net.minibatches(STEPS)
+    hidden = sum(p.numel() for p in net[0].parameters())
+    ratio = torch.ones(reference_net.flat(net).numel(), dtype=torch.float64)
+    ratio[:hidden] = 0.1
+    twin = reference.SGD() if kind is torch.optim.SGD else reference.Adam(decoupled=True, weight_decay=0.01)
+    expected = reference.recipe(
+        reference_net.cross_entropy,
+        reference_net.flat(net).numpy(),
+        batches,
+        twin,
+        probe=probe,
+        ratio=ratio.numpy(),
+    )
+    groups = [{"params": net[0].parameters(), "lr": 0.02}, {"params": net[2].parameters(), "lr": 0.2}]
+    rates, _ = train(kind(groups), net, batches, probe, 1.0, False)
+    assert rates == pytest.approx(expected.rates, rel=1e-6, abs=0)
+
+
+@pytest.mark.parametrize("probe", ["closure", "graph"])
+def test_attach_to_an_unknown_optimizer_follows_the_literal_recipe(probe):
+    net, batches = reference_net.module(), reference_net.minibatches(STEPS)
+    expected = reference.recipe(
+        reference_net.cross_entropy, reference_net.flat(net).numpy(), batches, reference.Sign(), probe=probe
+    )
+    rates, _ = train(SignDescent(net.parameters(), 0.3), net, batches, probe, 1.0, False)
+    assert rates == pytest.approx(expected.rates, rel=1e-6, abs=0)
+
+
+def test_probing_rarely_follows_the_literal_recipe():
+    net, batches = reference_net.module(), reference_net.minibatches(STEPS)
+    rarely = {"probe_first": 5, "probe_every": 4}
+    expected = reference.recipe(
+        reference_net.cross_entropy, reference_net.flat(net).numpy(), batches, reference.SGD(), **rarely
+    )
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.3)
+    rates, controller = train(optimizer, net, batches, "closure", 1.0, False, **rarely)
+    assert rates == pytest.approx(expected.rates, rel=1e-6, abs=0)
+    assert [r.step - 1 for r in controller.history] == [1, 2, 3, 4, 5, *range(8, STEPS, 4)]

@@ -1,0 +1,208 @@
+"""Recipe R, word by word, on one flat vector in float64: slow, and independent of the package's structure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+Loss = Callable[[torch.Tensor, object], torch.Tensor]
+"""(flat parameters, minibatch) to a scalar."""
+
+
+def gradient(loss: Loss, x: np.ndarray, batch: object) -> np.ndarray:
+    at = torch.tensor(x, requires_grad=True)
+    return torch.autograd.grad(loss(at, batch), at)[0].numpy()
+
+
+def hessian_vector(loss: Loss, x: np.ndarray, d: np.ndarray, batch: object) -> np.ndarray:
+    return torch.autograd.functional.hvp(lambda at: loss(at, batch), torch.tensor(x), torch.tensor(d))[1].numpy()
+
+
+@dataclass
+class SGD:
+    """Update of SGD as its documentation writes it; P is the identity."""
+
+    momentum: float = 0.0
+    dampening: float = 0.0
+    nesterov: bool = False
+    weight_decay: float = 0.0
+    maximize: bool = False
+    buffer: np.ndarray | None = None
+
+    @property
+    def coupled(self) -> float:
+        return self.weight_decay
+
+    @property
+    def factor(self) -> float:
+        return (1 - self.momentum) / (1 - self.dampening) if self.momentum else 1.0
+
+    def metric(self, x: np.ndarray) -> np.ndarray:
+        return np.ones_like(x)
+
+    def first_direction(self, g: np.ndarray) -> np.ndarray:
+        return (1 + self.momentum) * g if self.nesterov else g
+
+    def step(self, x: np.ndarray, g: np.ndarray, rate: np.ndarray | float) -> np.ndarray:
+        g = (-g if self.maximize else g) + self.weight_decay * x
+        if self.momentum:
+            if self.buffer is None:
+                self.buffer = g
+            else:
+                self.buffer = self.momentum * self.buffer + (1 - self.dampening) * g
+            g = g + self.momentum * self.buffer if self.nesterov else self.buffer
+        return x - rate * g
+
+
+@dataclass
+class Adam:
+    """Update of Adam (and AdamW: ``decoupled``); P is 1 / (sqrt(bias-corrected second moment) + eps)."""
+
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+    decoupled: bool = False
+    amsgrad: bool = False
+    maximize: bool = False
+    t: int = 0
+    m: np.ndarray | float = 0.0
+    v: np.ndarray | float = 0.0
+    v_largest: np.ndarray | float = 0.0
+    factor: float = 1.0
+
+    @property
+    def coupled(self) -> float:
+        return 0.0 if self.decoupled else self.weight_decay
+
+    def metric(self, x: np.ndarray) -> np.ndarray:
+        v = self.v_largest if self.amsgrad else self.v
+        return 1 / (np.sqrt(v / (1 - self.betas[1] ** self.t)) + self.eps)
+
+    def first_direction(self, g: np.ndarray) -> np.ndarray:
+        return g / (np.abs(g) + self.eps)
+
+    def step(self, x: np.ndarray, g: np.ndarray, rate: np.ndarray | float) -> np.ndarray:
+        g = -g if self.maximize else g
+        if self.decoupled:
+            x = x - rate * self.weight_decay * x
+        else:
+            g = g + self.weight_decay * x
+        self.t += 1
+        self.m = self.betas[0] * self.m + (1 - self.betas[0]) * g
+        self.v = self.betas[1] * self.v + (1 - self.betas[1]) * g**2
+        self.v_largest = np.maximum(self.v_largest, self.v)
+        m = self.m / (1 - self.betas[0] ** self.t)
+        return x - rate * m * self.metric(x)
+
+
+@dataclass
+class Sign:
+    """Signs of gradients: an optimizer whose metric nobody knows."""
+
+    coupled: float = 0.0
+    factor: float = 1.0
+    maximize: bool = False
+
+    def step(self, x: np.ndarray, g: np.ndarray, rate: np.ndarray | float) -> np.ndarray:
+        return x - rate * np.sign(g)
+
+
+@dataclass
+class Run:
+    """What a reference run did, by step."""
+
+    x: np.ndarray
+    rates: list[float] = field(default_factory=list)
+    alignments: list[float] = field(default_factory=list)
+    lipschitz: list[float] = field(default_factory=list)
+    curvatures: list[float] = field(default_factory=list)
+
+
+def first_move(x: np.ndarray) -> float:
+    return 1e-5 * max(np.linalg.norm(x), 1e-3 * math.sqrt(x.size))
+
+
+def recipe(
+    loss: Loss,
+    x: np.ndarray,
+    batches: Sequence[object],
+    optimizer: SGD | Adam | Sign,
+    *,
+    schedule: Callable[[int], float] = lambda t: 1.0,
+    scale: float = 1.0,
+    probe: str = "closure",
+    ratio: np.ndarray | float = 1.0,
+    probe_first: int = 40,
+    probe_every: int = 10,
+) -> Run:
+    """Train under recipe R.
+
+    Args:
+        schedule: Step, from 0, to a rate in any unit.
+        scale: s, step scale.
+        probe: "closure" evaluates g0 at x0; "graph" takes g1 - H d.
+        ratio: Rate of each parameter relative to the controlled one.
+    """
+    run = Run(x)
+    A = C = A1 = C1 = 0.0
+    rate, x0, peak, applied = 0.0, x, 0.0, 0.0
+    blind, observed = False, False
+    known = not isinstance(optimizer, Sign)
+    for t, batch in enumerate(batches):
+        x1, g1 = x, gradient(loss, x, batch)
+        peak = max(peak, schedule(t))
+        factor = float(f"{schedule(t) / peak:.9g}") if peak > 0 else 1.0
+
+        if rate == 0.0:
+            sign = -1 if optimizer.maximize else 1
+            if known:
+                u = optimizer.first_direction(sign * g1 + optimizer.coupled * x1) * ratio * optimizer.factor
+                rate = first_move(x1) / np.linalg.norm(u)
+            else:
+                rate, blind = 1e-6, True
+        elif t <= probe_first or t % probe_every == 0:
+            d = x1 - x0
+            g0 = gradient(loss, x0, batch) if probe == "closure" else g1 - hessian_vector(loss, x1, d, batch)
+            G1 = g1
+            if optimizer.maximize:
+                g0, G1 = -g0, -G1
+            g0, G1 = g0 + optimizer.coupled * x0, G1 + optimizer.coupled * x1
+            y = G1 - g0
+            if blind and d.any():
+                blind = False
+                rate = first_move(x1) * rate / np.linalg.norm(d)
+            if not (np.isfinite(g0).all() and np.isfinite(G1).all()):
+                rate = rate / 4
+            elif not d.any() or not g0.any() or not y.any():
+                if not d.any() and g0.any() and not observed:
+                    rate = 2 * rate
+            else:
+                observed = True
+                P = (optimizer.metric(x1) if known else np.ones_like(x)) * ratio
+                d_norm = np.sqrt(np.sum(d * d / P))
+                if known:
+                    a = np.sum(g0 * G1 * P) / np.sum(g0 * g0 * P)
+                else:
+                    u = -d / applied
+                    a = np.sum(g0 * u) / np.sum(u * u)
+                L = np.sqrt(np.sum(y * y * P)) / d_norm
+                q = np.sum(y * d) / d_norm**2
+                c = np.sqrt(L * max(q, 0.01 * L))
+                w = np.sum(g0 * g0 * P) ** 0.5
+                A, C = 0.9 * A + w * a, 0.9 * C + w * c
+                A1, C1 = A1 + w * a, C1 + w * c
+                fast, slow = scale * A / C, scale * A1 / C1
+                rate = max(min(min(fast, 4 * slow), 2 * rate), rate / 4)
+                run.alignments.append(a)
+                run.lipschitz.append(L)
+                run.curvatures.append(q)
+
+        applied = rate * optimizer.factor * factor
+        run.rates.append(applied)
+        x0, x = x1, optimizer.step(x1, g1, applied * ratio)
+    run.x = x
+    return run
