@@ -105,6 +105,7 @@ def plan_runs(task: Task, seeds: int) -> list[Run]:
 
 def train(task: Task, run: Run) -> Result:
     """One training, start to validation."""
+    torch.set_num_threads(1)  # nets this small are slower on two, and much slower on a busy machine
     torch.manual_seed(run.seed)
     training = task.start(getattr(torch, run.dtype))
     net = training.net
@@ -112,7 +113,7 @@ def train(task: Task, run: Run) -> Result:
     optimizer = SETUPS[run.setup].make(net.parameters(), run.rate, run.scale)
     controller = None if run.method == "fixed" else attach(optimizer, probe=run.method)
     scheduler = CosineAnnealingLR(optimizer, task.steps)
-    for batch in training.batches:
+    for _, batch in zip(range(task.steps), training.batches, strict=False):
 
         def closure(batch: tuple[Tensor, Tensor] = batch) -> float:
             optimizer.zero_grad()

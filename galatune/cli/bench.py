@@ -16,7 +16,13 @@ __all__ = ["bench"]
 
 
 @click.command()
-@click.option("--tasks", metavar="NAMES", help="Comma-separated names.  [default: all]")
+@click.option(
+    "--tasks",
+    metavar="NAMES",
+    default="digits-cnn",
+    show_default=True,
+    help="Comma-separated names; an unknown one lists them.",
+)
 @click.option("--seeds", type=click.IntRange(min=1), default=5, show_default=True, help="Seeds 0 to N - 1.")
 @click.option(
     "--out",
@@ -25,7 +31,7 @@ __all__ = ["bench"]
     show_default=True,
     help="Folder of results.csv; a stopped bench goes on from there.",
 )
-def bench(tasks: str | None, seeds: int, out: Path) -> None:
+def bench(tasks: str, seeds: int, out: Path) -> None:
     r"""Compare control with fixed learning rates, at the same number of steps.
 
     Ratios are mean validation losses over seeds, divided by that of the best fixed rate, which is chosen

@@ -76,6 +76,7 @@ def objective(trial: optuna.Trial) -> float:
     name = trial.suggest_categorical("optimizer", ["SGD", "AdamW"])
     lr = trial.suggest_float("lr", 1e-5, 1.0, log=True)
 
+    torch.set_num_threads(1)  # the net is tiny
     x_train, y_train, x_valid, y_valid = load()
     net = make_net(width, dropout)
     if name == "SGD":

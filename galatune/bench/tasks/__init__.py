@@ -1,0 +1,36 @@
+"""The tasks of the testbed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from galatune.bench.tasks.images import IMAGES
+from galatune.bench.tasks.tables import TABLES
+from galatune.bench.tasks.task import Batch, Task, Training
+from galatune.bench.tasks.text import TEXT
+from galatune.errors import GalatuneError
+
+__all__ = ["TASKS", "Batch", "Task", "Training", "find_tasks"]
+
+TASKS = {task.name: task for task in (*IMAGES, *TABLES, *TEXT)}
+"""Every task, by name."""
+
+
+def find_tasks(names: str) -> list[Task]:
+    """Tasks by a comma-separated list of names.
+
+    Raises:
+        GalatuneError: One of them is none, or its data are missing.
+    """
+    wanted = [name.strip() for name in names.split(",")]
+    for name in wanted:
+        if name not in TASKS:
+            raise GalatuneError(f"no task {name!r}; use {', '.join(TASKS)}")
+        missing = _missing(TASKS[name])
+        if missing is not None:
+            raise GalatuneError(f"task {name} needs {missing}; say where with GALATUNE_DATA")
+    return [TASKS[name] for name in wanted]
+
+
+def _missing(task: Task) -> str | None:
+    return task.needs if task.needs is not None and not Path(task.needs).exists() else None
