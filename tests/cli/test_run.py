@@ -1,0 +1,470 @@
+"""`galatune run` as people type it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from click.testing import CliRunner, Result
+from optuna.trial import TrialState
+from tiny_search import HEADER, OBJECTIVE, objective_file, old_study
+
+from galatune.cli import main
+
+OUR = ("run", "old.log", "tiny_objective.py:objective", "--into", "new.log")
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A working directory with an old study, which has to stay as it is, and an objective."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    old_study("old.log")
+    objective_file(tmp_path)
+    digest = hashlib.sha256((tmp_path / "old.log").read_bytes()).hexdigest()
+    before = set(sys.modules)
+    yield tmp_path
+    for name in set(sys.modules) - before:
+        if str(tmp_path) in str(getattr(sys.modules[name], "__file__", "")):
+            del sys.modules[name]
+    assert hashlib.sha256((tmp_path / "old.log").read_bytes()).hexdigest() == digest
+
+
+def galatune(*arguments: str) -> Result:
+    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+def body(*arguments: str) -> dict[str, Any]:
+    result = galatune(*arguments, "--json")
+    assert result.exit_code == 0, result.stderr
+    found = json.loads(result.stdout)
+    assert isinstance(found, dict)
+    return found
+
+
+def complaint(*arguments: str, status: int = 1) -> str:
+    """The one line on stderr."""
+    result = galatune(*arguments)
+    assert result.exit_code == status, result.output
+    assert result.stdout == ""
+    lines = result.stderr.splitlines()
+    if status == 1:
+        assert lines[-1].startswith("galatune: ")
+        assert not any(line.startswith("Traceback") for line in lines)
+    return lines[-1]
+
+
+def load(file: str = "new.log", name: str = "old-gala") -> optuna.Study:
+    backend = optuna.storages.journal.JournalFileBackend(file)
+    return optuna.load_study(study_name=name, storage=optuna.storages.JournalStorage(backend))
+
+
+# -- what a user reads
+
+
+def test_stdout_is_one_json_object(folder: Path) -> None:
+    found = body(*OUR, "--trials", "2")
+    assert set(found) == {
+        "study",
+        "storage",
+        "trials",
+        "by_state",
+        "best_value",
+        "best_params",
+        "stopped_because",
+        "events",
+    }
+    assert (found["study"], found["storage"], found["trials"]) == ("old-gala", "new.log", 2)
+    assert found["best_value"] == load().best_value
+    assert set(found["best_params"]) == {"width", "weight_decay"}
+    assert found["stopped_because"] == "the budget of 2 trials is used"
+    assert found["events"] > 0
+
+
+def test_stdout_is_a_table_and_stderr_has_a_line_a_trial() -> None:
+    result = galatune(*OUR, "--trials", "2")
+    assert result.exit_code == 0
+    assert "stopped         the budget of 2 trials is used" in result.stdout
+    assert "2 COMPLETE" in result.stdout
+    lines = result.stderr.splitlines()
+    assert re.fullmatch(r"Dropped: lr \(now [\d.e-]+\)\. Searched: width, weight_decay\.", lines[0])
+    assert lines[1] == "Budget: 2 trials, into new.log."
+    number = r"[\d.]+(e-\d+)?"
+    assert re.fullmatch(
+        rf"Trial 0: complete {number}, {number} s, lr up to {number}, best {number}, at most \d+ s left",
+        lines[2],
+    )
+    assert re.fullmatch(
+        rf"Trial 1: complete {number}, {number} s, lr up to {number}, best {number}", lines[3]
+    )
+    assert lines[4:] == ["What it saved: galatune report old.log --study old --into new.log"]
+
+
+def test_a_continued_run_says_so() -> None:
+    galatune(*OUR, "--trials", "2")
+    result = galatune(*OUR, "--trials", "3")
+    assert "Continuing after 2 trials." in result.stderr
+    assert "Trial 2: complete" in result.stderr
+    assert "Trial 1" not in result.stderr
+
+
+def test_the_default_is_until_the_match() -> None:
+    assert "Budget: until a trial reaches" in galatune(*OUR).stderr
+
+
+def test_an_objective_may_print_and_warn_as_it_likes(folder: Path) -> None:
+    text = f"""{OBJECTIVE}
+import os, sys, warnings
+print("hello from the import")
+unchanged = objective
+
+def objective(trial):
+    print("x" * 1000)
+    os.write(1, b"by descriptor")
+    os.system("echo by a child")
+    optuna.logging.set_verbosity(optuna.logging.DEBUG)
+    optuna.logging.get_logger("mine").warning("a log line")
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.warn("careful")
+    return unchanged(trial)
+"""
+    objective_file(folder, text)
+    result = run_apart("--trials", "2", "--json")
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)["trials"] == 2
+    for words in ("hello from the import", "by descriptor", "by a child", "a log line", "careful"):
+        assert words in result.stderr
+
+
+def test_help_names_only_what_there_is() -> None:
+    text = galatune("run", "--help").stdout
+    for absent in ("--replay", "--polish", "--warm-start", "--workers", "--plan", "--sampler"):
+        assert absent not in text
+        assert galatune(*OUR, absent).exit_code == 2
+    for option in ("--trials", "--until-match", "--tolerance", "--patience", "--confirm", "--yes"):
+        assert option in text
+
+
+def test_a_percentage_is_a_tolerance() -> None:
+    assert body(*OUR, "--trials", "1", "--until-match", "--tolerance", "5%")["trials"] == 1
+    options = load().user_attrs["galatune"]["options"]
+    assert options["tolerance"] == 0.05
+    assert "old best 1, tolerance 2.5 %" in galatune(*OUR, "--tolerance", "2.5%").stderr
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ("--trials", "0"),
+        ("--trials", "-3"),
+        ("--trials", "many"),
+        ("--patience", "0"),
+        ("--seed", "-1"),
+        ("--seed", str(2**32)),
+        ("--tolerance", "much"),
+        ("--probe", "echo"),
+        ("--min-lr", "low"),
+        ("--nonsense",),
+    ],
+)
+def test_wrong_usage_is_status_2(folder: Path, wrong: tuple[str, ...]) -> None:
+    assert galatune(*OUR, *wrong).exit_code == 2
+    assert not (folder / "new.log").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("run", "missing.db", "tiny_objective.py:objective"), "No such file: 'missing.db'"),
+        (("run", "tiny_objective.py", "tiny_objective.py:objective"), "Neither an SQLite file nor"),
+        ((*OUR, "--study", "olt"), "No study 'olt' in old.log; it holds: old"),
+        (("run", "two.log", "tiny_objective.py:objective"), "--study: one, two"),
+        (("run", "old.log", "tiny_objective.py:objektive"), "it has: train, make, objective"),
+        (("run", "old.log", "missing.py:objective"), "No such file: 'missing.py'"),
+        (("run", "old.log", "tiny_objective"), "names no objective"),
+        (("run", "none.log", "tiny_objective.py:objective"), "name one with --lr"),
+        (("run", "failed.log", "tiny_objective.py:objective"), "say how many trials with --trials"),
+        ((*OUR, "--lr", "learn"), "learn"),
+        ((*OUR, "--keep", "lr"), "name one with --lr"),
+        ((*OUR[:-1], "old.log"), "--into"),
+        ((*OUR[:-1], "./old.log"), "--into"),
+        ((*OUR[:-1], "nowhere/new.db"), "No such directory"),
+        ((*OUR[:-1], "tiny_objective.py"), "Neither an SQLite file nor"),
+        ((*OUR[:-1], "foreign.db"), "something else than Optuna"),
+        ((*OUR[:-1], "."), "directory"),
+        ((*OUR, "--min-lr", "1", "--max-lr", "0.1"), "min_lr"),
+        ((*OUR, "--max-lr", "nan"), "max_lr"),
+        ((*OUR, "--tolerance", "100%"), "--tolerance"),
+        ((*OUR, "--trials", "3", "--confirm"), "--until-match"),
+    ],
+)
+def test_bad_input_is_one_line_and_status_1(folder: Path, arguments: tuple[str, ...], words: str) -> None:
+    for name in ("one", "two"):
+        old_study("two.log", name=name)
+    old_study("none.log", rates={})
+    old_study("failed.log", [TrialState.FAIL, TrialState.FAIL])
+    with closing(sqlite3.connect("foreign.db")) as connection:
+        connection.execute("CREATE TABLE mine (x INT)")
+    before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    assert words in complaint(*arguments)
+    after = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    assert after == before
+
+
+def test_an_objective_that_always_fails_is_mended_and_continued(folder: Path) -> None:
+    objective_file(folder, "def objective(trial):\n    return 1 / 0\n")
+    words = complaint(*OUR, "--trials", "8")
+    assert "5 trials in a row failed" in words
+    assert "ZeroDivisionError: division by zero (tiny_objective.py:2)" in words
+    objective_file(folder)
+    found = body(*OUR, "--trials", "8")
+    assert found["by_state"] == {"COMPLETE": 3, "FAIL": 5}
+
+
+def test_a_trial_in_which_nothing_was_controlled_fails_aloud(folder: Path) -> None:
+    objective_file(folder, f"{HEADER}\ndef objective(trial):\n    make(trial)\n    return 1.0\n")
+    result = galatune(*OUR, "--trials", "2")
+    assert result.exit_code == 1
+    assert "Trial 0 failed: no torch optimizer stepped in this process" in result.stderr
+
+
+def test_other_options_need_a_yes() -> None:
+    galatune(*OUR, "--trials", "1")
+    words = complaint(*OUR, "--trials", "2", "--seed", "4")
+    assert "was begun with seed 0 (now 4)" in words
+    assert "--yes" in words
+    assert body(*OUR, "--trials", "2", "--seed", "4", "--yes")["trials"] == 2
+
+
+def test_a_value_that_is_not_finite_is_no_best_value(folder: Path) -> None:
+    text = OBJECTIVE.replace("def objective(", "def inner(")
+    text += "\ndef objective(trial):\n    return (inner(trial), float('-inf'))[1]\n"
+    objective_file(folder, text)
+    found = body(*OUR, "--trials", "2")
+    assert found["best_value"] is None
+    assert found["by_state"] == {"COMPLETE": 2}
+
+
+def test_several_objectives_have_no_single_best(folder: Path) -> None:
+    old_study("both.log", directions=["minimize", "maximize"])
+    text = OBJECTIVE.replace("def objective(", "def inner(")
+    objective_file(folder, f"{text}\ndef objective(trial):\n    return inner(trial), 2.0\n")
+    found = body("run", "both.log", "tiny_objective.py:objective", "--into", "new.log")
+    assert (found["best_value"], found["best_params"]) == (None, None)
+    assert (
+        "hypervolume" in galatune("run", "both.log", "tiny_objective.py:objective", "--into", "b.log").stderr
+    )
+
+
+def test_names_from_a_storage_are_printed_as_text(folder: Path) -> None:
+    old_study("odd.log", name="a [b]\x1b[31m; rm -rf ~ 'x'")
+    result = galatune("run", "odd.log", "tiny_objective.py:objective", "--trials", "1")
+    assert result.exit_code == 0
+    assert "\x1b" not in result.output
+    assert "a [b]\\x1b[31m; rm -rf ~" in result.stdout
+    assert [path.suffix for path in folder.iterdir() if "gala" in path.name] == [".db"]
+
+
+# -- PostgreSQL
+
+
+@pytest.mark.slow
+def test_a_server_on_both_sides_never_shows_its_password(
+    folder: Path, postgresql_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    import sqlalchemy
+
+    secret = "Sw0rd:f%sh"
+    url = sqlalchemy.make_url(postgresql_url)
+    role = f"role_{url.database}"
+    engine = sqlalchemy.create_engine(postgresql_url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(sqlalchemy.text(f"CREATE ROLE {role} LOGIN SUPERUSER PASSWORD 'Sw0rd:f%sh'"))
+    try:
+        source = url.set(username=role, password=secret).render_as_string(hide_password=False)
+        old_study(source)
+        result = run_apart("--trials", "2", "--json", source=source, into="new.log")
+        assert result.returncode == 0, result.stderr
+        attributes = json.dumps(load().user_attrs) + json.dumps([t.user_attrs for t in load().trials])
+        shown = [result.stdout, result.stderr, attributes]
+        refused = run_apart("--trials", "2", source=source, into=source)
+        assert refused.returncode == 1
+        assert "--into" in refused.stderr
+        result = run_apart("--trials", "2", source="old.log", into=source)
+        assert result.returncode == 0, result.stderr
+        again = run_apart("--trials", "3", "--json", source="old.log", into=source)
+        assert json.loads(again.stdout)["trials"] == 3
+        broken = source.replace(url.database or "", "no_such_database")
+        lost = run_apart("--trials", "2", source="old.log", into=broken)
+        gone = run_apart("--trials", "2", source=broken, into="new.log")
+        assert (lost.returncode, gone.returncode) == (1, 1)
+        study = optuna.load_study(study_name="old-gala", storage=source)
+        shown += [json.dumps(study.user_attrs), json.dumps([t.user_attrs for t in study.trials])]
+        for one in (refused, result, again, lost, gone):
+            shown += [one.stdout, one.stderr]
+        study._storage.remove_session()
+        study._storage._backend.engine.dispose()  # type: ignore[attr-defined]
+        for text in shown:
+            assert "Sw0rd" not in text
+            assert "f%sh" not in text
+            assert "f%25sh" not in text
+            assert "Traceback" not in text
+    finally:
+        with engine.connect() as connection:
+            connection.execute(sqlalchemy.text(f"REASSIGN OWNED BY {role} TO CURRENT_USER"))
+            connection.execute(sqlalchemy.text(f"DROP ROLE {role}"))
+        engine.dispose()
+
+
+# -- processes
+
+
+def command(*more: str, source: str = "old.log", into: str = "new.log") -> list[str]:
+    start = [sys.executable, "-c", "from galatune.cli import main; main()"]
+    return [*start, "run", source, "tiny_objective.py:objective", "--into", into, *more]
+
+
+def run_apart(*more: str, source: str = "old.log", into: str = "new.log") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(*more, source=source, into=into), capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+SLOW = OBJECTIVE.replace("def objective(", "def inner(") + (
+    "\nimport time, pathlib\n\n"
+    "def objective(trial):\n"
+    "    value = inner(trial)\n"
+    "    if trial.number == 2 and not pathlib.Path('go').exists():\n"
+    "        pathlib.Path('waiting').touch()\n"
+    "        time.sleep(60)\n"
+    "    return value\n"
+)
+
+
+def stopped_in_the_third_trial(folder: Path, number: signal.Signals, into: str) -> tuple[int, str]:
+    """Exit status and stderr of a run that got a signal in the middle of its third trial."""
+    objective_file(folder, SLOW)
+    process = subprocess.Popen(
+        command("--trials", "5", into=into), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 90
+    while not (folder / "waiting").exists():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    assert out == ""
+    (folder / "go").touch()
+    return process.returncode, err
+
+
+def open_result(into: str) -> optuna.Study:
+    if into.endswith(".log"):
+        return load(into)
+    return optuna.load_study(study_name="old-gala", storage=f"sqlite:///{into}")
+
+
+def whole_run() -> list[float | None]:
+    assert galatune(*OUR[:-1], "whole.log", "--trials", "5").exit_code == 0
+    return [trial.value for trial in load("whole.log").trials]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "into"), [(signal.SIGINT, "new.db"), (signal.SIGTERM, "new.log")])
+def test_an_interruption_loses_no_finished_trial(folder: Path, number: signal.Signals, into: str) -> None:
+    whole = whole_run()
+    status, err = stopped_in_the_third_trial(folder, number, into)
+    assert status == 130
+    assert err.splitlines()[-1] == (
+        f"Interrupted. 2 finished trials kept in {into}; the same command continues."
+    )
+    assert "Traceback" not in err
+    states = [trial.state.name for trial in open_result(into).trials]
+    assert states == ["COMPLETE", "COMPLETE", "FAIL", "WAITING"]
+    result = run_apart("--trials", "5", "--json", into=into)
+    assert json.loads(result.stdout)["by_state"] == {"COMPLETE": 5, "FAIL": 1}
+    trials = open_result(into).trials
+    assert trials[3].params == trials[2].params
+    assert [trial.value for trial in trials if trial.state == TrialState.COMPLETE] == whole
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("into", ["new.log", "new.db"])
+def test_a_killed_run_is_completed_by_the_same_command(folder: Path, into: str) -> None:
+    whole = whole_run()
+    status, _ = stopped_in_the_third_trial(folder, signal.SIGKILL, into)
+    assert status == -signal.SIGKILL
+    assert [trial.state.name for trial in open_result(into).trials] == ["COMPLETE", "COMPLETE", "RUNNING"]
+    result = run_apart("--trials", "5", "--json", into=into)
+    assert json.loads(result.stdout)["by_state"] == {"COMPLETE": 5, "FAIL": 1}
+    trials = open_result(into).trials
+    assert trials[2].user_attrs["galatune_reason"].startswith("its process is gone")
+    assert [trial.value for trial in trials if trial.state == TrialState.COMPLETE] == whole
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("into", ["new.log", "new.db"])
+def test_the_same_command_twice_at_once_harms_nothing(folder: Path, into: str) -> None:
+    assert run_apart("--trials", "1", into=into).returncode == 0
+    both = [
+        subprocess.Popen(
+            command("--trials", "12", into=into), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        for _ in range(2)
+    ]
+    for process in both:
+        out, err = process.communicate(timeout=200)
+        assert process.returncode == 0, err
+        assert "Traceback" not in out + err
+    trials = open_result(into).trials
+    assert 12 <= len(trials) <= 13
+    assert all(trial.state == TrialState.COMPLETE for trial in trials)
+    assert len({str(trial.params) for trial in trials}) == len(trials)
+
+
+@pytest.mark.slow
+def test_an_unwritable_folder_is_one_line(folder: Path) -> None:
+    if os.geteuid() == 0:
+        pytest.skip("root may write everywhere")
+    closed = folder / "closed"
+    closed.mkdir(mode=0o500)
+    assert "Cannot write" in complaint(*OUR[:-1], str(closed / "new.db"))
+
+
+@pytest.mark.slow
+def test_classes_of_the_file_travel_to_the_workers_of_a_dataloader(folder: Path) -> None:
+    text = OBJECTIVE.replace("def objective(", "def inner(") + (
+        "\nfrom torch.utils.data import DataLoader, Dataset\n\n"
+        "class Numbers(Dataset):\n"
+        "    def __len__(self):\n        return 8\n"
+        "    def __getitem__(self, i):\n        print('from a worker')\n        return float(i)\n\n"
+        "def objective(trial):\n"
+        "    batches = DataLoader(Numbers(), 4, num_workers=1, multiprocessing_context=HOW)\n"
+        "    assert sum(len(batch) for batch in batches) == 8\n"
+        "    return inner(trial)\n"
+    )
+    for how in ("fork", "spawn"):
+        objective_file(folder, text.replace("HOW", repr(how)))
+        result = run_apart("--trials", "1", "--json", into=f"{how}.log")
+        assert result.returncode == 0, result.stderr
+        assert json.loads(result.stdout)["trials"] == 1
+        assert "from a worker" in result.stderr
