@@ -86,17 +86,17 @@ def report(
     for note in pair.notes:
         click.echo(f"note: {note}", err=True)
     result = compare(pair.baseline, pair.shrunk, tolerance=tolerance, price=price, currency=currency)
-    _print(result, pair, as_json)
+    document = None
+    if html is not None or target is not None:
+        from galatune.report.page import page
+
+        document = page(result, pair.baseline, pair.shrunk)
+    if html is not None and document is not None:
+        _write(html, document)
     if csv is not None:
         _write(csv, _trials(pair))
-    if html is None and target is None:
-        return
-    from galatune.report.page import page
-
-    document = page(result, pair.baseline, pair.shrunk)
-    if html is not None:
-        _write(html, document)
-    if target is not None:
+    _print(result, pair, as_json)
+    if target is not None and document is not None:
         from galatune.report.sinks import Delivery
 
         where = target.send(Delivery(result, pair.baseline, pair.shrunk, document), tracking_uri)

@@ -78,7 +78,7 @@ class BestByTrial:
             axes.axhline(self.threshold, color=INK, linestyle=":", linewidth=1.2, label=label)
         _spread(axes, [value for curve in self.curves for value in curve.best])
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        _legend(axes)
+        _legend(figure)
         return figure
 
 
@@ -133,7 +133,7 @@ class RateByStep:
                 linewidth=1.6,
                 label=_curve_label(curve, self.curves),
             )
-        _legend(axes)
+        _legend(figure)
         return figure
 
 
@@ -222,8 +222,9 @@ def _figure(x: str, y: str) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _legend(axes: Axes) -> None:
-    axes.legend(frameon=False, labelcolor=INK, fontsize=9)
+def _legend(figure: Figure) -> None:
+    """Above the axes, where no curve can run."""
+    figure.legend(loc="outside upper left", ncols=3, frameon=False, labelcolor=INK, fontsize=9)
 
 
 def _ring(axes: Axes, curve: SearchCurve, colour: str) -> None:

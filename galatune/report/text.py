@@ -15,6 +15,9 @@ __all__ = ["Verdict", "number", "table", "verdict"]
 
 NOT_MEASURED = "not measured"
 
+UNLIKE = 2.0
+"""A mean trial this many times slower or quicker than before raises a question about the machine."""
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -43,7 +46,7 @@ def verdict(report: SavingsReport, shrunk: Ledger) -> Verdict:
         report: From `galatune.savings`.
         shrunk: Ledger of the smaller study: says which trial is best and whether the run is over.
     """
-    return Verdict(_saved(report), _risk(report, shrunk), _next(report, shrunk))
+    return Verdict(_saved(report), _risk(report, shrunk) + _pace(report), _next(report, shrunk))
 
 
 def table(report: SavingsReport) -> Table:
@@ -160,6 +163,20 @@ def _risk(report: SavingsReport, shrunk: Ledger) -> str:
     text += f" (95 % interval {low:+.3g} to {high:+.3g}, positive is worse): {_JUDGEMENT[quality.verdict]}"
     repeated = any(row.stage == "confirm" for row in shrunk.finished)
     return text + ("." if repeated else "; no best was run again, each may be a lucky one.")
+
+
+def _pace(report: SavingsReport) -> str:
+    """Control makes a trial a little dearer: one that became quick had the machine to itself this time."""
+    old, new = (
+        None if study.hours is None or not study.trials else study.hours / study.trials
+        for study in (report.baseline, report.shrunk)
+    )
+    if not report.to_match.hours_measured or not old or not new or 1 / UNLIKE < new / old < UNLIKE:
+        return ""
+    return (
+        f" A trial took {duration(old)} before and {duration(new)} now: was the machine as busy with other "
+        "work both times?"
+    )
 
 
 _JUDGEMENT = {

@@ -43,6 +43,13 @@ def test_a_best_that_nobody_ran_again_may_be_luck() -> None:
     assert "lucky" in say([3.0, 2.0, 2.0, 2.0, 1.0]).risk
 
 
+@pytest.mark.parametrize(("seconds", "asked"), [(20.0, True), (40.0, False), (100.0, False), (300.0, True)])
+def test_a_machine_that_was_busier_once_is_asked_about(seconds: float, asked: bool) -> None:
+    study = fake_study([2.0, 1.0], controlled=True, seconds=seconds)
+    risk = verdict(savings(fake_study(OLD), study), ledger(study)).risk
+    assert ("as busy" in risk) == asked
+
+
 def test_an_unfinished_run_is_continued_first() -> None:
     study = fake_study([1.0], controlled=True)
     attribute = {k: v for k, v in study.user_attrs["galatune"].items() if k != "stopped_because"}
@@ -54,7 +61,7 @@ def test_an_unfinished_run_is_continued_first() -> None:
 @pytest.mark.parametrize("new", [[], ["failed"], [2.0], [1.0], ["running"]])
 def test_every_sentence_is_there_whatever_happened(new: list) -> None:
     for _, sentence in say(new).lines:
-        assert sentence.endswith(".")
+        assert sentence.endswith((".", "?"))
         assert "None" not in sentence
 
 
