@@ -35,7 +35,7 @@ class _GalaEstimator(BaseEstimator):  # type: ignore[misc]
 
     def __init__(
         self,
-        hidden_layer_sizes: int | Sequence[int] = (256, 256),
+        hidden_layer_sizes: int | Sequence[int] = (256, 256, 256),
         *,
         batch_size: int | Literal["auto"] = "auto",
         dropout: float = 0.1,
@@ -193,7 +193,7 @@ class GalaClassifier(ClassifierMixin, _GalaEstimator):  # type: ignore[misc]
 
     def __init__(
         self,
-        hidden_layer_sizes: int | Sequence[int] = (256, 256),
+        hidden_layer_sizes: int | Sequence[int] = (256, 256, 256),
         *,
         batch_size: int | Literal["auto"] = "auto",
         dropout: float = 0.1,

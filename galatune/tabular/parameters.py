@@ -47,7 +47,7 @@ def _are_sizes(value: object) -> bool:
 
 def _is_device(value: object) -> bool:
     try:
-        return torch.empty(0, device=value).numel() == 0  # type: ignore[call-overload, no-any-return]
+        return torch.empty(0, device=torch.device(value)).numel() == 0  # type: ignore[call-overload]
     except (RuntimeError, AssertionError, TypeError):
         return False
 

@@ -27,13 +27,29 @@ def read_table(estimator: BaseEstimator, X: object, *, reset: bool) -> Table:
         ValueError: Not a table, empty, infinite, or not the columns of fit.
     """
     if not isinstance(X, pd.DataFrame):
-        array = validate_data(estimator, X, reset=reset, dtype=np.float64, ensure_all_finite="allow-nan")
-        return np.asarray(array)
+        return _read_array(estimator, X, reset=reset)
     if 0 in X.shape:
         what = "sample" if X.shape[0] == 0 else "feature"
         raise ValueError(f"Found array with 0 {what}(s) (shape={X.shape}) while a minimum of 1 is required.")
+    if not X.columns.is_unique:
+        twice = X.columns[X.columns.duplicated()][0]
+        raise ValueError(
+            f"Column names must differ from each other, however: {twice!r} comes more than once."
+        )
     frame: pd.DataFrame = validate_data(estimator, X, reset=reset, skip_check_array=True)
     return frame
+
+
+def _read_array(estimator: BaseEstimator, X: object, *, reset: bool) -> Matrix:
+    try:
+        array = validate_data(estimator, X, reset=reset, dtype=np.float64, ensure_all_finite="allow-nan")
+    except ValueError as error:
+        if "could not convert string" not in str(error):
+            raise
+        raise ValueError(
+            f"An array must hold numbers, however: {error}. Pass a data frame: its text columns are encoded."
+        ) from None
+    return np.asarray(array)
 
 
 def read_classes(y: object) -> NDArray[np.generic]:
