@@ -143,6 +143,8 @@ class Controller:
         self.events: list[Event] = []
         self.trace = RateTrace()
         self._geometry = geometry_of(optimizer)
+        for group in optimizer.param_groups:
+            self._geometry.momentum_factor(group)  # refuses a dampening of 1
         self._options = options
         self._last_memory: dict[str, Any] = {}
         self._pairs = pairs = PairSource(options, self._note)
