@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import math
 import sys
 import time
+from contextlib import redirect_stderr, redirect_stdout
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -24,7 +26,11 @@ if TYPE_CHECKING:
     from galatune.study.budget import Budget
     from galatune.study.plan import ShrinkPlan
 
-__all__ = ["RunProgress"]
+__all__ = ["AboveTheBar", "RunProgress"]
+
+NARROWEST_BAR, WIDEST_BAR = 4, 40
+NUMBERS_WIDTH = 70
+"""Columns that the numbers beside the bar may need."""
 
 
 class RunProgress:
@@ -38,25 +44,32 @@ class RunProgress:
 
     def __init__(self, place: str, plan: ShrinkPlan, *, yes: bool) -> None:
         self._place, self._plan, self._yes = redact(place), plan, yes
-        self._console = Console(stderr=True, markup=False, highlight=False, emoji=False)
+        self._console = Console(file=sys.stderr, markup=False, highlight=False, emoji=False)
         self._live = self._console.is_terminal
         self._state = _State()
         self._bar = Progress(
             TextColumn("trials"),
-            BarColumn(),
+            BarColumn(min(WIDEST_BAR, max(NARROWEST_BAR, self._console.width - NUMBERS_WIDTH))),
             MofNCompleteColumn(),
             _Numbers(self._state),
             console=self._console,
             disable=not self._live,
+            redirect_stdout=False,
+            redirect_stderr=False,
         )
+        self._streams = (sys.stdout, sys.stderr)
 
     def __enter__(self) -> RunProgress:
+        if self._live:
+            self._streams = (sys.stdout, sys.stderr)
+            sys.stdout = sys.stderr = AboveTheBar(self._console)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._bar.stop()
+        sys.stdout, sys.stderr = self._streams
         if kind is not None and issubclass(kind, KeyboardInterrupt) and self._state.total:
             done = _many(self._state.done, "finished trial")
             self._say(f"Interrupted. {done} kept in {self._place}; the same command continues.")
@@ -99,10 +112,52 @@ class RunProgress:
         self._console.print(line, soft_wrap=True)
 
     def agree(self, question: str) -> bool:
-        """Whether a person, or ``--yes``, says yes; without a terminal nobody does."""
-        if self._yes:
-            return True
-        return sys.stdin.isatty() and self._live and click.confirm(question, err=True)
+        """Whether a person, or ``--yes``, says yes; without a terminal nobody does.
+
+        Raises:
+            KeyboardInterrupt: The answer is Ctrl-C.
+        """
+        if self._yes or not (self._live and sys.stdin.isatty()):
+            return self._yes
+        out, err = self._streams
+        try:
+            with redirect_stdout(out), redirect_stderr(err):
+                return click.confirm(question, err=True)
+        except click.Abort:
+            raise KeyboardInterrupt from None
+
+
+class AboveTheBar(io.TextIOBase):
+    """What the objective prints while the bar is there, a whole line at a time.
+
+    A line that is drawn again and again, as tqdm does it, is printed once: as it looked in the end.
+
+    Args:
+        console: With the bar.
+    """
+
+    encoding = "utf-8"
+
+    def __init__(self, console: Console) -> None:
+        self._console, self._line = console, ""
+
+    def write(self, text: str) -> int:
+        """Print the lines that this completes."""
+        *whole, rest = (self._line + text).split("\n")
+        for line in whole:
+            shown = line.rstrip("\r").rpartition("\r")[2]
+            self._console.print(Text.from_ansi(shown), soft_wrap=True)
+        kept = rest.rstrip("\r")
+        self._line = kept.rpartition("\r")[2] + rest[len(kept) :]
+        return len(text)
+
+    def isatty(self) -> bool:
+        """Colours are welcome."""
+        return True
+
+    def fileno(self) -> int:
+        """Of the terminal."""
+        return self._console.file.fileno()
 
 
 class _State:

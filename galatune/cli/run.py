@@ -149,6 +149,7 @@ def summary(smaller: optuna.Study, place: str) -> dict[str, Any]:
     from galatune.report.ledger import ledger
     from galatune.study.address import redact
     from galatune.study.record import ATTRIBUTE
+    from galatune.study.ticket import INTERRUPTED
 
     rows = ledger(smaller)
     best = None
@@ -161,6 +162,7 @@ def summary(smaller: optuna.Study, place: str) -> dict[str, Any]:
         "storage": redact(place),
         "trials": len(rows.finished),
         "by_state": rows.by_state,
+        "interrupted": sum(bool(t.user_attrs.get(INTERRUPTED)) for t in smaller.get_trials(deepcopy=False)),
         "best_value": None if best is None else best.value,
         "best_params": None if best is None else dict(best.params),
         "stopped_because": smaller.user_attrs[ATTRIBUTE].get("stopped_because"),
@@ -177,10 +179,13 @@ def _print(body: dict[str, Any], plan: ShrinkPlan, storage: str, into: str | Non
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
+    states = ", ".join(f"{n} {state}" for state, n in body["by_state"].items())
+    if body["interrupted"]:
+        states += f" ({body['interrupted']} interrupted, which use no budget)"
     for label, value in (
         ("study", f"{body['study']} in {body['storage']}"),
         ("stopped", body["stopped_because"]),
-        ("trials", ", ".join(f"{n} {state}" for state, n in body["by_state"].items())),
+        ("trials", states),
         ("best value", "none" if body["best_value"] is None else f"{body['best_value']:.6g}"),
         *((f"  {key}", value) for key, value in (body["best_params"] or {}).items()),
     ):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import re
@@ -20,9 +21,12 @@ import optuna
 import pytest
 from click.testing import CliRunner, Result
 from optuna.trial import TrialState
+from rich.console import Console
 from tiny_search import HEADER, OBJECTIVE, objective_file, old_study
 
 from galatune.cli import main
+from galatune.cli.progress import AboveTheBar, RunProgress
+from galatune.study.plan import scan
 
 OUR = ("run", "old.log", "tiny_objective.py:objective", "--into", "new.log")
 
@@ -86,6 +90,7 @@ def test_stdout_is_one_json_object(folder: Path) -> None:
         "storage",
         "trials",
         "by_state",
+        "interrupted",
         "best_value",
         "best_params",
         "stopped_because",
@@ -401,7 +406,8 @@ def test_an_interruption_loses_no_finished_trial(folder: Path, number: signal.Si
     states = [trial.state.name for trial in open_result(into).trials]
     assert states == ["COMPLETE", "COMPLETE", "FAIL", "WAITING"]
     result = run_apart("--trials", "5", "--json", into=into)
-    assert json.loads(result.stdout)["by_state"] == {"COMPLETE": 5, "FAIL": 1}
+    found = json.loads(result.stdout)
+    assert (found["by_state"], found["interrupted"]) == ({"COMPLETE": 5, "FAIL": 1}, 1)
     trials = open_result(into).trials
     assert trials[3].params == trials[2].params
     assert [trial.value for trial in trials if trial.state == TrialState.COMPLETE] == whole
@@ -468,3 +474,64 @@ def test_classes_of_the_file_travel_to_the_workers_of_a_dataloader(folder: Path)
         assert result.returncode == 0, result.stderr
         assert json.loads(result.stdout)["trials"] == 1
         assert "from a worker" in result.stderr
+
+
+# -- a terminal
+
+
+class Terminal(io.StringIO):
+    """What a console takes for one."""
+
+    def isatty(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        raise OSError
+
+
+@pytest.fixture
+def console() -> Console:
+    return Console(file=Terminal(), width=100, force_terminal=True, color_system=None)
+
+
+def printed(console: Console) -> list[str]:
+    assert isinstance(console.file, Terminal)
+    return console.file.getvalue().splitlines()
+
+
+def test_a_line_that_is_drawn_again_and_again_is_printed_once(console: Console) -> None:
+    stream = AboveTheBar(console)
+    print("epoch 0", file=stream)
+    for share in (0, 50, 100):
+        print(f"\rtrain {share} %", end="", file=stream, flush=True)
+    print(file=stream)
+    print("by Windows", end="\r\n", file=stream)
+    stream.write("half a ")
+    stream.write("line\nand")
+    assert printed(console) == ["epoch 0", "train 100 %", "by Windows", "half a line"]
+
+
+def test_the_bar_shows_best_rate_and_time_left(
+    folder: Path, console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = OBJECTIVE.replace("def objective(", "def inner(") + (
+        "\ndef objective(trial):\n    print('mine', trial.number)\n    return inner(trial)\n"
+    )
+    objective_file(folder, text)
+    monkeypatch.setattr("galatune.cli.progress.Console", lambda **_: console)
+    out, err = sys.stdout, sys.stderr
+    assert galatune(*OUR, "--trials", "3").exit_code == 0
+    assert (sys.stdout, sys.stderr) == (out, err)
+    shown = "\n".join(printed(console))
+    for number in range(3):
+        assert f"mine {number}" in shown
+    assert re.search(r"trials .* 1/3 best [\d.]+, .*at most \d+ s left", shown)
+    assert re.search(r"trials .* 3/3 best [\d.]+", shown)
+    assert "Trial 0: complete" not in shown
+    assert "Dropped: lr" in shown
+
+
+def test_nobody_is_asked_without_a_terminal() -> None:
+    plan = scan("old.log")
+    assert RunProgress("new.log", plan, yes=True).agree("Really?")
+    assert not RunProgress("new.log", plan, yes=False).agree("Really?")
