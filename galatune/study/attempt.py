@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import optuna
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 
 from galatune.controller.attach import Controller
@@ -61,7 +63,8 @@ def attempt(
     """
     ended, record = _under_control(study, trial, plan, objective, options, watcher)
     interruption.check()
-    with interruption.held():
+    # SQLite may hand one queued trial to two processes; the first to finish it has told it.
+    with interruption.held(), suppress(UpdateFinishedTrialError):
         trial.set_user_attr(ATTRIBUTE, record.to_attribute())
         if ended.reason is not None:
             trial.set_user_attr(REASON, ended.reason)

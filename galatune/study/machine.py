@@ -56,7 +56,7 @@ def is_gone(process: Any) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return True
-    except OSError:  # it exists and is somebody else's
+    except (OSError, OverflowError):  # it exists and is somebody else's, or is no such number
         return False
     return process.get("started") != _started(pid)
 

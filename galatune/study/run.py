@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 from galatune.errors import ObjectiveError, PlanError, StorageError
 from galatune.report.ledger import STAGE_ATTRIBUTE, ledger
 from galatune.report.match import goal_of
-from galatune.study.address import first_line, printable, redact
+from galatune.study.address import first_line, is_url, printable, redact, without_password
 from galatune.study.budget import Budget, budget_for, counts
 from galatune.study.interruption import Interruption
 from galatune.study.objective import Objective
@@ -32,6 +32,9 @@ __all__ = ["RunOptions", "Watcher", "run"]
 
 MOST_FAILURES = 5
 """This many FAILs in a row end the run."""
+
+HIDDEN = ":***@"
+"""Where a plan's storage had its password."""
 
 MOST_SEED = 2**32 - 1
 """What numpy takes."""
@@ -149,6 +152,8 @@ def run(
             f"{', '.join(map(printable, plan.kept)) or 'none'}); name one with --lr"
         )
     place = source or plan.storage
+    if source is None and is_url(place) and HIDDEN in place:
+        raise PlanError(f"the plan's {redact(place)} has its password left out; give it with source=")
     with open_source(place) as opened:
         old = opened.study(plan.study)
         budget = budget_for(
@@ -259,15 +264,25 @@ def _stop(study: optuna.Study, reason: str) -> None:
 
 @contextmanager
 def _storage_errors(place: str) -> Iterator[None]:
-    """A full disk or a lost server, in one line."""
+    """A full disk or a lost server, in one line. What the objective raises does not come this far."""
     try:
         yield
-    except optuna.exceptions.StorageInternalError as error:
-        cause = first_line(getattr(error.__cause__, "orig", None) or error.__cause__ or error)
+    except Exception as error:
+        if not _of_a_storage(error):
+            raise
+        cause = error.__cause__ or error
+        line = first_line(getattr(cause, "orig", None) or cause)
+        reason = without_password(line, place) if is_url(place) else line
         raise StorageError(
-            f"Lost the smaller study's storage {redact(place)}: {cause}. Its finished trials are kept; the "
+            f"Lost the smaller study's storage {redact(place)}: {reason}. Its finished trials are kept; the "
             "same command continues"
         ) from None
+
+
+def _of_a_storage(error: Exception) -> bool:
+    raised_by = type(error).__module__.partition(".")[0]
+    system = isinstance(error, OSError) and not isinstance(error, BrokenPipeError)
+    return system or raised_by == "sqlalchemy" or isinstance(error, optuna.exceptions.StorageInternalError)
 
 
 @contextmanager

@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import random
 import signal
+import sqlite3
 import threading
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ import torch
 from optuna.trial import TrialState
 from tiny_search import objective, old_study
 
-from galatune.errors import ControlError, GalatuneError, ObjectiveError, PlanError
+from galatune.errors import ControlError, GalatuneError, ObjectiveError, PlanError, StorageError
 from galatune.study.interruption import Interruption
 from galatune.study.machine import is_gone, this_process
 from galatune.study.plan import ShrinkPlan, scan
@@ -430,3 +432,54 @@ def test_other_options_are_asked_for(plan: ShrinkPlan) -> None:
 def test_another_budget_is_no_other_option(plan: ShrinkPlan) -> None:
     go(plan, trials=1)
     assert len(go(plan, trials=2, patience=9, until_match=True, tolerance=0.0).trials) == 2
+
+
+@pytest.mark.slow
+def test_a_storage_lost_on_the_way_is_one_line(folder: Path) -> None:
+    old_study("old.log")
+    plan = scan("old.log")
+
+    def breaking(trial: Any) -> float:
+        value = objective(trial)
+        if trial.number == 1:
+            with closing(sqlite3.connect("new.db")) as connection:
+                connection.execute("ALTER TABLE trial_user_attributes RENAME TO elsewhere")
+                connection.commit()
+        return value
+
+    with pytest.raises(StorageError, match=r"Lost .* new.db: no such table.*the same command continues"):
+        run(plan, breaking, into="new.db", trials=3)
+
+
+def test_a_journal_that_cannot_be_written_is_one_line(
+    plan: ShrinkPlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend = optuna.storages.journal.JournalFileBackend
+    append = backend.append_logs
+
+    def full(self: Any, logs: Any) -> None:
+        if any(log["op_code"] == 6 for log in logs) and len(load().trials) == 2:
+            raise OSError(28, "No space left on device")
+        append(self, logs)
+
+    monkeypatch.setattr(backend, "append_logs", full)
+    with pytest.raises(StorageError, match="No space left on device"):
+        go(plan, trials=3)
+
+
+def test_a_password_left_out_of_a_plan_is_asked_for(plan: ShrinkPlan) -> None:
+    hidden = replace(plan, storage="postgresql://ada:***@nowhere/old")
+    with pytest.raises(PlanError, match=r"source="):
+        go(hidden, trials=1)
+
+
+def test_a_trial_that_another_process_finished_first_is_left(plan: ShrinkPlan) -> None:
+    def twice(trial: Any) -> float:
+        value = objective(trial)
+        if trial.number == 0:
+            load().tell(0, 0.125)
+        return value
+
+    study = go(plan, twice, trials=2)
+    assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 2
+    assert study.trials[0].value == 0.125

@@ -1,0 +1,88 @@
+"""The command group: its list, its errors, what it loads."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from galatune import __version__
+from galatune.cli import main
+from galatune.errors import StorageError
+
+OWN = ["demo", "scan", "run", "report", "bench"]
+
+
+@pytest.fixture
+def failing(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A command that raises what the test asks for."""
+
+    @click.command("failing")
+    def command() -> None:
+        raise request.param
+
+    main.add_command(command)
+    yield "failing"
+    main.commands.pop("failing")
+
+
+def test_commands_are_listed_in_the_order_of_the_way() -> None:
+    listed = main.list_commands(click.Context(main))
+    assert listed[: len(OWN)] == OWN
+    text = CliRunner().invoke(main, ["--help"]).stdout
+    places = [text.index(f"\n  {name} ") for name in OWN]
+    assert places == sorted(places)
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_every_command_explains_itself(name: str) -> None:
+    result = CliRunner().invoke(main, [name, "-h"])
+    assert result.exit_code == 0
+    assert "Usage:" in result.stdout
+    for option in main.commands[name].params:
+        if isinstance(option, click.Option):
+            assert option.help, f"{name} {option.name}"
+
+
+def test_the_version_is_the_packages() -> None:
+    assert CliRunner().invoke(main, ["--version"]).stdout == f"galatune, version {__version__}\n"
+
+
+def test_what_does_not_exist_is_wrong_usage() -> None:
+    for absent in ("replay", "polish", "worker", "control", "--nonsense"):
+        assert CliRunner().invoke(main, [absent]).exit_code == 2
+
+
+@pytest.mark.parametrize("failing", [StorageError("No such file: 'x'. Give one")], indirect=True)
+def test_a_deliberate_error_is_one_line_and_status_1(failing: str) -> None:
+    result = CliRunner().invoke(main, [failing])
+    assert result.exit_code == 1
+    assert (result.stdout, result.stderr) == ("", "galatune: No such file: 'x'. Give one\n")
+
+
+@pytest.mark.parametrize("failing", [KeyboardInterrupt()], indirect=True)
+def test_an_interruption_is_status_130(failing: str) -> None:
+    result = CliRunner().invoke(main, [failing])
+    assert result.exit_code == 130
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize("failing", [ZeroDivisionError("a bug")], indirect=True)
+def test_a_bug_of_ours_is_not_hidden(failing: str) -> None:
+    assert isinstance(CliRunner().invoke(main, [failing]).exception, ZeroDivisionError)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["--version"]])
+def test_help_loads_none_of_the_heavy_packages(arguments: list[str]) -> None:
+    code = (
+        "import sys\nfrom galatune.cli import main\n"
+        f"try:\n    main({arguments!r})\nexcept SystemExit:\n    pass\n"
+        "heavy = {'torch', 'optuna', 'mlflow', 'sklearn', 'scipy', 'pandas', 'matplotlib', 'rich'}\n"
+        "print(sorted(heavy & set(sys.modules)), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "[]"
