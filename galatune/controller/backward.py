@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
-__all__ = ["Listener", "leaves", "listen", "listening_alone", "unlisten"]
+__all__ = ["Listener", "leaves", "listen", "listening_alone", "nodes", "unlisten"]
 
 
 class Listener(Protocol):
@@ -71,27 +71,27 @@ def listening_alone(listener: Listener) -> Iterator[None]:
             _uninstall()
 
 
-def leaves(outputs: Iterable[Any]) -> list[Tensor]:
-    """Leaf tensors whose ``.grad`` a backward call from these tensors reaches."""
-    found: dict[int, Tensor] = {}
-    nodes: list[Any] = []
-    for output in outputs:
-        if isinstance(output, GradientEdge):
-            nodes.append(output.node)
-        elif output.grad_fn is not None:
-            nodes.append(output.grad_fn)
-        elif output.requires_grad:
-            found[id(output)] = output
-    seen = set(nodes)
-    while nodes:
-        node = nodes.pop()
-        leaf = getattr(node, "variable", None)
-        if isinstance(leaf, Tensor):
-            found[id(leaf)] = leaf
+def nodes(outputs: Iterable[Any]) -> Iterator[Any]:
+    """Every node of the graph behind these tensors, once."""
+    waiting = [o.node if isinstance(o, GradientEdge) else o.grad_fn for o in outputs]
+    waiting = [node for node in waiting if node is not None]
+    seen = set(waiting)
+    while waiting:
+        node = waiting.pop()
+        yield node
         for following, _ in node.next_functions:
             if following is not None and following not in seen:
                 seen.add(following)
-                nodes.append(following)
+                waiting.append(following)
+
+
+def leaves(outputs: Sequence[Any]) -> list[Tensor]:
+    """Leaf tensors whose ``.grad`` a backward call from these tensors reaches."""
+    found = {id(o): o for o in outputs if isinstance(o, Tensor) and o.is_leaf and o.requires_grad}
+    for node in nodes(outputs):
+        leaf = getattr(node, "variable", None)
+        if isinstance(leaf, Tensor):
+            found[id(leaf)] = leaf
     return list(found.values())
 
 

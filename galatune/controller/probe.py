@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import Module
 from torch.nn.modules import module as module_hooks
 
-from galatune.controller.backward import leaves, listening_alone
+from galatune.controller.backward import leaves, listening_alone, nodes
 from galatune.errors import ProbeError
 
 __all__ = ["PROBES", "Change", "ClosureProbe", "ConsecutiveProbe", "GraphProbe", "Probe"]
@@ -28,6 +28,9 @@ Closure = Callable[[], Any]
 
 REPEATS = 1e-2
 """Largest relative difference of two gradients that count as the same one: devices add up in any order."""
+
+DEAD_ENDS = ("torch::autograd::Error", "torch::autograd::NotImplemented")
+"""Nodes that would raise if they ran. Asked for some leaves, torch leaves them out and curvature with them."""
 
 
 @dataclass(frozen=True)
@@ -250,6 +253,8 @@ class GraphProbe(_Remembered):
         curved = [
             (g, self.old[i]) for g, i in zip(first, places, strict=True) if g is not None and g.requires_grad
         ]
+        if any(node.name() in DEAD_ENDS for node in nodes([g for g, _ in curved])):
+            raise RuntimeError("it holds a function whose backward is marked once_differentiable")
         second: Sequence[Tensor | None] = [None] * len(parameters)
         if curved:
             second = torch.autograd.grad(

@@ -110,5 +110,7 @@ def test_equal_bounds_pin_the_rate_to_the_last_bit(probe):
 @pytest.mark.parametrize("kind", [SGD, AdamW])
 def test_implementations_of_one_optimizer_agree(kind, fused):
     loop, _ = controlled_run(kind, 0.1, dtype=torch.float64, foreach=False)
-    other, _ = controlled_run(kind, 0.1, dtype=torch.float64, **({"fused": True} if fused else {"foreach": True}))
+    other, _ = controlled_run(
+        kind, 0.1, dtype=torch.float64, **({"fused": True} if fused else {"foreach": True})
+    )
     assert other.numpy() == pytest.approx(loop.numpy(), rel=1e-6, abs=1e-8)

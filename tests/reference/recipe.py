@@ -19,7 +19,9 @@ def gradient(loss: Loss, x: np.ndarray, batch: object) -> np.ndarray:
 
 
 def hessian_vector(loss: Loss, x: np.ndarray, d: np.ndarray, batch: object) -> np.ndarray:
-    return torch.autograd.functional.hvp(lambda at: loss(at, batch), torch.tensor(x), torch.tensor(d))[1].numpy()
+    return torch.autograd.functional.hvp(lambda at: loss(at, batch), torch.tensor(x), torch.tensor(d))[
+        1
+    ].numpy()
 
 
 @dataclass
@@ -126,7 +128,7 @@ def first_move(x: np.ndarray) -> float:
     return 1e-5 * max(np.linalg.norm(x), 1e-3 * math.sqrt(x.size))
 
 
-def recipe(
+def recipe(  # noqa: PLR0912, PLR0915 - in one piece, as the recipe is written
     loss: Loss,
     x: np.ndarray,
     batches: Sequence[object],
