@@ -200,7 +200,7 @@ def _search(
     watcher: Watcher | None,
 ) -> None:
     failures = 0
-    with Interruption() as interruption:
+    with _as_in_optimize(study), Interruption() as interruption:
         take_over(study)
         if watcher is not None:
             watcher.run_started(budget, study)
@@ -211,6 +211,9 @@ def _search(
             failures = failures + 1 if trial.state == TrialState.FAIL else 0
             if failures >= MOST_FAILURES:
                 reason = f"{MOST_FAILURES} trials in a row failed"
+                break
+            if study._stop_flag:
+                reason = "the objective stopped the study"
                 break
     _stop(study, reason)
     _check_outcome(study, reason, failures, left=budget.trials - budget.used(study))
@@ -256,6 +259,17 @@ def _check_outcome(study: optuna.Study, reason: str, failures: int, left: int) -
     words = reason if failures >= MOST_FAILURES else f"{reason} and every trial failed"
     cure = "run the same command again" if left > 0 else "ask for more with --trials"
     raise ObjectiveError(f"{words}, the last one with: {last}. Mend it and {cure} to continue")
+
+
+@contextmanager
+def _as_in_optimize(study: optuna.Study) -> Iterator[None]:
+    """An objective may call ``trial.study.stop()``, which Optuna allows inside `optimize` only."""
+    study._stop_flag = False
+    study._thread_local.in_optimize_loop = True
+    try:
+        yield
+    finally:
+        study._thread_local.in_optimize_loop = False
 
 
 def _stop(study: optuna.Study, reason: str) -> None:

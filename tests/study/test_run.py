@@ -122,6 +122,18 @@ def test_a_pruner_only_where_the_old_study_had_one(folder: Path) -> None:
     assert isinstance(study.pruner, optuna.pruners.MedianPruner)
 
 
+def test_the_objective_may_stop_the_study(plan: ShrinkPlan) -> None:
+    def content(trial: Any) -> float:
+        if trial.number == 1:
+            trial.study.stop()
+        return objective(trial)
+
+    study = go(plan, content, trials=9)
+    assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 2
+    assert study.user_attrs[ATTRIBUTE]["stopped_because"] == "the objective stopped the study"
+    assert len(go(plan, trials=4).trials) == 4
+
+
 # -- seeds
 
 
