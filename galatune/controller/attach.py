@@ -409,13 +409,21 @@ def _moving(groups: Sequence[dict[str, Any]]) -> list[Tensor]:
 def _refuse_twice(optimizer: Optimizer) -> None:
     if optimizer in _controllers:
         raise ControlError(f"this {type(optimizer).__name__} is already under control; detach() it first")
+    other = _sharing(optimizer)
+    if other is not None:
+        raise ControlError(
+            f"this {type(optimizer).__name__} shares its parameter groups with a {type(other).__name__} "
+            "that is already under control; one of the two is enough"
+        )
+
+
+def _sharing(optimizer: Optimizer) -> Optimizer | None:
+    """A controlled optimizer with the same parameter groups: one that this one wraps, or is wrapped by."""
     groups = {id(group) for group in optimizer.param_groups}
     for other in list(_controllers):
         if any(id(group) in groups for group in other.param_groups):
-            raise ControlError(
-                f"this {type(optimizer).__name__} shares its parameter groups with a {type(other).__name__} "
-                "that is already under control; one of the two is enough"
-            )
+            return other
+    return None
 
 
 def _refuse_sparse(optimizer: Optimizer) -> None:
@@ -438,7 +446,7 @@ def _by_value(optimizer: Optimizer, state: dict[str, Any]) -> None:
 def _warn_of_lost_hooks(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
     """A copied or unpickled optimizer has its memory but not its hooks."""
     lost = MEMORY in optimizer.param_groups[0] and optimizer not in _controllers
-    if lost and optimizer not in _warned:
+    if lost and optimizer not in _warned and _sharing(optimizer) is None:
         _warned.add(optimizer)
         warnings.warn(
             f"this {type(optimizer).__name__} is a copy of a controlled optimizer and is not under control; "

@@ -30,7 +30,7 @@ REPEATS = 1e-2
 """Largest relative difference of two gradients that count as the same one: devices add up in any order."""
 
 DEAD_ENDS = ("torch::autograd::Error", "torch::autograd::NotImplemented")
-"""Nodes that would raise if they ran. Asked for some leaves, torch leaves them out and curvature with them."""
+"""Nodes that would raise if they ran. Asked for leaves, torch leaves them out, and so curvature."""
 
 
 @dataclass(frozen=True)
