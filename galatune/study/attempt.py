@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import math
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import optuna
-from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 
 from galatune.controller.attach import Controller
@@ -63,9 +61,11 @@ def attempt(
     """
     ended, record = _under_control(study, trial, plan, objective, options, watcher)
     interruption.check()
-    # SQLite may hand one queued trial to two processes; the first to finish it has told it.
-    with interruption.held(), suppress(UpdateFinishedTrialError):
-        trial.set_user_attr(ATTRIBUTE, record.to_attribute())
+    with interruption.held():
+        try:
+            trial.set_user_attr(ATTRIBUTE, record.to_attribute())
+        except RuntimeError:  # finished: SQLite may hand one queued trial to two processes
+            return ended
         if ended.reason is not None:
             trial.set_user_attr(REASON, ended.reason)
         study.tell(trial, ended.values, state=ended.state)

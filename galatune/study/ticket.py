@@ -7,7 +7,6 @@ Seeds follow the ticket, so that an interruption changes nothing of what comes a
 from __future__ import annotations
 
 import optuna
-from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
 from galatune.report.ledger import STAGE_ATTRIBUTE
@@ -62,7 +61,7 @@ def release(study: optuna.Study, number: int, reason: str) -> bool:
         _note(study, trial, INTERRUPTED, True)
         _note(study, trial, REASON, f"{reason}; its configuration is tried again")
         study.tell(number, state=TrialState.FAIL)
-    except (UpdateFinishedTrialError, ValueError):  # another process was quicker
+    except (RuntimeError, ValueError):  # it is finished: another process was quicker
         return False
     if trial.params:
         study.enqueue_trial(trial.params, user_attrs={**kept, TICKET: ticket})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import random
 import signal
 import sqlite3
@@ -62,6 +63,7 @@ def test_a_run_says_what_it_did_and_leaves_the_source_alone(folder: Path) -> Non
     study = run(scan("old.db"), objective, trials=2)
     assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 2
     attribute = study.user_attrs[ATTRIBUTE]
+    json.dumps([attribute, *(trial.user_attrs for trial in study.trials)], allow_nan=False)
     assert attribute["stopped_because"] == "the budget of 2 trials is used"
     assert attribute["options"]["max_lr"] is None
     assert attribute["source"] == {"storage": "old.db", "study": "old", "sampler": None, "best_value": 1.0}
