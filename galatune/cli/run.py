@@ -85,7 +85,7 @@ def share(ctx: click.Context, param: click.Parameter, value: str) -> float:
 @click.option("--per-group", is_flag=True, help="A rate of its own for each parameter group.")
 @click.option(
     "--seed",
-    type=click.IntRange(0, 2**32 - 1),
+    type=click.IntRange(min=0),
     metavar="N",
     default=0,
     show_default=True,
@@ -106,7 +106,7 @@ def run(
     as_json: bool,
     **settings: Any,
 ) -> None:
-    r"""Run the smaller study: no learning rate in it, the rate set during training.
+    """Run the smaller study: no learning rate in it, the rate set during training.
 
     STORAGE holds the old study, which is only read. OBJECTIVE is its objective, unchanged:
     path/to/file.py:function or package.module:function. The same command continues an interrupted run.
@@ -114,7 +114,7 @@ def run(
     \b
     Example:
       galatune run optuna.db train.py:objective --trials 20
-    """
+    """  # noqa: D301  # click's mark of a paragraph that keeps its lines
     from galatune.cli.progress import RunProgress
     from galatune.study.objective import as_script, load_objective
     from galatune.study.plan import scan

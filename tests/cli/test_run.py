@@ -161,6 +161,7 @@ def objective(trial):
 
 def test_help_names_only_what_there_is() -> None:
     text = galatune("run", "--help").stdout
+    assert "\n  Example:\n    galatune run optuna.db train.py:objective --trials 20\n" in text
     for absent in ("--replay", "--polish", "--warm-start", "--workers", "--plan", "--sampler"):
         assert absent not in text
         assert galatune(*OUR, absent).exit_code == 2
@@ -183,7 +184,6 @@ def test_a_percentage_is_a_tolerance() -> None:
         ("--trials", "many"),
         ("--patience", "0"),
         ("--seed", "-1"),
-        ("--seed", str(2**32)),
         ("--tolerance", "much"),
         ("--probe", "echo"),
         ("--min-lr", "low"),
@@ -218,6 +218,7 @@ def test_wrong_usage_is_status_2(folder: Path, wrong: tuple[str, ...]) -> None:
         ((*OUR, "--min-lr", "1", "--max-lr", "0.1"), "min_lr"),
         ((*OUR, "--max-lr", "nan"), "max_lr"),
         ((*OUR, "--tolerance", "100%"), "--tolerance"),
+        ((*OUR, "--seed", str(2**32)), "--seed"),
         ((*OUR, "--trials", "3", "--confirm"), "--until-match"),
     ],
 )
