@@ -35,6 +35,9 @@ SMALLEST_WEIGHT = 1e-3
 BLIND_RATE = 1e-6
 """First rate where the direction is not known beforehand; the step it makes tells the next one."""
 
+FLAT_PROBES = 20
+"""So many probes without any curvature, from the start, are an event: a piecewise linear loss, for one."""
+
 Note = Callable[[str, str, Mapping[str, float]], None]
 
 
@@ -70,7 +73,7 @@ class Adaptation:
         for name, value in self._learner.init().items():
             memory.setdefault(name, value)
         if not memory.get("rate"):
-            memory["rate"] = self._first_rate(optimizer, groups)
+            memory["rate"] = memory["first"] = self._first_rate(optimizer, groups)
             return None
         if changes is None:
             return None
@@ -98,7 +101,7 @@ class Adaptation:
             return None
         memory["retreating"] = False
         if products.step_step and memory.pop("blind", False):
-            previous = memory["rate"] = self._known_first_rate(groups, memory, products)
+            previous = memory["rate"] = memory["first"] = self._known_first_rate(groups, memory, products)
         applied = max(
             (
                 group[MEMORY].get("applied", 0.0) / group[MEMORY]["ratio"]
@@ -110,9 +113,9 @@ class Adaptation:
         observation = in_metric(products) if self._geometry.known else along_the_way(products, applied)
         state = {name: memory[name] for name in self._learner.init()}
         if observation is None:
-            rounds_away = not products.step_step and products.before_before
-            if rounds_away and self._learner.rate(state) is None:
-                memory["rate"] = previous * self._guard.growth
+            if products.before_before:
+                chosen = self._learner.rate(state)
+                memory["rate"] = self._unseen(memory, previous, scale, chosen, products.step_step == 0)
             return None
         state = dict(self._learner.update(state, observation))
         memory.update(state)
@@ -120,6 +123,31 @@ class Adaptation:
         if chosen is not None:
             memory["rate"] = self._guard.limit(previous, scale * chosen)
         return observation
+
+    def _unseen(
+        self,
+        memory: dict[str, Any],
+        previous: float,
+        scale: float,
+        chosen: float | None,
+        rounds_away: bool,
+    ) -> float:
+        """The rate after a step that showed nothing, though there was a gradient.
+
+        While nothing was ever observed it is doubled where the step rounds away, else kept. Later on it goes
+        up to what the rounds before say, or the first rate, and no further: so low a rate sees nothing, and
+        one that noise had driven down would stay there for ever.
+        """
+        if chosen is None and rounds_away:
+            return previous * self._guard.growth
+        if chosen is None:
+            memory["flat"] = memory.get("flat", 0) + 1
+            if memory["flat"] == FLAT_PROBES:
+                reason = f"{FLAT_PROBES} probes saw no curvature at all: the rate stays where it started"
+                self._note("flat", reason, {"rate": previous})
+            return previous
+        wanted = max(scale * chosen, memory.get("first", 0.0))
+        return max(previous, self._guard.limit(previous, wanted))
 
     def _entries(
         self, optimizer: Optimizer, groups: Sequence[dict[str, Any]], changes: Sequence[Change]

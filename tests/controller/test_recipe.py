@@ -14,7 +14,7 @@ from reference import recipe as reference
 
 from galatune import attach
 
-STEPS = 90
+STEPS = 75
 CASES: dict[str, tuple[type[torch.optim.Optimizer], dict[str, Any], Callable[[], Any]]] = {
     "sgd": (torch.optim.SGD, {}, reference.SGD),
     "sgd momentum": (torch.optim.SGD, {"momentum": 0.9}, reference.SGD),

@@ -151,7 +151,7 @@ def recipe(  # noqa: PLR0912, PLR0915 - in one piece, as the recipe is written
     """
     run = Run(x)
     A = C = A1 = C1 = 0.0
-    rate, x0, peak, applied = 0.0, x, 0.0, 0.0
+    rate, first, x0, peak, applied = 0.0, 0.0, x, 0.0, 0.0
     blind, observed = False, False
     known = not isinstance(optimizer, Sign)
     for t, batch in enumerate(batches):
@@ -163,7 +163,7 @@ def recipe(  # noqa: PLR0912, PLR0915 - in one piece, as the recipe is written
             sign = -1 if optimizer.maximize else 1
             if known:
                 u = optimizer.first_direction(sign * g1 + optimizer.coupled * x1) * ratio * optimizer.factor
-                rate = first_move(x1) / np.linalg.norm(u)
+                rate = first = first_move(x1) / np.linalg.norm(u)
             else:
                 rate, blind = 1e-6, True
         elif t <= probe_first or t % probe_every == 0:
@@ -176,12 +176,14 @@ def recipe(  # noqa: PLR0912, PLR0915 - in one piece, as the recipe is written
             y = G1 - g0
             if blind and d.any():
                 blind = False
-                rate = first_move(x1) * rate / np.linalg.norm(d)
+                rate = first = first_move(x1) * rate / np.linalg.norm(d)
             if not (np.isfinite(g0).all() and np.isfinite(G1).all()):
                 rate = rate / 4
             elif not d.any() or not g0.any() or not y.any():
-                if not d.any() and g0.any() and not observed:
-                    rate = 2 * rate
+                if g0.any() and not observed:
+                    rate = rate if d.any() else 2 * rate
+                elif g0.any():
+                    rate = max(rate, min(max(min(scale * A / C, 4 * scale * A1 / C1), first), 2 * rate))
             else:
                 observed = True
                 P = (optimizer.metric(x1) if known else np.ones_like(x)) * ratio

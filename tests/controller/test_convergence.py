@@ -1,0 +1,175 @@
+"""Convergence battery, optimizer x problem: as good as a tuned rate, within an honest multiple."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+from torch.optim import SGD, Adam, AdamW, RMSprop
+from torch.optim.lr_scheduler import CosineAnnealingLR
+
+from galatune import attach
+
+from .test_recipe import SignDescent
+
+STEPS = 150
+
+OPTIMIZERS = {
+    "sgd": lambda p, lr: SGD(p, lr=lr),
+    "momentum": lambda p, lr: SGD(p, lr=lr, momentum=0.9),
+    "nesterov": lambda p, lr: SGD(p, lr=lr, momentum=0.9, nesterov=True),
+    "adam": lambda p, lr: Adam(p, lr=lr),
+    "adamw": lambda p, lr: AdamW(p, lr=lr),
+    "rmsprop": lambda p, lr: RMSprop(p, lr=lr),
+    "sign": lambda p, lr: SignDescent(p, lr),
+}
+
+
+class Quadratic:
+    """Curvatures 1 to 100, no noise; the loss begins at 225."""
+
+    floor = 0.1
+
+    def __init__(self):
+        self.net = nn.Linear(8, 1, bias=False)
+        with torch.no_grad():
+            self.net.weight.copy_(torch.linspace(1, 2, 8))
+        self.curvature = torch.logspace(0, 2, 8)
+
+    def loss(self, step):
+        return 0.5 * (self.curvature * self.net.weight.square()).sum()
+
+    def final(self):
+        return self.loss(0).item()
+
+
+class Logistic:
+    """Regression on inputs of scales 1 to 30, minibatches of 32."""
+
+    floor = 0.02
+
+    def __init__(self):
+        generator = torch.Generator().manual_seed(5)
+        self.x = torch.randn(512, 6, generator=generator) * torch.logspace(0, 1.5, 6)
+        teacher = torch.randn(6, generator=generator) / torch.logspace(0, 1.5, 6)
+        noise = torch.randn(512, generator=generator)
+        self.y = (self.x @ teacher + noise > 0).float()
+        self.order = torch.randint(512, (STEPS, 32), generator=generator)
+        self.net = nn.Linear(6, 1)
+        nn.init.zeros_(self.net.weight)
+        nn.init.zeros_(self.net.bias)
+
+    def loss(self, step):
+        at = self.order[step]
+        return functional.binary_cross_entropy_with_logits(self.net(self.x[at])[:, 0], self.y[at])
+
+    def final(self):
+        return functional.binary_cross_entropy_with_logits(self.net(self.x)[:, 0], self.y).item()
+
+
+class Perceptron:
+    """A regression net with noise in its targets, minibatches of 32."""
+
+    floor = 0.02
+
+    def __init__(self):
+        generator = torch.Generator().manual_seed(6)
+        self.x = torch.randn(512, 5, generator=generator)
+        self.y = (self.x[:, :1] * self.x[:, 1:2]).tanh() + self.x[:, 2:3].sin()
+        self.y += 0.2 * torch.randn(512, 1, generator=generator)
+        self.order = torch.randint(512, (STEPS, 32), generator=generator)
+        torch.manual_seed(0)
+        self.net = nn.Sequential(nn.Linear(5, 24), nn.ReLU(), nn.Linear(24, 24), nn.ReLU(), nn.Linear(24, 1))
+
+    def loss(self, step):
+        at = self.order[step]
+        return functional.mse_loss(self.net(self.x[at]), self.y[at])
+
+    def final(self):
+        return functional.mse_loss(self.net(self.x), self.y).item()
+
+
+PROBLEMS = {"quadratic": Quadratic, "logistic": Logistic, "perceptron": Perceptron}
+
+
+def final_loss(problem, optimizer, lr, control, *, closure=False, weight=1.0):
+    task = PROBLEMS[problem]()
+    stepper = OPTIMIZERS[optimizer](task.net.parameters(), lr)
+    scheduler = CosineAnnealingLR(stepper, STEPS)
+    if control:
+        attach(stepper)
+    for step in range(STEPS):
+
+        def evaluate(step=step):
+            stepper.zero_grad()
+            loss = weight * task.loss(step)
+            loss.backward()
+            return loss
+
+        if closure:
+            stepper.step(evaluate)
+        else:
+            evaluate()
+            stepper.step()
+        scheduler.step()
+    with torch.no_grad():
+        final = task.final()
+    return final if math.isfinite(final) else math.inf
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("problem", PROBLEMS)
+def test_controlled_loss_is_near_that_of_the_best_tuned_rate(problem, optimizer):
+    grid = [10.0**exponent for exponent in (-3, -2.5, -2, -1.5, -1, -0.5)]
+    best = min(final_loss(problem, optimizer, lr, control=False) for lr in grid)
+    controlled = final_loss(problem, optimizer, 123.0, control=True)
+    assert controlled <= 1.3 * best + PROBLEMS[problem].floor
+
+
+@pytest.mark.parametrize("closure", [False, True], ids=["graph", "closure"])
+@pytest.mark.parametrize("weight", [1e-6, 1.0, 1e4])
+@pytest.mark.parametrize("problem", PROBLEMS)
+def test_direction_travelled_serves_sign_updates_at_every_scale_of_the_loss(problem, weight, closure):
+    plain = final_loss(problem, "sign", 123.0, control=True, closure=closure)
+    scaled = final_loss(problem, "sign", 123.0, control=True, closure=closure, weight=weight)
+    assert scaled <= 1.3 * plain + PROBLEMS[problem].floor
+
+
+@pytest.mark.parametrize("weight", [1e-2, 1e4])
+def test_direction_travelled_serves_rmsprop_at_several_scales_of_the_loss(weight):
+    plain = final_loss("perceptron", "rmsprop", 123.0, control=True)
+    assert final_loss("perceptron", "rmsprop", 123.0, control=True, weight=weight) <= 1.3 * plain + 0.02
+
+
+@pytest.mark.parametrize("kind", [SGD, AdamW])
+def test_loss_without_any_curvature_is_an_event(kind):
+    # Absolute errors of a linear model: no Hessian sees where a residual changes its sign.
+    x = torch.randn(256, 4, generator=torch.Generator().manual_seed(3))
+    y = x @ torch.tensor([5.0, -3.0, 2.0, 4.0])
+    parameter = nn.Parameter(torch.zeros(4))
+    optimizer = kind([parameter], lr=0.1)
+    controller = attach(optimizer)
+    for _ in range(60):
+        optimizer.zero_grad()
+        (x @ parameter - y).abs().mean().backward()
+        optimizer.step()
+    assert [event.kind for event in controller.events].count("flat") == 1
+    assert (x @ parameter - y).abs().mean() < y.abs().mean()
+
+
+@pytest.mark.parametrize("kind", [SGD, AdamW])
+def test_bfloat16_parameters_are_not_stuck_at_the_start(kind):
+    task = Perceptron()
+    net, x, y = task.net.bfloat16(), task.x.bfloat16(), task.y.bfloat16()
+    optimizer = kind(net.parameters(), lr=0.1)
+    scheduler = CosineAnnealingLR(optimizer, STEPS)
+    _ = attach(optimizer)
+    for step in range(STEPS):
+        optimizer.zero_grad()
+        functional.mse_loss(net(x[task.order[step]]), y[task.order[step]]).backward()
+        optimizer.step()
+        scheduler.step()
+    assert functional.mse_loss(net(x), y).item() < 0.4

@@ -1,0 +1,321 @@
+"""The pure functions: formulas, learner, guard, geometry, schedule factor, trace."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.optim import SGD, Adam, AdamW
+
+from galatune.controller.backward import leaves
+from galatune.controller.estimate import (
+    InnerProducts,
+    Observation,
+    PairEntry,
+    along_the_way,
+    in_metric,
+    inner_products,
+)
+from galatune.controller.geometry import geometry_of
+from galatune.controller.guard import Guard
+from galatune.controller.learner import DiscountedFTRL
+from galatune.controller.schedule import fell, remember_groups, schedule_factor
+from galatune.controller.trace import RateTrace
+
+few = settings(max_examples=40, deadline=None, derandomize=True)
+positive = st.floats(1e-6, 1e6)
+observations = st.lists(
+    st.builds(
+        Observation,
+        alignment=st.floats(-1.5, 1.5),
+        lipschitz=positive,
+        curvature=st.floats(-1e3, 1e3),
+        gradient_norm_squared=positive,
+    ),
+    min_size=1,
+    max_size=30,
+)
+
+
+def entries(seed, scale=1.0, metric=True):
+    draw = np.random.default_rng(seed)
+    g0, g1, d, p = draw.standard_normal((4, 11))
+    p = np.exp(p)
+    made = [scale * g0, scale * g1, d]
+    parts = [
+        PairEntry(
+            *(torch.tensor(a[where]) for a in made),
+            metric=torch.tensor(p[where] / scale) if metric else None,
+            ratio=ratio,
+        )
+        for where, ratio in ((slice(0, 6), 1.0), (slice(6, None), 0.1))
+    ]
+    full = (np.concatenate([p[:6], 0.1 * p[6:]]) / scale) if metric else np.r_[np.ones(6), np.full(5, 0.1)]
+    return parts, (scale * g0, scale * g1, d, full)
+
+
+@pytest.mark.parametrize("metric", [True, False])
+def test_inner_products_are_those_of_the_equations(metric):
+    parts, (g0, g1, d, p) = entries(0, metric=metric)
+    expected = InnerProducts(
+        (g1 * g0 * p).sum(),
+        (g0 * g0 * p).sum(),
+        ((g1 - g0) ** 2 * p).sum(),
+        ((g1 - g0) * d).sum(),
+        (d * d / p).sum(),
+        (g0 * d).sum(),
+    )
+    products = inner_products(parts)
+    for name in InnerProducts.__dataclass_fields__:
+        assert getattr(products, name) == pytest.approx(getattr(expected, name), rel=1e-12)
+
+
+def test_estimates_of_a_quadratic_are_its_curvature():
+    curvature, start = torch.tensor([1.0, 4.0, 9.0]).double(), torch.tensor([1.0, 1.0, 1.0]).double()
+    g0 = curvature * start
+    d = -0.1 * torch.tensor([0.0, 1.0, 0.0]).double()
+    seen = in_metric(inner_products([PairEntry(g0, g0 + curvature * d, d)]))
+    assert seen.lipschitz == pytest.approx(4.0)
+    assert seen.curvature == pytest.approx(4.0)
+    assert seen.effective_curvature == pytest.approx(4.0)
+
+
+def test_negative_curvature_counts_for_a_tenth_of_the_lipschitz_constant():
+    seen = Observation(1.0, lipschitz=3.0, curvature=-5.0, gradient_norm_squared=1.0)
+    assert seen.effective_curvature == pytest.approx(0.3)
+
+
+@given(seed=st.integers(0, 99), exponent=st.integers(-40, 40))
+@few
+def test_alignment_does_not_depend_on_the_scale_of_the_gradients(seed, exponent):
+    plain = in_metric(inner_products(entries(seed, metric=False)[0]))
+    scaled = in_metric(inner_products(entries(seed, 2.0**exponent, metric=False)[0]))
+    assert scaled.alignment == plain.alignment
+    assert scaled.lipschitz == pytest.approx(2.0**exponent * plain.lipschitz, rel=1e-12)
+    assert scaled.curvature == pytest.approx(2.0**exponent * plain.curvature, rel=1e-12)
+
+
+@given(seed=st.integers(0, 99), exponent=st.integers(-40, 40))
+@few
+def test_estimates_in_an_adaptive_metric_do_not_depend_on_the_scale_of_the_gradients(seed, exponent):
+    plain = in_metric(inner_products(entries(seed)[0]))
+    scaled = in_metric(inner_products(entries(seed, 2.0**exponent)[0]))
+    assert scaled.alignment == pytest.approx(plain.alignment, rel=1e-12)
+    assert scaled.lipschitz == pytest.approx(plain.lipschitz, rel=1e-12)
+    assert scaled.curvature == pytest.approx(plain.curvature, rel=1e-12)
+
+
+@given(seed=st.integers(0, 99), exponent=st.integers(-30, 30))
+@few
+def test_alignment_with_the_way_does_not_depend_on_the_rate_that_made_the_step(seed, exponent):
+    draw = np.random.default_rng(seed)
+    g0, g1, u = (torch.tensor(a) for a in draw.standard_normal((3, 5)))
+
+    def alignment(rate):
+        return along_the_way(inner_products([PairEntry(g0, g1, -rate * u)]), rate).alignment
+
+    assert alignment(2.0**exponent) == pytest.approx(alignment(1.0), rel=1e-12)
+    assert alignment(1.0) == pytest.approx(float(g0 @ u / (u @ u)), rel=1e-12)
+
+
+@pytest.mark.parametrize("nothing", ["before_before", "step_step", "change_change"])
+def test_nothing_is_seen_where_a_norm_is_zero(nothing):
+    products = dict.fromkeys(InnerProducts.__dataclass_fields__, 1.0) | {nothing: 0.0}
+    assert in_metric(InnerProducts(**products)) is None
+    assert along_the_way(InnerProducts(**products), 1.0) is None
+    assert along_the_way(InnerProducts(1, 1, 1, 1, 1, 1), 0.0) is None
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_overflow_is_noticed(bad):
+    assert InnerProducts(1, 1, 1, 1, 1, 1).finite
+    assert not InnerProducts(1, 1, bad, 1, 1, 1).finite
+
+
+def test_squares_of_tiny_gradient_changes_do_not_vanish():
+    tiny = torch.full((3,), 1e-30)
+    products = inner_products([PairEntry(tiny, 2 * tiny, torch.full((3,), 1e-25))])
+    assert products.change_change == pytest.approx(3e-60)
+
+
+def chosen(learner, seen):
+    state = learner.init()
+    for observation in seen:
+        state = learner.update(state, observation)
+    return learner.rate(state)
+
+
+def scaled(observation, a=1.0, c=1.0, g=1.0):
+    return Observation(
+        a * observation.alignment,
+        c * observation.lipschitz,
+        c * observation.curvature,
+        g * observation.gradient_norm_squared,
+    )
+
+
+@given(seen=observations, exponent=st.integers(-20, 20))
+@few
+def test_learner_does_not_depend_on_the_size_of_the_gradients(seen, exponent):
+    learner = DiscountedFTRL()
+    everything = [scaled(one, g=4.0**exponent) for one in seen]
+    assert chosen(learner, everything) == pytest.approx(chosen(learner, seen), rel=1e-9, abs=1e-300)
+
+
+@given(seen=observations, exponent=st.integers(-20, 20))
+@few
+def test_learner_is_inverse_to_the_curvature(seen, exponent):
+    learner = DiscountedFTRL()
+    sharper = [scaled(one, c=2.0**exponent) for one in seen]
+    assert chosen(learner, sharper) * 2.0**exponent == pytest.approx(
+        chosen(learner, seen), rel=1e-9, abs=1e-300
+    )
+
+
+@given(seen=observations)
+@few
+def test_learner_is_the_closed_form(seen):
+    fast = slow = fast_cost = slow_cost = 0.0
+    for one in seen:
+        w = one.gradient_norm_squared**0.5
+        c = math.sqrt(one.lipschitz * max(one.curvature, 0.01 * one.lipschitz))
+        fast, fast_cost = 0.9 * fast + w * one.alignment, 0.9 * fast_cost + w * c
+        slow, slow_cost = slow + w * one.alignment, slow_cost + w * c
+    expected = min(fast / fast_cost, 4 * slow / slow_cost)
+    assert chosen(DiscountedFTRL(), seen) == pytest.approx(expected, rel=1e-9, abs=1e-300)
+
+
+def test_learner_leaves_the_old_state_as_it_was():
+    learner, seen = DiscountedFTRL(), Observation(1.0, 2.0, 2.0, 1.0)
+    first = learner.update(learner.init(), seen)
+    kept = dict(first)
+    learner.update(first, seen)
+    assert first == kept
+    assert learner.rate(learner.init()) is None
+
+
+def test_slow_bound_holds_quiet_rounds():
+    learner = DiscountedFTRL()
+    loud = [Observation(1.0, 10.0, 10.0, 1.0)] * 50
+    quiet = [Observation(1.0, 1e-4, 1e-4, 1e-6)] * 150
+    free = DiscountedFTRL(slow_bound=math.inf)
+    assert chosen(learner, loud + quiet) == pytest.approx(4 * 0.1, rel=0.02)
+    assert chosen(free, loud + quiet) > 100
+
+
+@given(previous=positive, proposed=st.floats(-1e9, 1e9), growth=st.floats(1, 10), shrink=st.floats(1, 10))
+@few
+def test_guard_keeps_the_rate_within_its_limits(previous, proposed, growth, shrink):
+    guard = Guard(growth, shrink)
+    limited = guard.limit(previous, proposed)
+    assert previous / shrink <= limited <= previous * growth
+    if previous / shrink <= proposed <= previous * growth:
+        assert limited == proposed
+    assert 0 < guard.retreat(previous) <= previous
+
+
+@given(rates=st.lists(st.one_of(st.just(0.0), positive), min_size=1, max_size=20))
+@few
+def test_schedule_factor_lies_between_zero_and_one(rates):
+    group = {"lr": rates[0]}
+    remember_groups([group])
+    for rate in rates:
+        group["lr"] = rate
+        factor = schedule_factor(group)
+        assert 0 <= factor <= 1
+        assert (factor == 0) == (rate == 0 and group["galatune"]["peak"] > 0)
+        assert fell([group]) == (rate < group["galatune"]["peak"])
+
+
+@pytest.mark.parametrize("base", [1e-6, 3e-4, 0.1, 10.0])
+def test_schedule_factor_of_a_cosine_does_not_depend_on_the_base_rate(base):
+    def factors(base):
+        optimizer = SGD([torch.nn.Parameter(torch.ones(1))], lr=base)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 50)
+        optimizer.step()
+        remember_groups(optimizer.param_groups)
+        found = []
+        for _ in range(50):
+            found.append(schedule_factor(optimizer.param_groups[0]))
+            schedule.step()
+        return found
+
+    assert factors(base) == factors(1.0)
+
+
+def second_moments(optimizer, parameter, count=5):
+    torch.manual_seed(0)
+    for _ in range(count):
+        parameter.grad = torch.randn_like(parameter)
+        optimizer.step()
+
+
+@pytest.mark.parametrize("amsgrad", [False, True])
+@pytest.mark.parametrize("kind", [Adam, AdamW])
+def test_metric_of_adam_is_what_its_step_divides_by(kind, amsgrad):
+    parameter = torch.nn.Parameter(torch.randn(6, dtype=torch.float64))
+    optimizer = kind([parameter], lr=1.0, betas=(0.0, 0.9), weight_decay=0.0, amsgrad=amsgrad)
+    second_moments(optimizer, parameter)
+    before, gradient = parameter.detach().clone(), torch.full((6,), 1e-30, dtype=torch.float64)
+    parameter.grad = gradient.clone()
+    optimizer.step()  # a first moment of no memory: the step is the gradient times the metric after it
+    group, state = optimizer.param_groups[0], optimizer.state[parameter]
+    metric = geometry_of(optimizer).diagonal(group, state)
+    assert (before - parameter).detach().numpy() == pytest.approx((metric * gradient).numpy(), abs=1e-12)
+    first = state["max_exp_avg_sq"] if amsgrad else state["exp_avg_sq"]
+    assert metric.numpy() == pytest.approx((1 / ((first / (1 - 0.9**6)).sqrt() + 1e-8)).numpy(), rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("options", "factor"),
+    [
+        ({}, 1.0),
+        ({"momentum": 0.9}, 0.1),
+        ({"momentum": 0.9, "nesterov": True}, 0.1),
+        ({"momentum": 0.9, "dampening": 0.9}, 1.0),
+        ({"momentum": 0.8, "dampening": 0.5}, 0.4),
+    ],
+)
+def test_heavy_ball_factor_is_what_one_step_is_worth(options, factor):
+    parameter = torch.nn.Parameter(torch.zeros(1, dtype=torch.float64))
+    optimizer = SGD([parameter], lr=1.0, **options)
+    assert geometry_of(optimizer).momentum_factor(optimizer.param_groups[0]) == pytest.approx(factor)
+    for _ in range(300):
+        before = parameter.item()
+        parameter.grad = torch.ones_like(parameter)
+        optimizer.step()
+    assert (before - parameter.item()) * factor == pytest.approx(1.0)
+
+
+def test_subclass_has_the_geometry_of_its_base():
+    class Mine(torch.optim.AdamW):
+        pass
+
+    optimizer = Mine([torch.nn.Parameter(torch.ones(1))])
+    assert geometry_of(optimizer).name == "AdamW"
+    assert not geometry_of(torch.optim.RMSprop([torch.nn.Parameter(torch.ones(1))])).known
+
+
+def test_leaves_are_those_a_backward_call_reaches():
+    a, b, c = (torch.ones(2, requires_grad=True) for _ in range(3))
+    loss = (a * b.detach() + torch.ones(2)).sum() * a.sum()
+    assert {id(leaf) for leaf in leaves((loss, c))} == {id(a), id(c)}
+    assert leaves((torch.ones(1),)) == []
+
+
+@given(count=st.integers(1, 3000), capacity=st.integers(2, 40))
+@few
+def test_trace_is_bounded_and_ends_with_the_last_step(count, capacity):
+    trace = RateTrace(capacity)
+    assert trace.points() == []
+    for step in range(1, count + 1):
+        trace.add(step, float(step))
+    points = trace.points()
+    assert len(points) <= capacity + 1
+    assert points[0] == (1, 1.0)
+    assert points[-1] == (count, float(count))
+    assert points == sorted(points)
