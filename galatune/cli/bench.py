@@ -32,7 +32,7 @@ __all__ = ["bench"]
     help="Folder of results.csv; a stopped bench goes on from there.",
 )
 def bench(tasks: str, seeds: int, out: Path) -> None:
-    r"""Compare control with fixed learning rates, at the same number of steps.
+    """Compare control with fixed learning rates, at the same number of steps.
 
     Ratios are mean validation losses over seeds, divided by that of the best fixed rate, which is chosen
     on the same mean. Gradients are those evaluated in one training, probes included.
@@ -40,7 +40,7 @@ def bench(tasks: str, seeds: int, out: Path) -> None:
     \b
     Example:
       galatune bench --tasks digits-cnn --seeds 5
-    """
+    """  # noqa: D301  # click's mark of a paragraph that keeps its lines
     import sys
 
     from rich.console import Console

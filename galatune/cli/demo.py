@@ -36,7 +36,7 @@ OBJECTIVE = "galatune.demo.objective:objective"
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Of both studies.")
 def demo(folder: Path, trials: int, seed: int) -> None:
-    r"""Go the whole way on built-in data: handwritten digits, a small convolutional net.
+    """Go the whole way on built-in data: handwritten digits, a small convolutional net.
 
     First the old study, its learning rate searched; then scan, run and report, each as you would type it.
     Takes about two minutes on two cores.
@@ -44,7 +44,7 @@ def demo(folder: Path, trials: int, seed: int) -> None:
     \b
     Example:
       galatune demo
-    """
+    """  # noqa: D301  # click's mark of a paragraph that keeps its lines
     import optuna
 
     from galatune.demo.baseline import STUDY, search

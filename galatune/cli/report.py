@@ -63,7 +63,7 @@ def report(
     sink: str | None,
     tracking_uri: str | None,
 ) -> None:
-    r"""Account for what the smaller study saved.
+    """Account for what the smaller study saved.
 
     STORAGE holds the old study; the smaller one is looked for where galatune run puts it. Both are only
     read.
@@ -72,7 +72,7 @@ def report(
     galatune report study.db
     galatune report study.db --html report.html --price 2.50 --currency EUR
     galatune report study.db --sink mlflow --tracking-uri http://localhost:5000
-    """
+    """  # noqa: D301  # click's mark of a paragraph that keeps its lines
     if (price is None) != (currency is None):
         raise click.UsageError("--price and --currency go together")
     if tracking_uri is not None and sink is None:

@@ -17,6 +17,7 @@ __all__ = [
     "backend",
     "first_line",
     "is_url",
+    "no_driver",
     "parse_url",
     "printable",
     "redact",
@@ -119,6 +120,22 @@ def sqlite_url(path: Path) -> str:
             f"This path cannot be written as a URL: '{printable(database)}'. Leave out '?' and '%'"
         )
     return url.replace("{", "{{").replace("}", "}}")  # Optuna expands braces
+
+
+_DRIVERS = {
+    "postgresql": "pip install 'galatune[postgresql]'",
+    "mysql": "pip install pymysql, and write mysql+pymysql://",
+    "mariadb": "pip install pymysql, and write mariadb+pymysql://",
+}
+
+
+def no_driver(url: str, error: ImportError) -> StorageError:
+    """What to say where the Python package that speaks to this database is missing."""
+    cause = error.__cause__ or error.__context__ or error
+    hint = _DRIVERS.get(backend(parse_url(url)), "install the package that SQLAlchemy names for it")
+    return StorageError(
+        f"No driver for {redact(url)} is installed ({first_line(cause)}). Install one: {hint}"
+    )
 
 
 def first_line(error: BaseException) -> str:

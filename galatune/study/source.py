@@ -25,6 +25,7 @@ from galatune.study.address import (
     backend,
     first_line,
     is_url,
+    no_driver,
     parse_url,
     printable,
     redact,
@@ -252,7 +253,7 @@ def _open_server(url: str, label: str, stack: ExitStack) -> Source:
     except sqlalchemy.exc.NoSuchModuleError as error:
         raise StorageError(f"Not a storage URL: {label}. {EXPECTED}") from error
     except ImportError as error:
-        raise StorageError(f"No driver for {label} is installed: {first_line(error)}") from error
+        raise no_driver(url, error) from error
     except RuntimeError as error:
         raise StorageError(
             f"The schema in {label} is not that of Optuna {optuna.__version__}. Upgrade a copy of the "

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import time
 from pathlib import Path
+from typing import Any
 
 import optuna
 from optuna.storages.journal import JournalFileBackend
@@ -13,6 +15,7 @@ from galatune.study.address import (
     backend,
     first_line,
     is_url,
+    no_driver,
     parse_url,
     printable,
     redact,
@@ -26,6 +29,7 @@ __all__ = ["default_target", "find_target", "open_target"]
 
 JOURNAL_SUFFIXES = (".log", ".journal")
 BUSY_SECONDS = 60
+ATTEMPTS = 8
 LONGEST_STEM = 120
 _DEFAULT_PORTS = {"postgresql": 5432, "mysql": 3306, "mariadb": 3306}
 
@@ -76,10 +80,12 @@ def open_target(into: str | None, study: str, *, source: str) -> optuna.storages
     path = sqlite_file(place) if is_url(place) else Path(place)
     try:
         if path is None:
-            return optuna.storages.RDBStorage(place)
+            return _open_database(place)
         return _open_file(path.absolute(), redact(place))
     except StorageError:
         raise
+    except ImportError as error:
+        raise no_driver(place, error) from error
     except Exception as error:
         reason = _reason(error, place)
         raise StorageError(
@@ -127,7 +133,27 @@ def _open_file(path: Path, label: str) -> optuna.storages.BaseStorage:
     if not new:
         _refuse_foreign(path, label)
     timeout = {"connect_args": {"timeout": BUSY_SECONDS}}
-    return optuna.storages.RDBStorage(sqlite_url(path), timeout)
+    return _open_database(sqlite_url(path), timeout)
+
+
+def _open_database(url: str, options: dict[str, Any] | None = None) -> optuna.storages.RDBStorage:
+    """Open a database, making Optuna's tables; several processes may do so at the same moment.
+
+    Optuna looks for each table and then makes it, so that the slower of two processes fails although all is
+    well: what it missed is there when it looks again.
+    """
+    from sqlalchemy.exc import DatabaseError
+
+    for attempt in range(ATTEMPTS):
+        try:
+            return optuna.storages.RDBStorage(url, options)
+        except (DatabaseError, optuna.exceptions.StorageInternalError) as error:
+            text = str(getattr(error, "__cause__", None) or error).lower()
+            raced = "already exists" in text or "unique" in text or "duplicate" in text
+            if not raced or attempt == ATTEMPTS - 1:
+                raise
+            time.sleep(0.1 * (attempt + 1))
+    raise AssertionError("unreachable")
 
 
 def _refuse_foreign(path: Path, label: str) -> None:
