@@ -95,6 +95,7 @@ class RunProgress:
         self._state.finish(trial)
         if self._live:
             self._bar.update(self._bar.task_ids[0], completed=self._state.done)
+            self._bar.refresh()
         reason = trial.user_attrs.get("galatune_reason")
         if trial.state.name == "FAIL":
             self._say(f"Trial {trial.number} failed: {printable(str(reason))}")

@@ -20,6 +20,8 @@ from torch.nn import Module
 from torch.nn.modules import module as module_hooks
 
 from galatune.controller.backward import leaves, listening_alone, nodes
+from galatune.controller.estimate import PairEntry, inner_products
+from galatune.controller.geometry import as_real
 from galatune.errors import ProbeError
 
 __all__ = ["PROBES", "Change", "ClosureProbe", "ConsecutiveProbe", "GraphProbe", "Probe"]
@@ -28,6 +30,9 @@ Closure = Callable[[], Any]
 
 REPEATS = 1e-2
 """Largest relative difference of two gradients that count as the same one: devices add up in any order."""
+
+SAME_SCALE = 1e-3
+"""Two computations of one gradient differ by less; a loss scale or clipping, if it acts, by more."""
 
 DEAD_ENDS = ("torch::autograd::Error", "torch::autograd::NotImplemented")
 """Nodes that would raise if they ran. Asked for leaves, torch leaves them out, and so curvature."""
@@ -225,11 +230,11 @@ class GraphProbe(_Remembered):
         """
         if self.failure is not None:
             raise ProbeError(f"this loss cannot be differentiated twice ({self.failure})")
-        changes = []
+        changes, scale = [], self._scale()
         for p, after, change, step in zip(self.parameters, self._after, self._change, self.old, strict=True):
             if after is not None:
                 before = after if change is None else after - change
-                changes.append(Change(p, before, after, step))
+                changes.append(Change(p, scale * before, scale * after, step))
         self.forget()
         if not changes:
             raise ProbeError("no backward call reached the parameters of this optimizer")
@@ -239,6 +244,22 @@ class GraphProbe(_Remembered):
         """See `Probe.forget`."""
         super().forget()
         self._restart()
+
+    def _scale(self) -> float:
+        """What was done to the gradients between backward and step: a loss scale taken out, clipping.
+
+        The pair is that of the gradients the optimizer is given, or the rate would have other units.
+        """
+        seen = [
+            PairEntry(as_real(after), as_real(p.grad.detach()), as_real(step))
+            for p, after, step in zip(self.parameters, self._after, self.old, strict=True)
+            if after is not None and p.grad is not None
+        ]
+        products = inner_products(seen) if seen else None
+        if products is None or not products.finite or products.after_before <= 0:
+            return 1.0
+        scale = products.after_before / products.before_before
+        return 1.0 if abs(scale - 1.0) < SAME_SCALE else scale
 
     def _restart(self) -> None:
         self._after = [None] * len(self.parameters)

@@ -95,7 +95,7 @@ class Perceptron:
 PROBLEMS = {"quadratic": Quadratic, "logistic": Logistic, "perceptron": Perceptron}
 
 
-def final_loss(problem, optimizer, lr, control, *, closure=False, weight=1.0):
+def final_loss(problem, optimizer, lr, control, *, closure=False, weight=1.0, clip=None):
     task = PROBLEMS[problem]()
     stepper = OPTIMIZERS[optimizer](task.net.parameters(), lr)
     scheduler = CosineAnnealingLR(stepper, STEPS)
@@ -107,6 +107,8 @@ def final_loss(problem, optimizer, lr, control, *, closure=False, weight=1.0):
             stepper.zero_grad()
             loss = weight * task.loss(step)
             loss.backward()
+            if clip is not None:
+                nn.utils.clip_grad_norm_(task.net.parameters(), clip)
             return loss
 
         if closure:
@@ -139,6 +141,14 @@ def test_direction_travelled_serves_sign_updates_at_every_scale_of_the_loss(prob
     plain = final_loss(problem, "sign", 123.0, control=True, closure=closure)
     scaled = final_loss(problem, "sign", 123.0, control=True, closure=closure, weight=weight)
     assert scaled <= 1.3 * plain + PROBLEMS[problem].floor
+
+
+@pytest.mark.parametrize("closure", [False, True], ids=["graph", "closure"])
+@pytest.mark.parametrize("optimizer", ["momentum", "adamw"])
+def test_clipped_gradients_cost_little(optimizer, closure):
+    plain = final_loss("perceptron", optimizer, 123.0, control=True)
+    clipped = final_loss("perceptron", optimizer, 123.0, control=True, closure=closure, clip=0.1)
+    assert clipped <= 1.3 * plain + 0.02
 
 
 @pytest.mark.parametrize("weight", [1e-2, 1e4])

@@ -156,6 +156,23 @@ def test_accumulated_gradients_are_those_of_one_large_minibatch(probe):
     assert run(4) == pytest.approx(run(1), rel=1e-6)
 
 
+@pytest.mark.parametrize("kind", [SGD, AdamW])
+def test_scaled_loss_that_is_unscaled_before_the_step_does_not_matter(kind):
+    def run(enabled):
+        net = classifier()
+        optimizer = kind(net.parameters(), lr=0.1)
+        controller = attach(optimizer, probe="graph")
+        scaler = torch.amp.GradScaler("cpu", enabled=enabled)
+        for x, y in batches(60):
+            optimizer.zero_grad()
+            scaler.scale(functional.cross_entropy(net(x), y)).backward()
+            scaler.step(optimizer)
+            scaler.update()
+        return [rate for _, rate in controller.trace.points()]
+
+    assert run(True) == pytest.approx(run(False), rel=1e-3)
+
+
 @pytest.mark.parametrize(
     "call",
     [
