@@ -118,7 +118,7 @@ def train(task: Task, run: Run) -> Result:
         def closure(batch: tuple[Tensor, Tensor] = batch) -> float:
             optimizer.zero_grad()
             loss = training.loss(net, batch) * run.scale
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             return float(loss.detach())
 
         if run.method == "closure":

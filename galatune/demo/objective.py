@@ -59,10 +59,10 @@ def train(
     """An ordinary loop: shuffled minibatches, the scheduler stepped after each."""
     net.train()
     for _ in range(epochs):
-        for batch in torch.randperm(len(x)).split(batch_size):  # type: ignore[no-untyped-call]
+        for batch in torch.randperm(len(x)).split(batch_size):
             optimizer.zero_grad()
             loss = functional.cross_entropy(net(x[batch]), y[batch])
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             optimizer.step()
             scheduler.step()
 

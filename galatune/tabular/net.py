@@ -73,7 +73,7 @@ class MLP(nn.Module):
 
 def _linear(fan_in: int, fan_out: int, generator: torch.Generator) -> nn.Linear:
     # skip_init: the constructor alone would draw from the global generator
-    layer: nn.Linear = nn.utils.skip_init(nn.Linear, fan_in, fan_out, device=generator.device)  # type: ignore[no-untyped-call]
+    layer: nn.Linear = nn.utils.skip_init(nn.Linear, fan_in, fan_out, device=generator.device)
     nn.init.kaiming_uniform_(layer.weight, a=5**0.5, generator=generator)
     nn.init.zeros_(layer.bias)
     return layer

@@ -168,7 +168,7 @@ class _Loop:
         def closure() -> Tensor:
             self.optimizer.zero_grad()
             loss = batch.loss(self.network(batch.inputs, masks), self.row_loss)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             return loss
 
         loss: Tensor = self.optimizer.step(closure)

@@ -98,7 +98,7 @@ def _pretrained(dtype: torch.dtype) -> dict[str, Tensor]:
         optimizer = torch.optim.Adam(training.net.parameters(), lr=3e-3)
         for _, batch in zip(range(200), training.batches, strict=False):
             optimizer.zero_grad()
-            training.loss(training.net, batch).backward()  # type: ignore[no-untyped-call]
+            training.loss(training.net, batch).backward()
             optimizer.step()
     return training.net.state_dict()
 

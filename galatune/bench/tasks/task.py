@@ -108,7 +108,7 @@ def _batches(data: Data, batch_size: int, order: Order) -> Iterator[Batch]:
     fixed = torch.argsort(data.y.flatten(), stable=True) if order == "sorted" else torch.randperm(count)
     while True:
         rows = torch.randperm(count) if order == "shuffled" else fixed
-        for chosen in rows.split(batch_size):  # type: ignore[no-untyped-call]
+        for chosen in rows.split(batch_size):
             yield data.x[chosen], data.y[chosen]
 
 
