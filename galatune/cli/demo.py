@@ -86,7 +86,6 @@ def _count(trials: int) -> Callable[[FrozenTrial], None]:
 
 def _type(*words: str) -> None:
     """Show a command and carry it out, as if it had been typed."""
-    from galatune.cli.main import main
-
+    main = click.get_current_context().find_root().command
     click.secho(f"\n$ galatune {shlex.join(words)}", bold=True)
     main.main(list(words), prog_name="galatune", standalone_mode=False)

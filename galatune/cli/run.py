@@ -117,8 +117,8 @@ def run(
     """  # noqa: D301  # click's mark of a paragraph that keeps its lines
     from galatune.cli.progress import RunProgress
     from galatune.study.objective import as_script, load_objective
+    from galatune.study.options import RunOptions
     from galatune.study.plan import scan
-    from galatune.study.run import RunOptions
     from galatune.study.run import run as run_study
     from galatune.study.target import default_target
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import optuna
 from optuna.trial import TrialState
@@ -16,13 +15,11 @@ from galatune.study.driven import drives
 from galatune.study.interruption import Interruption
 from galatune.study.machine import this_machine, versions
 from galatune.study.objective import Objective, where
+from galatune.study.options import RunOptions, Watcher
 from galatune.study.plan import ShrinkPlan
 from galatune.study.record import ATTRIBUTE, OptimizerRecord, RateEvent, RatePoint, TrialRecord
 from galatune.study.ticket import REASON, number_of
 from galatune.study.trial import ShrunkTrial
-
-if TYPE_CHECKING:
-    from galatune.study.run import RunOptions, Watcher
 
 __all__ = ["REASON", "Attempt", "attempt"]
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
@@ -18,6 +17,7 @@ from galatune.study.address import first_line, is_url, printable, redact, withou
 from galatune.study.budget import Budget, budget_for, counts
 from galatune.study.interruption import Interruption
 from galatune.study.objective import Objective
+from galatune.study.options import RunOptions, Watcher
 from galatune.study.plan import ShrinkPlan
 from galatune.study.record import ATTRIBUTE
 from galatune.study.smaller import make_or_continue
@@ -25,10 +25,7 @@ from galatune.study.source import open_source
 from galatune.study.target import default_target, open_target
 from galatune.study.ticket import REASON, claim, release, take_over
 
-if TYPE_CHECKING:
-    from galatune.controller.capture import Capture
-
-__all__ = ["RunOptions", "Watcher", "run"]
+__all__ = ["run"]
 
 MOST_FAILURES = 5
 """This many FAILs in a row end the run."""
@@ -38,64 +35,6 @@ HIDDEN = ":***@"
 
 MOST_SEED = 2**32 - 1
 """What numpy takes."""
-
-
-class Watcher(Protocol):
-    """Told how a run goes; see `galatune.cli.progress`."""
-
-    def run_started(self, budget: Budget, study: optuna.Study) -> None:
-        """Before the first trial; the study may hold earlier ones."""
-        ...
-
-    def trial_started(self, number: int, capture: Capture) -> None:
-        """``capture.learning_rate`` is the current rate, at any time."""
-        ...
-
-    def trial_finished(self, trial: FrozenTrial) -> None:
-        """With its final state."""
-        ...
-
-
-@dataclass(frozen=True)
-class RunOptions:
-    """What a run is told beside its plan and its objective.
-
-    Attributes:
-        trials: Number of trials; None for as many as the old study finished, until its best is matched.
-        until_match: End as soon as the old best is matched.
-        tolerance: Share of |median - best| of the old values that counts as no difference.
-        patience: Trials without a better value that end the search, None for no such bound.
-        confirm: A match counts only once its configuration has reached it a second time.
-        seed: Of the sampler and, with the trial's number added, of each trial.
-        min_lr: Lower bound of the rate before the schedule.
-        max_lr: Upper bound of the rate as applied.
-        probe: See `galatune.attach`.
-        step_scale: See `galatune.attach`.
-        per_group: See `galatune.attach`.
-    """
-
-    trials: int | None = None
-    until_match: bool = False
-    tolerance: float = 0.01
-    patience: int | None = None
-    confirm: bool = False
-    seed: int = 0
-    min_lr: float = 0.0
-    max_lr: float = math.inf
-    probe: str = "auto"
-    step_scale: float | None = None
-    per_group: bool = False
-
-    def control(self) -> dict[str, Any]:
-        """The options of `galatune.controlled`."""
-        names = ("min_lr", "max_lr", "probe", "step_scale", "per_group")
-        return {name: getattr(self, name) for name in names}
-
-    def to_json(self) -> dict[str, Any]:
-        """For the study's attribute; an infinite bound is None, since JSON has no infinity."""
-        body = asdict(self)
-        body["max_lr"] = self.max_lr if math.isfinite(self.max_lr) else None
-        return body
 
 
 def run(

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import optuna
 
 from galatune.errors import PlanError
 from galatune.study.address import printable
 from galatune.study.machine import this_machine, versions
+from galatune.study.options import RunOptions
 from galatune.study.plan import ShrinkPlan
 from galatune.study.record import ATTRIBUTE, SCHEMA
 from galatune.study.sampler import SeededSampler
-
-if TYPE_CHECKING:
-    from galatune.study.run import RunOptions
 
 __all__ = ["make_or_continue"]
 

@@ -24,9 +24,10 @@ from tiny_search import objective, old_study
 from galatune.errors import ControlError, GalatuneError, ObjectiveError, PlanError, StorageError
 from galatune.study.interruption import Interruption
 from galatune.study.machine import is_gone, this_process
+from galatune.study.options import RunOptions
 from galatune.study.plan import ShrinkPlan, scan
 from galatune.study.record import ATTRIBUTE
-from galatune.study.run import RunOptions, run
+from galatune.study.run import run
 from galatune.study.ticket import INTERRUPTED, PROCESS, REASON
 
 
