@@ -29,8 +29,10 @@ class Listener(Protocol):
         ...
 
 
-_lock = threading.Lock()
-_listeners: weakref.WeakSet[Any] = weakref.WeakSet()
+_lock = threading.RLock()
+"""Reentrant: an optimizer may be collected, and its listener leave, while this thread holds it."""
+
+_listeners: dict[int, weakref.ref[Any]] = {}
 _alone = threading.local()
 _blocks = 0
 """How many `listening_alone` blocks are open, in all threads."""
@@ -43,14 +45,19 @@ _inner: Callable[..., None] = torch.autograd.backward
 def listen(listener: Listener) -> None:
     """Tell the listener of backward calls until `unlisten`, or until it is gone."""
     with _lock:
-        _listeners.add(listener)
+        key = id(listener)
+        _listeners[key] = weakref.ref(listener, lambda _: _leave(key))
         _install()
 
 
 def unlisten(listener: Listener) -> None:
     """Stop telling the listener; with the last one gone torch's function is back in place."""
+    _leave(id(listener))
+
+
+def _leave(key: int) -> None:
     with _lock:
-        _listeners.discard(listener)
+        _listeners.pop(key, None)
         _uninstall()
 
 
@@ -137,9 +144,9 @@ def _told() -> list[Listener]:
     alone = getattr(_alone, "listener", None)
     if alone is not None:
         return [alone]
-    with _lock:
-        listeners = list(_listeners)
-    return [one for one in listeners if one.ready]
+    # Copied at once: a collection may shrink the table at any allocation.
+    listeners = [reference() for reference in list(_listeners.values())]
+    return [one for one in listeners if one is not None and one.ready]
 
 
 def _several(given: Any) -> tuple[Any, ...]:

@@ -115,7 +115,7 @@ def _device(optimizer: Optimizer) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device.type)
 
 
-_lock = threading.Lock()
+_lock = threading.RLock()
 _active: list[tuple[int, Capture]] = []
 """(thread that opened it, what it captures), in the order of opening."""
 
