@@ -24,7 +24,7 @@ type: $(VENV)/.installed-test
 	$(BIN)/mypy
 
 bench: $(VENV)/.installed ## the table in the README
-	$(BIN)/galatune bench --tasks digits-cnn --seeds 5
+	$(BIN)/galatune bench --tasks digits-cnn --seeds 5 --invariance
 
 clean:
 	rm -rf $(VENV) galatune-demo bench-results build dist .pytest_cache .mypy_cache .ruff_cache

@@ -3,47 +3,67 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Sequence
+import multiprocessing
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from galatune.bench.methods import Result, Run, plan_runs, train
-from galatune.bench.tasks import Task
+from galatune.bench.runs import Result, Run, execute
 from galatune.errors import GalatuneError
 
-__all__ = ["collect"]
+__all__ = ["Collection"]
 
-COLUMNS = (*(field.name for field in fields(Run)), "loss", "gradient_evaluations")
+RUN_COLUMNS = tuple(field.name for field in fields(Run))
+COLUMNS = (*RUN_COLUMNS, *(field.name for field in fields(Result) if field.name != "run"))
 
 
-def collect(
-    tasks: Sequence[Task], seeds: int, out: Path, progress: Callable[[int, int], None]
-) -> list[Result]:
-    """Train whatever is not in the CSV yet.
+class Collection:
+    """Results on disk.
 
     Args:
-        tasks: What to train.
-        seeds: Seeds 0 to seeds - 1.
-        out: Folder; made where it does not exist. The CSV is ``results.csv`` in it.
-        progress: Called with (runs done, runs in all).
+        folder: Made where it does not exist; the CSV is ``results.csv`` in it.
 
     Raises:
-        GalatuneError: The CSV there is not ours.
+        GalatuneError: The CSV there has other columns.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    path = out / "results.csv"
-    done = _read(path)
-    wanted = [(task, run) for task in tasks for run in plan_runs(task, seeds)]
-    results = []
-    for i, (task, run) in enumerate(wanted):
-        progress(i, len(wanted))
-        if run not in done:
-            done[run] = train(task, run)
-            _append(path, done[run])
-        results.append(done[run])
-    progress(len(wanted), len(wanted))
-    return results
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.path = folder / "results.csv"
+        self.results = _read(self.path)
+
+    def get(self, runs: Iterable[Run]) -> list[Result]:
+        """Results of runs that are there."""
+        return [self.results[run] for run in runs if run in self.results]
+
+    def complete(self, runs: Sequence[Run], jobs: int, progress: Callable[[int, int], None]) -> None:
+        """Train whatever is not there yet.
+
+        Args:
+            runs: What is wanted.
+            jobs: Processes side by side; 1 stays in this one.
+            progress: Called with (runs done, runs in all).
+        """
+        missing = [run for run in dict.fromkeys(runs) if run not in self.results]
+        total = len(set(runs))
+        progress(total - len(missing), total)
+        for done, result in enumerate(_execute(missing, jobs), start=total - len(missing) + 1):
+            self.results[result.run] = result
+            _append(self.path, result)
+            progress(done, total)
+
+
+def _execute(runs: Sequence[Run], jobs: int) -> Iterable[Result]:
+    if jobs == 1 or len(runs) < 2:
+        yield from map(execute, runs)
+        return
+    # A fresh interpreter each: a forked one would share torch's threads.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(jobs, len(runs)), mp_context=context) as pool:
+        for future in as_completed([pool.submit(execute, run) for run in runs]):
+            yield future.result()
 
 
 def _read(path: Path) -> dict[Run, Result]:
@@ -60,14 +80,22 @@ def _read(path: Path) -> dict[Run, Result]:
 def _result(row: dict[str, Any]) -> Result:
     run = Run(
         row["task"],
-        row["setup"],
         row["method"],
+        row["schedule"],
         float(row["rate"]),
+        int(row["seed"]),
+        row["equal_gradients"] == "True",
         float(row["scale"]),
         row["dtype"],
-        int(row["seed"]),
     )
-    return Result(run, float(row["loss"]), int(row["gradient_evaluations"]))
+    return Result(
+        run,
+        float(row["loss"]),
+        float(row["start"]),
+        int(row["steps"]),
+        int(row["gradient_evaluations"]),
+        float(row["peak_rate"]) if row["peak_rate"] else None,
+    )
 
 
 def _append(path: Path, result: Result) -> None:

@@ -10,7 +10,7 @@ from galatune.bench.tasks.task import Batch, Task, Training
 from galatune.bench.tasks.text import TEXT
 from galatune.errors import GalatuneError
 
-__all__ = ["TASKS", "Batch", "Task", "Training", "find_tasks"]
+__all__ = ["TASKS", "Batch", "Task", "Training", "available", "find_tasks"]
 
 TASKS = {task.name: task for task in (*IMAGES, *TABLES, *TEXT)}
 """Every task, by name."""
@@ -30,6 +30,11 @@ def find_tasks(names: str) -> list[Task]:
         if missing is not None:
             raise GalatuneError(f"task {name} needs {missing}; say where with GALATUNE_DATA")
     return [TASKS[name] for name in wanted]
+
+
+def available(names: str) -> list[Task]:
+    """`find_tasks`, without those whose data are missing."""
+    return [TASKS[name] for name in names.split(",") if _missing(TASKS[name]) is None]
 
 
 def _missing(task: Task) -> str | None:

@@ -1,0 +1,91 @@
+"""What a method is: parameters and a number of steps in, something that takes steps out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler
+
+__all__ = ["SCHEDULES", "WEIGHT_DECAY", "Closure", "Driver", "Method", "Schedule", "scheduler_for"]
+
+Closure = Callable[[], Tensor]
+"""Zeroes the gradients, computes them anew and returns the loss."""
+
+Schedule = Literal["cosine", "constant", "warmup-cosine"]
+SCHEDULES: tuple[Schedule, ...] = ("cosine", "constant", "warmup-cosine")
+
+WEIGHT_DECAY = 1e-4
+WARMUP = 0.05
+"""Share of the steps in which the rate rises from 0."""
+
+
+class Driver:
+    """Takes the steps of one training.
+
+    Args:
+        optimizer: Already built.
+        scheduler: Stepped after each step.
+    """
+
+    def __init__(self, optimizer: Optimizer, scheduler: LRScheduler) -> None:
+        self.optimizer, self.scheduler = optimizer, scheduler
+        self.gradient_evaluations = 0
+
+    def step(self, closure: Closure) -> None:
+        """One step on one minibatch."""
+        closure()
+        self.gradient_evaluations += 1
+        self.optimizer.step()
+        self.scheduler.step()
+
+    def finish(self, net: nn.Module) -> None:
+        """Put the parameters that the method would ship into the net."""
+
+
+Make = Callable[[Iterable[Tensor], float, float, Schedule, int], Driver]
+
+
+@dataclass(frozen=True)
+class Method:
+    """One row of the score table.
+
+    Attributes:
+        name: As in the table.
+        base: Optimizer family, "adam" or "sgd": which fixed rates it is compared with.
+        make: (parameters, rate, loss scale, schedule, steps) to a `Driver`.
+        rates: Rates it is run at: the grid where it is tuned, its own default where it is not.
+        tuned: Whether the best of its rates is taken with hindsight.
+        schedules: Which it can be run with.
+        extra_gradients: Steps to gradient evaluations beyond one a step, for the comparison at equal
+            gradient evaluations.
+    """
+
+    name: str
+    base: str
+    make: Make
+    rates: tuple[float, ...]
+    tuned: bool = False
+    schedules: tuple[Schedule, ...] = ("cosine", "constant")
+    extra_gradients: Callable[[int], int] = lambda steps: 0
+
+
+def scheduler_for(optimizer: Any, schedule: Schedule, steps: int) -> LRScheduler:
+    """The schedule as a factor on the rate the optimizer was built with."""
+    warmup = max(1, round(WARMUP * steps))
+
+    def cosine(step: int) -> float:
+        return 0.5 * (1 + math.cos(math.pi * min(step / steps, 1.0)))
+
+    def factor(step: int) -> float:
+        if schedule == "constant":
+            return 1.0
+        if schedule == "cosine":
+            return cosine(step)
+        return min(1.0, (step + 1) / warmup) * cosine(step)
+
+    return LambdaLR(optimizer, factor)

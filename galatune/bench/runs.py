@@ -1,0 +1,139 @@
+"""One training of the testbed, and which trainings a comparison needs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from galatune.bench.methods import METHODS, Method, Schedule
+from galatune.bench.tasks import TASKS, Task
+
+__all__ = ["INITIAL_RATES", "LOSS_SCALE", "Result", "Run", "execute", "plan"]
+
+INITIAL_RATES = (1e-8, 1e-6, 1e-4, 1e-3, 1e-2, 1e-1, 10.0)
+"""Rates an optimizer is built with, to see what that does."""
+
+LOSS_SCALE = 1e-6
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training to be done: a row of the results before its results.
+
+    Attributes:
+        task: Name.
+        method: Name.
+        schedule: "cosine", "constant" or "warmup-cosine".
+        rate: The rate the optimizer is built with.
+        seed: Of torch.
+        equal_gradients: Fewer steps, so that all gradient evaluations together are as many as the task's
+            steps.
+        scale: Factor on the loss.
+        dtype: "float32" or "float64".
+    """
+
+    task: str
+    method: str
+    schedule: Schedule
+    rate: float
+    seed: int = 0
+    equal_gradients: bool = False
+    scale: float = 1.0
+    dtype: str = "float32"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run came to.
+
+    Attributes:
+        run: Which.
+        loss: Validation loss, in the task's own units; inf where training diverged.
+        start: Validation loss before the first step.
+        steps: Optimizer steps taken.
+        gradient_evaluations: Spent, probes included.
+        peak_rate: Largest rate applied, None where the method does not say.
+    """
+
+    run: Run
+    loss: float
+    start: float
+    steps: int
+    gradient_evaluations: int
+    peak_rate: float | None
+
+    @property
+    def diverged(self) -> bool:
+        """Whether training made it worse than it was at the start."""
+        return not self.loss <= self.start
+
+    @property
+    def clipped(self) -> float:
+        """The loss, at worst that at the start, so that means stay finite."""
+        return self.start if self.diverged else self.loss
+
+
+def execute(run: Run) -> Result:
+    """One training, start to validation. A method that raises or overflows has diverged."""
+    torch.set_num_threads(1)  # nets this small are slower on two, and much slower on a busy machine
+    task, method = TASKS[run.task], METHODS[run.method]
+    start = _loss_at_start(task, run)
+    torch.manual_seed(run.seed)
+    training = task.start(getattr(torch, run.dtype))
+    net = training.net
+    steps = _steps(task, method) if run.equal_gradients else task.steps
+    trained = [p for p in net.parameters() if p.requires_grad]
+    driver = method.make(trained, run.rate, run.scale, run.schedule, steps)
+    peak: float | None = None
+    for _, batch in zip(range(steps), training.batches, strict=False):
+
+        def closure(batch: tuple[torch.Tensor, torch.Tensor] = batch) -> torch.Tensor:
+            driver.optimizer.zero_grad()
+            loss = training.loss(net, batch) * run.scale
+            loss.backward()
+            return loss.detach()
+
+        driver.step(closure)
+    controller = getattr(driver, "controller", None)
+    if controller is not None:
+        peak = max((rate for _, rate in controller.trace.points()), default=None)
+    driver.finish(net)
+    loss = training.validate(net)
+    return Result(
+        run, loss if math.isfinite(loss) else math.inf, start, steps, driver.gradient_evaluations, peak
+    )
+
+
+def _loss_at_start(task: Task, run: Run) -> float:
+    torch.manual_seed(run.seed)
+    training = task.start(getattr(torch, run.dtype))
+    return training.validate(training.net)
+
+
+def _steps(task: Task, method: Method) -> int:
+    """The largest number of steps whose gradient evaluations stay within the task's."""
+    steps = task.steps
+    while steps + method.extra_gradients(steps) > task.steps:
+        steps -= 1
+    return steps
+
+
+def plan(
+    tasks: Iterable[Task], methods: Sequence[Method], schedules: Sequence[Schedule], seeds: int
+) -> list[Run]:
+    """Every run of a comparison: at equal steps, and at equal gradient evaluations where that differs."""
+    runs = []
+    for task in tasks:
+        for method in methods:
+            for schedule in method.schedules:
+                if schedule.removeprefix("warmup-") not in schedules:
+                    continue
+                for rate in method.rates:
+                    for seed in range(seeds):
+                        runs.append(Run(task.name, method.name, schedule, rate, seed))
+                        if method.extra_gradients(task.steps):
+                            runs.append(Run(task.name, method.name, schedule, rate, seed, True))
+    return runs

@@ -1,0 +1,177 @@
+"""From results to the numbers that are published: ratios to the best tuned rate, and one score."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from galatune.bench.methods import METHODS
+from galatune.bench.runs import Result
+from galatune.bench.tasks import TASKS
+
+__all__ = ["Cell", "Score", "Tuned", "cells", "scores", "tuned"]
+
+REPLICATES = 2000
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """The best fixed rate of one task, base and schedule, chosen on the mean over seeds.
+
+    Attributes:
+        rate: That rate.
+        losses: Its losses, one a seed.
+        at_the_edge: Whether it is the smallest or largest of the grid: a better one may lie outside.
+        grid: Every rate with its mean loss, ascending.
+    """
+
+    rate: float
+    losses: tuple[float, ...]
+    at_the_edge: bool
+    grid: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One method on one task.
+
+    Attributes:
+        task: Name.
+        method: Name.
+        schedule: Of the method.
+        equal_gradients: Whether probes were paid for with steps.
+        losses: At worst those at the start, one a seed.
+        ratio: Mean loss over that of the best tuned rate.
+        diverged: Seeds that ended above where they started.
+        gradient_evaluations: Mean.
+    """
+
+    task: str
+    method: str
+    schedule: str
+    equal_gradients: bool
+    losses: tuple[float, ...]
+    ratio: float
+    diverged: int
+    gradient_evaluations: float
+
+
+@dataclass(frozen=True)
+class Score:
+    """One method over tasks: the mean logarithm of its ratios; 0 is as good as tuning.
+
+    Attributes:
+        method: Name.
+        schedule: Of the method.
+        equal_gradients: Whether probes were paid for with steps.
+        score: Mean of ``ln(mean loss / mean loss of the best tuned rate)`` over tasks.
+        interval: 95 %, bootstrap over tasks and, within them, seeds.
+        worst: Largest ratio, and its task.
+        diverged: Trainings that ended above where they started.
+        tasks: Number of tasks.
+    """
+
+    method: str
+    schedule: str
+    equal_gradients: bool
+    score: float
+    interval: tuple[float, float]
+    worst: tuple[float, str]
+    diverged: int
+    tasks: int
+
+
+def tuned(results: Sequence[Result], task: str, base: str, schedule: str) -> Tuned | None:
+    """The best fixed rate, None where the grid was not run.
+
+    A schedule without a grid of its own (a warmup) is compared with the cosine's.
+    """
+    wanted = "cosine" if schedule == "warmup-cosine" else schedule
+    by_rate: dict[float, list[Result]] = {}
+    for r in results:
+        if (r.run.task, r.run.method, r.run.schedule) == (task, base, wanted) and _plain(r):
+            by_rate.setdefault(r.run.rate, []).append(r)
+    if not by_rate:
+        return None
+    means = {rate: statistics.fmean(r.clipped for r in by_rate[rate]) for rate in sorted(by_rate)}
+    best = min(means, key=lambda rate: means[rate])
+    losses = tuple(r.clipped for r in sorted(by_rate[best], key=lambda r: r.run.seed))
+    return Tuned(best, losses, best in (min(means), max(means)), tuple(means.items()))
+
+
+def cells(results: Sequence[Result]) -> list[Cell]:
+    """Every method on every task, tuned grids left out."""
+    groups: dict[tuple[str, str, str, bool], list[Result]] = {}
+    for r in results:
+        if _plain(r) and not METHODS[r.run.method].tuned:
+            key = (r.run.task, r.run.method, r.run.schedule, r.run.equal_gradients)
+            groups.setdefault(key, []).append(r)
+    found = []
+    for (task, method, schedule, equal), own in groups.items():
+        best = tuned(results, task, METHODS[method].base, schedule)
+        if best is None:
+            continue
+        losses = tuple(r.clipped for r in sorted(own, key=lambda r: r.run.seed))
+        found.append(
+            Cell(
+                task,
+                method,
+                schedule,
+                equal,
+                losses,
+                statistics.fmean(losses) / statistics.fmean(best.losses),
+                sum(r.diverged for r in own),
+                statistics.fmean(r.gradient_evaluations for r in own),
+            )
+        )
+    return found
+
+
+def scores(results: Sequence[Result], seed: int = 0) -> list[Score]:
+    """One score a method and schedule, best first; only tasks that count."""
+    groups: dict[tuple[str, str, bool], list[Cell]] = {}
+    for cell in cells(results):
+        if TASKS[cell.task].scored:
+            groups.setdefault((cell.method, cell.schedule, cell.equal_gradients), []).append(cell)
+    found = [
+        Score(
+            method,
+            schedule,
+            equal,
+            statistics.fmean(math.log(cell.ratio) for cell in own),
+            _interval(results, own, seed),
+            max((cell.ratio, cell.task) for cell in own),
+            sum(cell.diverged for cell in own),
+            len(own),
+        )
+        for (method, schedule, equal), own in groups.items()
+    ]
+    return sorted(found, key=lambda score: (score.schedule, score.score))
+
+
+def _interval(results: Sequence[Result], own: Sequence[Cell], seed: int) -> tuple[float, float]:
+    """Percentile bootstrap: tasks drawn anew, and within each its seeds, for method and grid alike."""
+    generator = np.random.default_rng(seed)
+    pairs = []
+    for cell in own:
+        best = tuned(results, cell.task, METHODS[cell.method].base, cell.schedule)
+        assert best is not None
+        pairs.append((np.array(cell.losses), np.array(best.losses)))
+    drawn = []
+    for _ in range(REPLICATES):
+        logs = []
+        for index in generator.integers(len(pairs), size=len(pairs)):
+            ours, theirs = pairs[index]
+            mean = generator.choice(ours, len(ours)).mean()
+            logs.append(math.log(mean / generator.choice(theirs, len(theirs)).mean()))
+        drawn.append(statistics.fmean(logs))
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def _plain(result: Result) -> bool:
+    return result.run.scale == 1 and result.run.dtype == "float32"

@@ -1,0 +1,36 @@
+"""Which tasks and methods belong together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from galatune.bench.methods import METHODS, Schedule
+
+__all__ = ["SUITES", "Suite"]
+
+
+@dataclass(frozen=True)
+class Suite:
+    """Defaults of ``galatune bench --suite``."""
+
+    tasks: str
+    methods: str
+    schedules: tuple[Schedule, ...]
+    seeds: int
+
+
+_QUICK_TASKS = (
+    "digits-cnn,digits-mlp,digits-dropout,digits-label-noise,digits-deep-tanh,digits-heavy-tails,"
+    "friedman1,logistic-ill-conditioned,wine,breast_cancer,iris"
+)
+_FULL_TASKS = (
+    f"{_QUICK_TASKS},digits-batch-16,digits-batch-1024,digits-sorted,digits-cyclic,digits-unscaled,"
+    "digits-fine-tune,table-california_housing,table-adult,table-letter,table-diamonds,"
+    "table-adult-batch-4096,char-lstm,char-transformer"
+)
+
+SUITES = {
+    "quick": Suite(_QUICK_TASKS, "gala-graph,gala-closure,prodigy,prodigy-safeguard", ("cosine",), 3),
+    "full": Suite(_FULL_TASKS, ",".join(METHODS), ("cosine", "constant"), 3),
+}
+"""quick: a quarter of an hour on two cores. full: the published table."""
