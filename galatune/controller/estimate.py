@@ -82,12 +82,14 @@ class Observation:
         lipschitz: L, per unit of learning rate.
         curvature: q, along the step, per unit of learning rate; may be negative.
         gradient_norm_squared: <g0, g0>_P, which weighs the round.
+        confidence: Share of its weight that the round keeps, from 0 to 1.
     """
 
     alignment: float
     lipschitz: float
     curvature: float
     gradient_norm_squared: float
+    confidence: float = 1.0
 
     @property
     def effective_curvature(self) -> float:

@@ -75,7 +75,7 @@ class DiscountedFTRL:
 
     def update(self, state: LearnerState, observation: Observation) -> LearnerState:
         """Add one round to both pairs of sums."""
-        weight = observation.gradient_norm_squared**self.weight_power
+        weight = observation.gradient_norm_squared**self.weight_power * observation.confidence
         gain, cost = weight * observation.alignment, weight * observation.effective_curvature
         return {
             "fast_alignment": self.discount * state["fast_alignment"] + gain,

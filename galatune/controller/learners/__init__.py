@@ -1,0 +1,33 @@
+"""Every learner and regularizer, by name."""
+
+from __future__ import annotations
+
+from galatune.controller.learner import DiscountedFTRL, Learner
+from galatune.controller.learners.betting import CoinBetting
+from galatune.controller.learners.descent import OnlineGradientDescent
+from galatune.controller.learners.ftrl import FTRL, OptimisticFTRL
+from galatune.controller.learners.regularizer import (
+    LogScale,
+    Proximal,
+    Quadratic,
+    Regularizer,
+    Unregularized,
+)
+from galatune.controller.learners.surrogate import PUBLISHED, RECIPE, Surrogate
+
+__all__ = [
+    "FTRL",
+    "PUBLISHED",
+    "RECIPE",
+    "CoinBetting",
+    "DiscountedFTRL",
+    "Learner",
+    "LogScale",
+    "OnlineGradientDescent",
+    "OptimisticFTRL",
+    "Proximal",
+    "Quadratic",
+    "Regularizer",
+    "Surrogate",
+    "Unregularized",
+]

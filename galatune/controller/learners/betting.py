@@ -1,0 +1,92 @@
+"""Coin betting: a learner without a step size of its own."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from galatune.controller.estimate import Observation
+from galatune.controller.learner import LearnerState
+from galatune.controller.learners.interval import Interval
+from galatune.controller.learners.surrogate import RECIPE, Surrogate
+from galatune.errors import ControlError
+
+__all__ = ["CoinBetting"]
+
+
+@dataclass(frozen=True)
+class CoinBetting:
+    """Bets on which way the loss falls: a share of the wealth that grows while it wins (Krichevsky-Trofimov).
+
+    .. code-block:: text
+
+        g_t = l_t'(eta_t), 0 where it points out of the interval from a bet that lies outside
+        c_t = -g_t / max_{s <= t} |l_s'(eta_s)|              the coin, in [-1, 1]
+        W_t = W_{t-1} + c_t x_t                              wealth, which stays positive
+        x_{t+1} = (sum_{s <= t} c_s) / (t + 1) * W_t         the bet;  eta_{t+1} = clip(x_{t+1})
+
+    Args:
+        initial_wealth: W_0, in the unit of a rate; None for the best rate of the first round, so that no
+            unit has to be known.
+        min_rate: Lower end of the interval.
+        max_rate: Upper end of the interval.
+        surrogate: The loss l of a round.
+
+    References:
+        Orabona, Pal, "Coin Betting and Parameter-Free Online Learning", NeurIPS 2016, algorithm 1; Cutkosky,
+        Orabona, "Black-Box Reductions for Parameter-free Online Learning in Banach Spaces", COLT 2018, for
+        the interval.
+
+    Differs from the paper: gradients are divided by the largest one so far, since their bound is not known
+    beforehand, and the wealth to start with comes from the first round.
+
+    Example:
+        >>> learner = CoinBetting()
+        >>> seen = Observation(alignment=1.0, lipschitz=2.0, curvature=2.0, gradient_norm_squared=1.0)
+        >>> state = learner.update(learner.init(), seen)
+        >>> learner.rate(state)  # half of the best rate, 1/2
+        0.25
+        >>> for _ in range(300):
+        ...     state = learner.update(state, seen)
+        >>> 0.49 < learner.rate(state) < 0.51
+        True
+    """
+
+    initial_wealth: float | None = None
+    min_rate: float = 0.0
+    max_rate: float = math.inf
+    surrogate: Surrogate = RECIPE
+
+    def __post_init__(self) -> None:
+        Interval(self.min_rate, self.max_rate)
+        if self.initial_wealth is not None and not 0 < self.initial_wealth < math.inf:
+            raise ControlError(f"initial_wealth must be positive and finite, however: {self.initial_wealth=}")
+
+    def init(self) -> LearnerState:
+        """No coin thrown; a wealth of 0 is not yet known."""
+        return {"bet": 0.0, "wealth": self.initial_wealth or 0.0, "coins": 0.0, "throws": 0.0, "range": 0.0}
+
+    def update(self, state: LearnerState, observation: Observation) -> LearnerState:
+        """One coin."""
+        loss, bet = self.surrogate(observation), state["bet"]
+        wealth = state["wealth"] or (abs(loss.gain) / loss.cost if loss.cost else 0.0)
+        played = Interval(self.min_rate, self.max_rate).clip(bet)
+        slope = loss.slope(played)
+        largest = max(state["range"], abs(slope))
+        outward = slope * (bet - played) < 0
+        coin = -slope / largest if largest and not outward else 0.0
+        wealth += coin * bet
+        coins, throws = state["coins"] + coin, state["throws"] + 1
+        return {
+            "bet": coins / (throws + 1) * wealth,
+            "wealth": wealth,
+            "coins": coins,
+            "throws": throws,
+            "range": largest,
+        }
+
+    def rate(self, state: LearnerState) -> float | None:
+        """The bet, clipped."""
+        if not (state["throws"] and state["wealth"]):
+            return None
+        return Interval(self.min_rate, self.max_rate).clip(state["bet"])

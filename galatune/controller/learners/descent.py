@@ -1,0 +1,75 @@
+"""Online gradient descent on the rounds' losses."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from galatune.controller.estimate import Observation
+from galatune.controller.learner import LearnerState
+from galatune.controller.learners.interval import Interval
+from galatune.controller.learners.surrogate import RECIPE, Surrogate
+from galatune.errors import ControlError
+
+__all__ = ["OnlineGradientDescent"]
+
+
+@dataclass(frozen=True)
+class OnlineGradientDescent:
+    """A gradient step on each round's loss, projected, with a step size from the curvature met so far.
+
+    .. code-block:: text
+
+        H_t = discount H_{t-1} + w c          eta_{t+1} = project( eta_t - l_t'(eta_t) / H_t )
+
+    Without an interval and without forgetting this is follow the leader; at an end of the interval it
+    turns back at once, where the leader must first outweigh the past.
+
+    Args:
+        discount: Below 1 the step size stays up, and old rounds fade.
+        initial_rate: Before the first round; None leaves the start to the controller.
+        min_rate: Lower end of the interval.
+        max_rate: Upper end of the interval.
+        surrogate: The loss l of a round.
+
+    References:
+        Zinkevich, "Online Convex Programming and Generalized Infinitesimal Gradient Ascent", ICML 2003;
+        Bartlett, Hazan, Rakhlin, "Adaptive Online Gradient Descent", NeurIPS 2007, the step ``1 / H_t``.
+
+    Differs from the paper: the discount.
+
+    Example:
+        >>> learner = OnlineGradientDescent(max_rate=0.75)
+        >>> flat = Observation(alignment=1.0, lipschitz=1.0, curvature=1.0, gradient_norm_squared=1.0)
+        >>> sharp = Observation(alignment=1.0, lipschitz=3.0, curvature=3.0, gradient_norm_squared=1.0)
+        >>> state = learner.update(learner.init(), flat)
+        >>> learner.rate(state), learner.rate(learner.update(state, sharp))  # 0.75 - (3 * 0.75 - 1) / 4
+        (0.75, 0.4375)
+    """
+
+    discount: float = 1.0
+    initial_rate: float | None = None
+    min_rate: float = 0.0
+    max_rate: float = math.inf
+    surrogate: Surrogate = RECIPE
+
+    def __post_init__(self) -> None:
+        Interval(self.min_rate, self.max_rate, self.initial_rate)
+        if not 0 <= self.discount <= 1:
+            raise ControlError(f"a discount lies between 0 and 1, however: {self.discount=}")
+
+    def init(self) -> LearnerState:
+        """At the initial rate, which the first full step leaves no trace of where there is none."""
+        return {"descent_rate": self.initial_rate or 0.0, "descent_curvature": 0.0}
+
+    def update(self, state: LearnerState, observation: Observation) -> LearnerState:
+        """One projected step."""
+        loss, rate = self.surrogate(observation), state["descent_rate"]
+        curvature = self.discount * state["descent_curvature"] + loss.cost
+        if curvature:
+            rate = Interval(self.min_rate, self.max_rate).clip(rate - loss.slope(rate) / curvature)
+        return {"descent_rate": rate, "descent_curvature": curvature}
+
+    def rate(self, state: LearnerState) -> float | None:
+        """Where the descent is."""
+        return state["descent_rate"] if state["descent_curvature"] else self.initial_rate
