@@ -83,6 +83,21 @@ class PairSource:
             self._probe.stepped()
         self._stepping = False
 
+    def remembered(self) -> dict[str, list[Tensor | None]]:
+        """What a checkpoint carries where the next step is probed; nothing where it is not."""
+        return self._probe.remembered() if self._probe.ready else {}
+
+    def restore(
+        self, name: str, parameters: Sequence[Tensor], kept: Mapping[str, Sequence[Tensor | None]] | None
+    ) -> None:
+        """Continue with the probe of this name, where the options allow it, from what it `remembered`."""
+        if self._options.probe == "auto" and name in PROBES:
+            if name != self.name:
+                self._use(PROBES[name]())
+            self._chosen = True
+        if kept and name == self.name:
+            self._probe.restore(parameters, kept)
+
     def forget(self) -> None:
         """The remembered step no longer counts."""
         self._probe.forget()

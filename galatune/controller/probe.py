@@ -6,7 +6,7 @@ after: nothing per parameter is kept between probes. No probe changes a gradient
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -66,6 +66,14 @@ class Probe(Protocol):
         """Drop what was remembered (a checkpoint was loaded, the rate was frozen)."""
         ...
 
+    def remembered(self) -> dict[str, list[Tensor | None]]:
+        """What a checkpoint carries between the step and its probe: names to one tensor a parameter."""
+        ...
+
+    def restore(self, parameters: Sequence[Tensor], kept: Mapping[str, Sequence[Tensor | None]]) -> None:
+        """Continue from `remembered`, with tensors of the parameters' devices and types."""
+        ...
+
     @property
     def ready(self) -> bool:
         """Whether a step was remembered."""
@@ -94,6 +102,15 @@ class _Remembered:
 
     def forget(self) -> None:
         self.parameters, self.old = [], []
+
+    def remembered(self) -> dict[str, list[Tensor | None]]:
+        """See `Probe.remembered`."""
+        return {"old": list(self.old)} if self.ready else {}
+
+    def restore(self, parameters: Sequence[Tensor], kept: Mapping[str, Sequence[Tensor | None]]) -> None:
+        """See `Probe.restore`."""
+        self.forget()
+        self.parameters, self.old = list(parameters), [old for old in kept["old"] if old is not None]
 
 
 class ClosureProbe(_Remembered):
@@ -240,6 +257,11 @@ class GraphProbe(_Remembered):
         super().forget()
         self._restart()
 
+    def restore(self, parameters: Sequence[Tensor], kept: Mapping[str, Sequence[Tensor | None]]) -> None:
+        """See `Probe.restore`."""
+        super().restore(parameters, kept)
+        self._restart()
+
     def _scale(self) -> float:
         """What was done to the gradients between backward and step: a loss scale taken out, clipping.
 
@@ -316,6 +338,15 @@ class ConsecutiveProbe(_Remembered):
         """See `Probe.forget`."""
         super().forget()
         self._before = []
+
+    def remembered(self) -> dict[str, list[Tensor | None]]:
+        """See `Probe.remembered`."""
+        return {**super().remembered(), "before": list(self._before)} if self.ready else {}
+
+    def restore(self, parameters: Sequence[Tensor], kept: Mapping[str, Sequence[Tensor | None]]) -> None:
+        """See `Probe.restore`."""
+        super().restore(parameters, kept)
+        self._before = list(kept["before"])
 
 
 def _add(total: Tensor | None, part: Tensor | None) -> Tensor | None:
