@@ -18,7 +18,7 @@ from galatune.controller.estimate import (
     in_metric,
     inner_products,
 )
-from galatune.controller.geometry import Geometry, as_real
+from galatune.controller.geometry import Geometry, as_real, has_stepped
 from galatune.controller.guard import Guard
 from galatune.controller.learner import Learner
 from galatune.controller.probe import Change
@@ -49,10 +49,14 @@ class Adaptation:
         learner: What chooses the rate.
         guard: Limits on its movement.
         note: Called with (kind, reason, values) of each event.
+        travelled: Alignment with the direction travelled, also where a metric is known.
     """
 
-    def __init__(self, geometry: Geometry, learner: Learner, guard: Guard, note: Note) -> None:
+    def __init__(
+        self, geometry: Geometry, learner: Learner, guard: Guard, note: Note, travelled: bool = False
+    ) -> None:
         self._geometry, self._learner, self._guard, self._note = geometry, learner, guard, note
+        self._in_metric = geometry.known and not travelled
 
     def adapt(
         self, optimizer: Optimizer, members: Sequence[int], scale: float, changes: Sequence[Change] | None
@@ -72,6 +76,8 @@ class Adaptation:
         memory = groups[0][MEMORY]
         for name, value in self._learner.init().items():
             memory.setdefault(name, value)
+        if memory.get("plain", True) and self._geometry.starts_plain is not None:
+            self._follow_units(optimizer, groups)
         if not memory.get("rate"):
             memory["rate"] = memory["first"] = self._first_rate(optimizer, groups)
             return None
@@ -81,6 +87,18 @@ class Adaptation:
         if not entries:
             return None
         return self._learn(groups, memory, scale, inner_products(entries), entries)
+
+    def _follow_units(self, optimizer: Optimizer, groups: Sequence[dict[str, Any]]) -> None:
+        """Begin anew when plain momentum becomes adaptive: rates then have another unit."""
+        assert self._geometry.starts_plain is not None
+        memory = groups[0][MEMORY]
+        states = [
+            (g, optimizer.state.get(p) or {}) for g in groups for p in g["params"] if p.grad is not None
+        ]
+        plain = all(self._geometry.starts_plain(group, state) for group, state in states)
+        if memory.get("plain") and not plain and memory.get("rate"):
+            memory.update(self._learner.init(), rate=0.0, first=0.0)
+        memory["plain"] = plain
 
     def _learn(
         self,
@@ -102,15 +120,8 @@ class Adaptation:
         memory["retreating"] = False
         if products.step_step and memory.pop("blind", False):
             previous = memory["rate"] = memory["first"] = self._known_first_rate(groups, memory, products)
-        applied = max(
-            (
-                group[MEMORY].get("applied", 0.0) / group[MEMORY]["ratio"]
-                for group in groups
-                if group[MEMORY]["ratio"]
-            ),
-            default=0.0,
-        )
-        observation = in_metric(products) if self._geometry.known else along_the_way(products, applied)
+        played = self.played_rate(groups)
+        observation = in_metric(products) if self._in_metric else along_the_way(products, played)
         state = {name: memory[name] for name in self._learner.init()}
         if observation is None:
             if products.before_before:
@@ -123,6 +134,18 @@ class Adaptation:
         if chosen is not None:
             memory["rate"] = self._guard.limit(previous, scale * chosen)
         return observation
+
+    def played_rate(self, groups: Sequence[dict[str, Any]]) -> float:
+        """The rate of the last step, in the slot's unit: before group ratios and the heavy-ball factor."""
+        return max(
+            (
+                group[MEMORY].get("applied", 0.0)
+                / (group[MEMORY]["ratio"] * self._geometry.momentum_factor(group))
+                for group in groups
+                if group[MEMORY]["ratio"]
+            ),
+            default=0.0,
+        )
 
     def _unseen(
         self,
@@ -161,7 +184,7 @@ class Adaptation:
             metric = None
             if self._geometry.diagonal is not None:
                 state = optimizer.state.get(change.parameter)
-                if not state:
+                if not has_stepped(state):
                     continue  # no step yet, so no metric and no part in the step
                 metric = self._geometry.diagonal(group, state)
             entries.append(self._entry(group, change, metric))
@@ -178,8 +201,15 @@ class Adaptation:
         return PairEntry(before, after, step, metric, group[MEMORY]["ratio"])
 
     def _first_rate(self, optimizer: Optimizer, groups: Sequence[dict[str, Any]]) -> float:
-        """The rate whose first step moves the parameters by 1e-5 of their norm; 0 while no gradient."""
+        """The rate whose first step moves the parameters by 1e-5 of their norm; 0 while no gradient.
+
+        A learner that has a rate before any round starts with it instead.
+        """
         memory = groups[0][MEMORY]
+        own = self._learner.rate(self._learner.init())
+        if own is not None:
+            self._note("start", "the first rate is the learner's own", {"rate": own})
+            return own
         if self._geometry.first_direction is None:
             memory["blind"] = True
             return BLIND_RATE
@@ -205,7 +235,7 @@ class Adaptation:
         if decay:
             gradient = gradient + decay * as_real(p.detach())
         state = optimizer.state.get(p)
-        if state and self._geometry.diagonal is not None:
+        if has_stepped(state) and self._geometry.diagonal is not None:
             return self._geometry.diagonal(group, state) * gradient
         assert self._geometry.first_direction is not None
         return self._geometry.first_direction(group, gradient)

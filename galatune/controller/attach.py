@@ -55,6 +55,9 @@ class ProbeRecord:
         lipschitz: Gradient Lipschitz constant along the step, per unit of rate.
         curvature: Along the step, per unit of rate.
         gradient_evaluations: Spent before this step's own, the loop's and the probes' together.
+        gradient_norm_squared: In the optimizer's metric; with it the round's loss is complete.
+        played_rate: Rate of the step that was probed, in the unit of the estimates: before group ratios
+            and the heavy-ball factor.
     """
 
     step: int
@@ -63,6 +66,8 @@ class ProbeRecord:
     lipschitz: float | None
     curvature: float | None
     gradient_evaluations: int
+    gradient_norm_squared: float | None = None
+    played_rate: float | None = None
 
 
 def attach(
@@ -78,6 +83,7 @@ def attach(
     learner: Learner | None = None,
     guard: Guard | None = None,
     on_event: Callable[[Event], None] | None = None,
+    alignment: str = "minibatch",
 ) -> Controller:
     """Put the learning rate of one torch optimizer under control.
 
@@ -97,6 +103,9 @@ def attach(
         learner: What chooses the rate; None for `DiscountedFTRL()`.
         guard: Limits on its movement; None for `Guard()`.
         on_event: Called with each `Event`.
+        alignment: "minibatch" compares the gradients of one minibatch before and after the step, as
+            published; "travelled" compares its gradient with the direction travelled, which this minibatch
+            did not choose: it falls when noise dominates, so the rate anneals by itself.
 
     Returns:
         The controller, which lives as long as the optimizer.
@@ -120,7 +129,17 @@ def attach(
         (True, True)
     """
     options = Options(
-        probe, probe_every, probe_first, step_scale, min_lr, max_lr, per_group, learner, guard, on_event
+        probe=probe,
+        probe_every=probe_every,
+        probe_first=probe_first,
+        step_scale=step_scale,
+        min_lr=min_lr,
+        max_lr=max_lr,
+        per_group=per_group,
+        learner=learner,
+        guard=guard,
+        on_event=on_event,
+        alignment=alignment,
     )
     return Controller(optimizer, options)
 
@@ -152,7 +171,11 @@ class Controller:
         self._optimizer: Callable[[], Optimizer | None] = weakref.ref(optimizer, lambda _: pairs.close())
         self._depth = 0
         self._adaptation = Adaptation(
-            self._geometry, options.chosen_learner, options.chosen_guard, self._note
+            self._geometry,
+            options.chosen_learner,
+            options.chosen_guard,
+            self._note,
+            travelled=options.alignment == "travelled",
         )
         self._rates = SetRates()
         self._applied: list[float] = []
@@ -290,13 +313,13 @@ class Controller:
             _refuse_sparse(self.optimizer)
         changes, spent = self._pairs.take()
         self._spend(spent)
-        seen = [
-            self._adaptation.adapt(self.optimizer, members, scale, changes) for members in self._slots(groups)
-        ]
+        slots = self._slots(groups)
+        played = [self._adaptation.played_rate([groups[i] for i in members]) for members in slots]
+        seen = [self._adaptation.adapt(self.optimizer, members, scale, changes) for members in slots]
         self._apply(groups, factors)
         if changes is not None:
             self._memory["probes"] = self.probes + 1
-            self._record(groups, seen)
+            self._record(slots, seen, played)
         if not self._frozen and self._pairs.due(self.steps + 1):
             self._pairs.remember(_moving(groups))
 
@@ -366,8 +389,10 @@ class Controller:
     def _spend(self, evaluations: int) -> None:
         self._memory["gradient_evaluations"] = self.gradient_evaluations + evaluations
 
-    def _record(self, groups: Sequence[dict[str, Any]], seen: Sequence[Observation | None]) -> None:
-        for members, observation in zip(self._slots(groups), seen, strict=True):
+    def _record(
+        self, slots: Sequence[list[int]], seen: Sequence[Observation | None], played: Sequence[float]
+    ) -> None:
+        for members, observation, rate in zip(slots, seen, played, strict=True):
             self.history.append(
                 ProbeRecord(
                     step=self.steps + 1,
@@ -376,6 +401,8 @@ class Controller:
                     lipschitz=None if observation is None else observation.lipschitz,
                     curvature=None if observation is None else observation.curvature,
                     gradient_evaluations=self.gradient_evaluations,
+                    gradient_norm_squared=None if observation is None else observation.gradient_norm_squared,
+                    played_rate=rate,
                 )
             )
 

@@ -12,7 +12,10 @@ from galatune.controller.learner import DiscountedFTRL, Learner
 from galatune.controller.probe import PROBES, Probe
 from galatune.errors import ControlError
 
-__all__ = ["Options"]
+__all__ = ["ALIGNMENTS", "Options"]
+
+ALIGNMENTS = ("minibatch", "travelled")
+"""What the gradient is compared with: itself after the step, or the direction of the step."""
 
 
 @dataclass(frozen=True)
@@ -33,12 +36,15 @@ class Options:
     learner: Learner | None = None
     guard: Guard | None = None
     on_event: Callable[[Event], None] | None = None
+    alignment: str = "minibatch"
 
     def __post_init__(self) -> None:
         if isinstance(self.probe, str) and self.probe not in ("auto", *PROBES):
             raise ControlError(f"unknown probe {self.probe!r}; use one of {', '.join(['auto', *PROBES])}")
         if not isinstance(self.probe, str) and not callable(getattr(self.probe, "remember", None)):
             raise ControlError(f"a probe is a name or a Probe object, however: {self.probe=}")
+        if self.alignment not in ALIGNMENTS:
+            raise ControlError(f"alignment is one of {', '.join(ALIGNMENTS)}, however: {self.alignment=}")
         if self.probe_every < 1 or self.probe_first < 0:
             raise ControlError(
                 "probe_every must be at least 1 and probe_first at least 0, however: "

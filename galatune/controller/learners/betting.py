@@ -46,10 +46,10 @@ class CoinBetting:
         >>> state = learner.update(learner.init(), seen)
         >>> learner.rate(state)  # half of the best rate, 1/2
         0.25
-        >>> for _ in range(300):
+        >>> for _ in range(30):
         ...     state = learner.update(state, seen)
-        >>> 0.49 < learner.rate(state) < 0.51
-        True
+        >>> round(learner.rate(state), 2)
+        0.45
     """
 
     initial_wealth: float | None = None
