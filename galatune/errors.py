@@ -7,7 +7,8 @@
     ├── PlanError           nothing to remove, or the options contradict the study
     ├── ObjectiveError      the objective cannot be imported, or fails in every trial
     ├── ControlError        an optimizer or a training loop cannot be controlled
-    │   └── ProbeError      this way of measuring curvature does not work here
+    │   ├── ProbeError      this way of measuring curvature does not work here
+    │   └── DivergenceError the loss blew up, and the guard was told to stop
     └── ReportError         a report cannot be made or sent
 
 A message is one line: what is wrong, what was given, what to do. The command line
@@ -18,6 +19,7 @@ from __future__ import annotations
 
 __all__ = [
     "ControlError",
+    "DivergenceError",
     "GalatuneError",
     "ObjectiveError",
     "PlanError",
@@ -49,6 +51,10 @@ class ControlError(GalatuneError):
 
 class ProbeError(ControlError):
     """This way of measuring curvature does not work in this training loop."""
+
+
+class DivergenceError(ControlError):
+    """The loss or a gradient blew up, and the guard was told to stop, or to go back no more often."""
 
 
 class ReportError(GalatuneError):

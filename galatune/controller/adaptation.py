@@ -19,10 +19,11 @@ from galatune.controller.estimate import (
     inner_products,
 )
 from galatune.controller.geometry import Geometry, as_real, has_stepped
-from galatune.controller.guard import Guard
+from galatune.controller.guard import Accident, Guard
 from galatune.controller.learner import Learner
 from galatune.controller.probe import Change
 from galatune.controller.schedule import MEMORY
+from galatune.errors import DivergenceError
 
 __all__ = ["Adaptation"]
 
@@ -49,17 +50,30 @@ class Adaptation:
         learner: What chooses the rate.
         guard: Limits on its movement.
         note: Called with (kind, reason, values) of each event.
+        roll_back: Has the present step undone once it is over.
         travelled: Alignment with the direction travelled, also where a metric is known.
     """
 
     def __init__(
-        self, geometry: Geometry, learner: Learner, guard: Guard, note: Note, travelled: bool = False
+        self,
+        geometry: Geometry,
+        learner: Learner,
+        guard: Guard,
+        note: Note,
+        roll_back: Callable[[], None],
+        travelled: bool = False,
     ) -> None:
         self._geometry, self._learner, self._guard, self._note = geometry, learner, guard, note
+        self._roll_back = roll_back
         self._in_metric = geometry.known and not travelled
 
     def adapt(
-        self, optimizer: Optimizer, members: Sequence[int], scale: float, changes: Sequence[Change] | None
+        self,
+        optimizer: Optimizer,
+        members: Sequence[int],
+        scale: float,
+        changes: Sequence[Change] | None,
+        loss: float | None = None,
     ) -> Observation | None:
         """Update the rate of the groups ``members`` in their memory.
 
@@ -68,6 +82,7 @@ class Adaptation:
             members: Indices of groups; the first holds the slot's memory.
             scale: Step scale.
             changes: The gradient pair, None where this step is not probed.
+            loss: Of the probed step, None where the guard does not ask for it or it is not known.
 
         Returns:
             What was seen, None where nothing was.
@@ -86,7 +101,7 @@ class Adaptation:
         entries = list(self._entries(optimizer, groups, changes))
         if not entries:
             return None
-        return self._learn(groups, memory, scale, inner_products(entries), entries)
+        return self._learn(groups, memory, scale, inner_products(entries), loss)
 
     def _follow_units(self, optimizer: Optimizer, groups: Sequence[dict[str, Any]]) -> None:
         """Begin anew when plain momentum becomes adaptive: rates then have another unit."""
@@ -106,16 +121,12 @@ class Adaptation:
         memory: dict[str, Any],
         scale: float,
         products: InnerProducts,
-        entries: Sequence[PairEntry],
+        loss: float | None,
     ) -> Observation | None:
         previous = memory["rate"]
-        if not products.finite:
-            memory["rate"] = self._guard.retreat(previous)
-            if not memory.get("retreating"):
-                self._note(
-                    "non-finite", "loss or gradient not finite: rate divided", {"rate": memory["rate"]}
-                )
-            memory["retreating"] = True
+        accident = self._guard.accident(memory, products.finite, loss)
+        if accident is not None:
+            self._react(memory, previous, accident)
             return None
         memory["retreating"] = False
         if products.step_step and memory.pop("blind", False):
@@ -128,12 +139,52 @@ class Adaptation:
                 chosen = self._learner.rate(state)
                 memory["rate"] = self._unseen(memory, previous, scale, chosen, products.step_step == 0)
             return None
+        observation = self._weighed(memory, observation)
         state = dict(self._learner.update(state, observation))
         memory.update(state)
         chosen = self._learner.rate(state)
         if chosen is not None:
-            memory["rate"] = self._guard.limit(previous, scale * chosen)
+            memory["rate"] = self._guarded(memory, previous, scale * chosen)
         return observation
+
+    def _guarded(self, memory: dict[str, Any], previous: float, proposed: float) -> float:
+        """The proposed rate within the guard's limits, smoothed; a run of limited probes is one event."""
+        limited = self._guard.limit(previous, proposed)
+        held = (limited < proposed) - (limited > proposed)
+        if held and held != memory.get("held"):
+            which = f"growth of {self._guard.growth:g}" if held > 0 else f"fall to 1/{self._guard.shrink:g}"
+            values = {"previous": previous, "proposed": proposed, "rate": limited}
+            self._note("limit", f"a probe may change the rate by a {which} at most", values)
+        memory["held"] = held
+        return self._guard.smooth(previous, limited)
+
+    def _weighed(self, memory: dict[str, Any], observation: Observation) -> Observation:
+        weighed = self._guard.weigh(memory, observation)
+        if weighed.confidence < observation.confidence:
+            reason = "this curvature is far from the usual one: the observation counts for less"
+            values = {"curvature": weighed.effective_curvature, "confidence": weighed.confidence}
+            self._note("doubt", reason, values)
+        return weighed
+
+    def _react(self, memory: dict[str, Any], previous: float, accident: Accident) -> None:
+        """What the guard is to do in an accident; of retreats in a row only the first is an event."""
+        guard, reason = self._guard, accident.reason
+        rollbacks = int(memory.get("rollbacks", 0))
+        spent = guard.reaction == "roll back" and rollbacks >= guard.rollbacks
+        if guard.reaction == "stop" or spent:
+            self._note("stop", reason, {"rate": previous})
+            why = f"after going back {rollbacks} times" if spent else "and the guard is to stop"
+            raise DivergenceError(f"{reason} at a rate of {previous:.3g}, {why}; lower max_lr")
+        if guard.reaction == "roll back":
+            memory["rate"], memory["rollbacks"] = previous / 2, rollbacks + 1
+            self._roll_back()
+            values = {"rate": memory["rate"], "rollbacks": float(rollbacks + 1)}
+            self._note("roll back", f"{reason}: back to the last good parameters, rate halved", values)
+            return
+        memory["rate"] = guard.retreat(previous)
+        if not memory.get("retreating"):
+            self._note(accident.kind, f"{reason}: rate divided", {"rate": memory["rate"]})
+        memory["retreating"] = True
 
     def played_rate(self, groups: Sequence[dict[str, Any]]) -> float:
         """The rate of the last step, in the slot's unit: before group ratios and the heavy-ball factor."""

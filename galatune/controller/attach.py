@@ -15,10 +15,12 @@ from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from galatune.controller.adaptation import Adaptation
+from galatune.controller.backward import listen, unlisten
 from galatune.controller.estimate import Observation
 from galatune.controller.geometry import geometry_of
 from galatune.controller.guard import Event, Guard
 from galatune.controller.learner import Learner
+from galatune.controller.losses import LossWatch, loss_value
 from galatune.controller.options import Options
 from galatune.controller.pairs import PairSource
 from galatune.controller.probe import Probe
@@ -30,6 +32,7 @@ from galatune.controller.schedule import (
     remember_groups,
     schedule_factor,
 )
+from galatune.controller.snapshot import Snapshot
 from galatune.controller.step import GuardedStep
 from galatune.controller.trace import RateTrace
 from galatune.errors import ControlError
@@ -91,7 +94,7 @@ def attach(
     schedule do. Nothing else of the training loop changes.
 
     Args:
-        optimizer: Any torch optimizer but LBFGS and SparseAdam.
+        optimizer: Any torch optimizer but LBFGS, SparseAdam and Rprop.
         probe: Where gradient pairs come from: "closure" (`optimizer.step(closure)`), "graph"
             (`loss.backward()`), "consecutive", or "auto": the first that works.
         probe_every: Steps between probes once the first ones are done.
@@ -101,7 +104,7 @@ def attach(
         max_lr: Upper bound of the rate as applied, after schedule and group ratio.
         per_group: A rate of its own for each parameter group.
         learner: What chooses the rate; None for `DiscountedFTRL()`.
-        guard: Limits on its movement; None for `Guard()`.
+        guard: Limits on its movement, and what to do in an accident; None for `Guard()`.
         on_event: Called with each `Event`.
         alignment: "minibatch" compares the gradients of one minibatch before and after the step, as
             published; "travelled" compares its gradient with the direction travelled, which this minibatch
@@ -170,11 +173,18 @@ class Controller:
         # Once the optimizer is gone, what the probe remembers of its parameters goes too.
         self._optimizer: Callable[[], Optimizer | None] = weakref.ref(optimizer, lambda _: pairs.close())
         self._depth = 0
+        guard = options.chosen_guard
+        self._watch = LossWatch()
+        self._reads_losses, self._rolls_back = guard.reads_losses, guard.reaction == "roll back"
+        if self._reads_losses:
+            listen(self._watch)
+        self._snapshot = Snapshot()
         self._adaptation = Adaptation(
             self._geometry,
             options.chosen_learner,
-            options.chosen_guard,
+            guard,
             self._note,
+            roll_back=self._snapshot.ask,
             travelled=options.alignment == "travelled",
         )
         self._rates = SetRates()
@@ -241,6 +251,7 @@ class Controller:
         self._last_memory = dict(self._memory)
         optimizer = self._optimizer()
         self._pairs.close()
+        unlisten(self._watch)
         if optimizer is None:
             return
         self._rates.restore()
@@ -297,14 +308,14 @@ class Controller:
             if not decided:
                 decided = True
                 with torch.no_grad():
-                    self._decide()
+                    self._decide(loss)
             return loss
 
         if len(args) > 1:
             return (args[0], deciding, *args[2:]), kwargs
         return args, {**kwargs, "closure": deciding}
 
-    def _decide(self) -> None:
+    def _decide(self, returned: Any = None) -> None:
         """With this step's gradients there: choose the rate, apply it, remember what the next probe needs."""
         groups = self.optimizer.param_groups
         factors = [schedule_factor(group) for group in groups]
@@ -315,13 +326,23 @@ class Controller:
         self._spend(spent)
         slots = self._slots(groups)
         played = [self._adaptation.played_rate([groups[i] for i in members]) for members in slots]
-        seen = [self._adaptation.adapt(self.optimizer, members, scale, changes) for members in slots]
+        loss = self._loss(returned) if changes is not None and self._reads_losses else None
+        seen = [self._adaptation.adapt(self.optimizer, members, scale, changes, loss) for members in slots]
         self._apply(groups, factors)
         if changes is not None:
             self._memory["probes"] = self.probes + 1
             self._record(slots, seen, played)
         if not self._frozen and self._pairs.due(self.steps + 1):
             self._pairs.remember(_moving(groups))
+            if self._reads_losses:
+                self._watch.watch(_moving(groups))
+        if self._rolls_back and (changes is not None or not self.steps):
+            self._snapshot.take(self.optimizer)
+
+    def _loss(self, returned: Any) -> float | None:
+        """Of the present step: what the closure returned, or what backward calls started from."""
+        watched, returned = self._watch.take(), loss_value(returned)
+        return watched if returned is None else returned
 
     def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         self._depth -= 1
@@ -329,6 +350,8 @@ class Controller:
             return
         self._rates.restore()
         self._pairs.stepped()
+        if self._snapshot.settle(optimizer):
+            self._pairs.forget()
         self._memory["step"] = self.steps + 1
         self._spend(1)
         self.trace.add(self.steps, max(self._applied, default=0.0))
@@ -336,6 +359,7 @@ class Controller:
     def _after_load(self, optimizer: Optimizer) -> None:
         # The remembered step belongs to parameters that may just have been replaced.
         self._pairs.forget()
+        self._snapshot.forget()
         self._noted.clear()
 
     # -- rates

@@ -393,8 +393,8 @@ def test_events_say_what_was_decided():
     controller = attach(optimizer, on_event=told.append)
     train(net, optimizer, batches(5))
     assert told == controller.events
-    assert [event.kind for event in told] == ["probe", "schedule", "start"]
-    assert {event.step for event in told} == {1}
+    assert [event.kind for event in told] == ["probe", "schedule", "start", "limit"]
+    assert [event.step for event in told] == [1, 1, 1, 2]
 
 
 def test_evaluations_are_counted():
