@@ -7,16 +7,17 @@ metric is known, the direction travelled takes its place (`estimate.along_the_wa
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor
 
 from galatune.errors import ControlError
 
-__all__ = ["Geometry", "as_real", "geometry_of"]
+__all__ = ["Geometry", "as_real", "geometry_of", "has_stepped"]
 
 Group = Mapping[str, Any]
 State = Mapping[str, Any]
@@ -35,6 +36,9 @@ class Geometry:
         coupled_decay: Group to the weight decay that is part of the gradient.
         momentum_factor: Group to ``(1 - momentum) / (1 - dampening)`` for heavy-ball momentum, which
             adds up steps; 1 where momentum is a mean.
+        starts_plain: (group, state of a parameter) to whether the coming step still is plain momentum,
+            its metric the identity; when that ends, rates have another unit and begin anew. None where
+            the metric never changes its kind.
     """
 
     name: str
@@ -43,13 +47,14 @@ class Geometry:
     first_direction: Callable[[Group, Tensor], Tensor] | None
     coupled_decay: Callable[[Group], float]
     momentum_factor: Callable[[Group], float]
+    starts_plain: Callable[[Group, State], bool] | None = None
 
 
 def geometry_of(optimizer: torch.optim.Optimizer) -> Geometry:
     """The row of this optimizer.
 
     Raises:
-        ControlError: LBFGS and SparseAdam, which cannot be controlled.
+        ControlError: LBFGS, SparseAdam and Rprop, which cannot be controlled.
     """
     for ancestor in type(optimizer).__mro__:
         if ancestor in _REFUSED:
@@ -62,36 +67,169 @@ def geometry_of(optimizer: torch.optim.Optimizer) -> Geometry:
     return _UNKNOWN
 
 
-def adam_diagonal(group: Group, state: State) -> Tensor:
-    """``1 / (sqrt(v / (1 - beta2^t)) + eps)``, entries that never had a gradient included.
-
-    References:
-        Kingma & Ba, "Adam", 2015, algorithm 1.
-    """
-    second_moment = state["max_exp_avg_sq"] if group["amsgrad"] else state["exp_avg_sq"]
-    correction = 1.0 - float(group["betas"][1]) ** float(state["step"])
-    metric: Tensor = (as_real(second_moment).double() / correction).sqrt_().add_(group["eps"]).reciprocal_()
-    return metric
-
-
 def as_real(tensor: Tensor) -> Tensor:
     """Complex parameters are pairs of real ones, as in torch's optimizers; real ones as they are."""
     return torch.view_as_real(tensor) if tensor.is_complex() else tensor
 
 
+def has_stepped(state: State | None) -> TypeGuard[State]:
+    """Whether a parameter took part in a step; Adagrad has a state before the first one."""
+    return state is not None and bool(state) and float(state.get("step", 1)) > 0
+
+
+# -- metrics, from the state before the step of the probed minibatch
+
+
+def adam_diagonal(group: Group, state: State) -> Tensor:
+    """``1 / (sqrt(v / (1 - beta2^t)) + eps)``, entries that never had a gradient included; NAdam's as well.
+
+    References:
+        Kingma & Ba, "Adam", 2015, algorithm 1. Dozat, "Incorporating Nesterov Momentum into Adam", 2016.
+    """
+    second_moment = state["max_exp_avg_sq"] if group.get("amsgrad") else state["exp_avg_sq"]
+    return _inverse((_wide(second_moment) / _second_bias(group, state)).sqrt_(), group)
+
+
+def radam_diagonal(group: Group, state: State) -> Tensor:
+    """Adam's metric with eps inside the bias correction, times the rectification of the coming step.
+
+    ``r sqrt(1 - beta2^t) / (sqrt(v) + eps)``, the identity while the coming step is plain momentum.
+    The rectification is a warmup, and like other warmups leaves the field to the controller's own.
+
+    References:
+        Liu et al., "On the Variance of the Adaptive Learning Rate and Beyond", 2020, algorithm 2.
+    """
+    second_moment = _wide(state["exp_avg_sq"])
+    if radam_is_plain(group, state):
+        return torch.ones_like(second_moment)
+    longest = 2.0 / (1.0 - float(group["betas"][1])) - 1.0
+    length = _averaged_length(group, float(state["step"]) + 1.0)
+    rectification = math.sqrt(
+        (length - 4) * (length - 2) * longest / ((longest - 4) * (longest - 2) * length)
+    )
+    return _inverse(second_moment.sqrt(), group) * (rectification * math.sqrt(_second_bias(group, state)))
+
+
+def radam_is_plain(group: Group, state: State) -> bool:
+    """Whether the coming step averages too few gradients to be rectified: five steps at beta2 = 0.999."""
+    return _averaged_length(group, float(state.get("step", 0.0)) + 1.0) <= 5.0
+
+
+def adamax_diagonal(group: Group, state: State) -> Tensor:
+    """``1 / u``, u the largest decayed gradient, eps added to each when it was taken in.
+
+    References:
+        Kingma & Ba, "Adam", 2015, algorithm 2.
+    """
+    return _wide(state["exp_inf"]).clone().reciprocal_()
+
+
+def adagrad_diagonal(group: Group, state: State) -> Tensor:
+    """``1 / (sqrt(sum of squares) + eps)``; `lr_decay` is left out, a schedule of the user's own.
+
+    Entries that never had a gradient count as the parameter's average one: eps is 1e-10 here, and a unit
+    that wakes up would speak for all the others.
+
+    References:
+        Duchi, Hazan, Singer, "Adaptive Subgradient Methods", 2011.
+    """
+    size = _wide(state["sum"]).sqrt()
+    seen = size > 0
+    average = size.sum() / seen.sum().clamp(min=1)
+    return _inverse(torch.where(seen, size, average), group)
+
+
+def rmsprop_diagonal(group: Group, state: State) -> Tensor:
+    """``1 / (sqrt(v) + eps)`` without bias correction; centered: the gradient's variance for v.
+
+    References:
+        Tieleman & Hinton, "Neural Networks for Machine Learning", lecture 6.5, 2012.
+    """
+    spread = _wide(state["square_avg"]).clone()
+    if group["centered"]:
+        spread -= _wide(state["grad_avg"]).square()
+    return _inverse(spread.clamp_(min=0.0).sqrt_(), group)
+
+
+def adadelta_diagonal(group: Group, state: State) -> Tensor:
+    """``sqrt((mean square step + eps) / (mean square gradient + eps))``.
+
+    References:
+        Zeiler, "ADADELTA: An Adaptive Learning Rate Method", 2012, algorithm 1.
+    """
+    eps = float(group["eps"])
+    steps, gradients = _wide(state["acc_delta"]) + eps, _wide(state["square_avg"]) + eps
+    return (steps / gradients).sqrt_()
+
+
+def _wide(tensor: Tensor) -> Tensor:
+    """In double precision; the state itself where it is that already, so never changed in place."""
+    # Apple's MPS has no float64.
+    return as_real(tensor).to(torch.float32 if tensor.device.type == "mps" else torch.float64)
+
+
+def _inverse(size: Tensor, group: Group) -> Tensor:
+    return size.add_(float(group["eps"])).reciprocal_()
+
+
+def _second_bias(group: Group, state: State) -> float:
+    decay, step = float(group["betas"][1]), float(state["step"])
+    return 1.0 - math.pow(decay, step)
+
+
+def _averaged_length(group: Group, step: float) -> float:
+    """How many squared gradients the second moment averages, in RAdam's count."""
+    decay = float(group["betas"][1])
+    kept = math.pow(decay, step)
+    return 2.0 / (1.0 - decay) - 1.0 - 2.0 * step * kept / (1.0 - kept)
+
+
+# -- directions of the very first step
+
+
 def adam_first_direction(group: Group, gradient: Tensor) -> Tensor:
-    """Adam's first step, both moments bias-corrected: ``g / (|g| + eps)``."""
+    """Adam's first step, both moments bias-corrected, and Adamax's: ``g / (|g| + eps)``."""
     return gradient / (gradient.abs() + float(group["eps"]))
+
+
+def nadam_first_direction(group: Group, gradient: Tensor) -> Tensor:
+    """Adam's, and the share of the momentum that NAdam looks ahead with."""
+    beta = float(group["betas"][0])
+    now, ahead = (beta * (1.0 - 0.5 * math.pow(0.96, t * float(group["momentum_decay"]))) for t in (1, 2))
+    return adam_first_direction(group, gradient) * (1.0 + ahead * (1.0 - beta) / (1.0 - now * ahead))
+
+
+def adagrad_first_direction(group: Group, gradient: Tensor) -> Tensor:
+    """The sum of squares begins at `initial_accumulator_value`."""
+    total = gradient.abs().square() + float(group["initial_accumulator_value"])
+    return gradient / (total.sqrt() + float(group["eps"]))
+
+
+def rmsprop_first_direction(group: Group, gradient: Tensor) -> Tensor:
+    """``1 - alpha`` of the squared gradient is in the mean; centered: less the mean's square."""
+    share = 1.0 - float(group["alpha"])
+    spread = share - share**2 if group["centered"] else share
+    return gradient / (math.sqrt(spread) * gradient.abs() + float(group["eps"]))
+
+
+def adadelta_first_direction(group: Group, gradient: Tensor) -> Tensor:
+    """No step was taken in yet: ``sqrt(eps / ((1 - rho) g^2 + eps)) g``."""
+    eps = float(group["eps"])
+    squares = (1.0 - float(group["rho"])) * gradient.abs().square()
+    return gradient * (eps / (squares + eps)).sqrt()
 
 
 def sgd_first_direction(group: Group, gradient: Tensor) -> Tensor:
     """The first momentum buffer is the gradient itself, whatever the dampening."""
-    return gradient * (1.0 + float(group["momentum"])) if group["nesterov"] else gradient
+    return gradient * (1.0 + float(group["momentum"])) if group.get("nesterov") else gradient
+
+
+# -- what one step is worth, and weight decay
 
 
 def heavy_ball_factor(group: Group) -> float:
     """``(1 - momentum) / (1 - dampening)``: what one step is worth once the buffer has filled up."""
-    momentum, dampening = float(group["momentum"]), float(group["dampening"])
+    momentum, dampening = float(group["momentum"]), float(group.get("dampening", 0.0))
     if not momentum:
         return 1.0
     if dampening >= 1.0:
@@ -117,10 +255,28 @@ def _one(group: Group) -> float:
     return 1.0
 
 
+def _row(
+    name: str,
+    diagonal: Callable[[Group, State], Tensor] | None,
+    first_direction: Callable[[Group, Tensor], Tensor],
+    momentum_factor: Callable[[Group], float] = _one,
+    *,
+    coupled_decay: Callable[[Group], float] = _coupled_unless_told,
+    starts_plain: Callable[[Group, State], bool] | None = None,
+) -> Geometry:
+    return Geometry(name, diagonal, True, first_direction, coupled_decay, momentum_factor, starts_plain)
+
+
 _TABLE: dict[type, Geometry] = {
-    torch.optim.SGD: Geometry("SGD", None, True, sgd_first_direction, _decay, heavy_ball_factor),
-    torch.optim.AdamW: Geometry("AdamW", adam_diagonal, True, adam_first_direction, _zero, _one),
-    torch.optim.Adam: Geometry("Adam", adam_diagonal, True, adam_first_direction, _coupled_unless_told, _one),
+    torch.optim.SGD: _row("SGD", None, sgd_first_direction, heavy_ball_factor),
+    torch.optim.AdamW: _row("AdamW", adam_diagonal, adam_first_direction, coupled_decay=_zero),
+    torch.optim.Adam: _row("Adam", adam_diagonal, adam_first_direction),
+    torch.optim.NAdam: _row("NAdam", adam_diagonal, nadam_first_direction),
+    torch.optim.RAdam: _row("RAdam", radam_diagonal, sgd_first_direction, starts_plain=radam_is_plain),
+    torch.optim.Adamax: _row("Adamax", adamax_diagonal, adam_first_direction),
+    torch.optim.Adagrad: _row("Adagrad", adagrad_diagonal, adagrad_first_direction),
+    torch.optim.RMSprop: _row("RMSprop", rmsprop_diagonal, rmsprop_first_direction, heavy_ball_factor),
+    torch.optim.Adadelta: _row("Adadelta", adadelta_diagonal, adadelta_first_direction),
 }
 
 _UNKNOWN = Geometry("unknown", None, False, None, _zero, _one)
@@ -128,4 +284,5 @@ _UNKNOWN = Geometry("unknown", None, False, None, _zero, _one)
 _REFUSED: dict[type, str] = {
     torch.optim.LBFGS: "it searches along its own line",
     torch.optim.SparseAdam: "its gradients are sparse",
+    torch.optim.Rprop: "it keeps a step size for each entry, which the rate only starts",
 }

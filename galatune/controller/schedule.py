@@ -100,8 +100,11 @@ _DECAYING: tuple[type, ...] = (
 def decaying_scheduler(optimizer: torch.optim.Optimizer) -> str | None:
     """Class name of a torch scheduler on this optimizer that will lower its rate, None where none is known.
 
-    A LambdaLR is not asked: calling a user's function has a user's side effects.
+    A LambdaLR is not asked: calling a user's function has a user's side effects. Adagrad's `lr_decay` is
+    a schedule of the optimizer's own.
     """
+    if any(group.get("lr_decay") for group in optimizer.param_groups):
+        return "lr_decay"
     if not hasattr(optimizer.step, "_wrapped_by_lr_sched"):
         return None
     for candidate in gc.get_objects():

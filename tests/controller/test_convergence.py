@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional
-from torch.optim import SGD, Adam, AdamW, RMSprop
+from torch.optim import SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, NAdam, RAdam, RMSprop
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from galatune import attach
@@ -24,8 +24,18 @@ OPTIMIZERS = {
     "adam": lambda p, lr: Adam(p, lr=lr),
     "adamw": lambda p, lr: AdamW(p, lr=lr),
     "rmsprop": lambda p, lr: RMSprop(p, lr=lr),
+    "rmsprop momentum": lambda p, lr: RMSprop(p, lr=lr, momentum=0.9),
+    "rmsprop centered": lambda p, lr: RMSprop(p, lr=lr, centered=True),
+    "nadam": lambda p, lr: NAdam(p, lr=lr),
+    "radam": lambda p, lr: RAdam(p, lr=lr),
+    "adamax": lambda p, lr: Adamax(p, lr=lr),
+    "adagrad": lambda p, lr: Adagrad(p, lr=lr),
+    "adadelta": lambda p, lr: Adadelta(p, lr=lr),
     "sign": lambda p, lr: SignDescent(p, lr),
 }
+
+BRIEFLY = ("sgd", "momentum", "adamw", "rmsprop", "sign")
+"""Those that are not left to `make test-all`."""
 
 
 class Quadratic:
@@ -124,7 +134,7 @@ def final_loss(problem, optimizer, lr, control, *, closure=False, weight=1.0, cl
 
 @pytest.mark.parametrize(
     "optimizer",
-    [pytest.param(o, marks=[pytest.mark.slow] if o in ("adam", "nesterov") else []) for o in OPTIMIZERS],
+    [pytest.param(o, marks=[] if o in BRIEFLY else [pytest.mark.slow]) for o in OPTIMIZERS],
 )
 @pytest.mark.parametrize("problem", PROBLEMS)
 def test_controlled_loss_is_near_that_of_the_best_tuned_rate(problem, optimizer):
@@ -152,7 +162,7 @@ def test_clipped_gradients_cost_little(optimizer, closure):
 
 
 @pytest.mark.parametrize("weight", [1e-2, 1e4])
-def test_direction_travelled_serves_rmsprop_at_several_scales_of_the_loss(weight):
+def test_metric_serves_rmsprop_at_several_scales_of_the_loss(weight):
     plain = final_loss("perceptron", "rmsprop", 123.0, control=True)
     assert final_loss("perceptron", "rmsprop", 123.0, control=True, weight=weight) <= 1.3 * plain + 0.02
 

@@ -297,7 +297,7 @@ def test_subclass_has_the_geometry_of_its_base():
 
     optimizer = Mine([torch.nn.Parameter(torch.ones(1))])
     assert geometry_of(optimizer).name == "AdamW"
-    assert not geometry_of(torch.optim.RMSprop([torch.nn.Parameter(torch.ones(1))])).known
+    assert not geometry_of(torch.optim.Adafactor([torch.nn.Parameter(torch.ones(1))])).known
 
 
 def test_leaves_are_those_a_backward_call_reaches():

@@ -102,6 +102,201 @@ class Adam:
 
 
 @dataclass
+class NAdam(Adam):
+    """Update of NAdam as its documentation writes it; P is Adam's."""
+
+    momentum_decay: float = 4e-3
+    decoupled_weight_decay: bool = False
+    product: float = 1.0
+
+    @property
+    def coupled(self) -> float:
+        return 0.0 if self.decoupled_weight_decay else self.weight_decay
+
+    def mu(self, t: int) -> float:
+        return self.betas[0] * (1 - 0.96 ** (t * self.momentum_decay) / 2)
+
+    def first_direction(self, g: np.ndarray) -> np.ndarray:
+        mu1, mu2 = self.mu(1), self.mu(2)
+        mean = mu2 * (1 - self.betas[0]) * g / (1 - mu1 * mu2) + (1 - mu1) * g / (1 - mu1)
+        return mean / (np.abs(g) + self.eps)
+
+    def step(self, x: np.ndarray, g: np.ndarray, rate: np.ndarray | float) -> np.ndarray:
+        g = -g if self.maximize else g
+        if self.decoupled_weight_decay:
+            x = x - rate * self.weight_decay * x
+        else:
+            g = g + self.weight_decay * x
+        self.t += 1
+        mu, mu_next = self.mu(self.t), self.mu(self.t + 1)
+        self.product *= mu
+        self.m = self.betas[0] * self.m + (1 - self.betas[0]) * g
+        self.v = self.betas[1] * self.v + (1 - self.betas[1]) * g**2
+        mean = mu_next * self.m / (1 - self.product * mu_next) + (1 - mu) * g / (1 - self.product)
+        return x - rate * mean * self.metric(x)
+
+
+@dataclass
+class RAdam(Adam):
+    """Update of RAdam as its documentation writes it; P is that of the coming step."""
+
+    decoupled_weight_decay: bool = False
+
+    @property
+    def coupled(self) -> float:
+        return 0.0 if self.decoupled_weight_decay else self.weight_decay
+
+    def rectification(self, t: int) -> float | None:
+        longest = 2 / (1 - self.betas[1]) - 1
+        rho = longest - 2 * t * self.betas[1] ** t / (1 - self.betas[1] ** t)
+        if rho <= 5:
+            return None
+        return math.sqrt((rho - 4) * (rho - 2) * longest / ((longest - 4) * (longest - 2) * rho))
+
+    @property
+    def plain(self) -> bool:
+        return self.rectification(self.t + 1) is None
+
+    def metric(self, x: np.ndarray) -> np.ndarray:
+        if self.plain:
+            return np.ones_like(x)
+        bias = 1 - self.betas[1] ** self.t
+        return self.rectification(self.t + 1) * np.sqrt(bias) / (np.sqrt(self.v) + self.eps)
+
+    def first_direction(self, g: np.ndarray) -> np.ndarray:
+        return g * self.metric(g)
+
+    def step(self, x: np.ndarray, g: np.ndarray, rate: np.ndarray | float) -> np.ndarray:
+        g = -g if self.maximize else g
+        if self.decoupled_weight_decay:
+            x = x - rate * self.weight_decay * x
+        else:
+            g = g + self.weight_decay * x
+        self.t += 1
+        self.m = self.betas[0] * self.m + (1 - self.betas[0]) * g
+        self.v = self.betas[1] * self.v + (1 - self.betas[1]) * g**2
+        m = self.m / (1 - self.betas[0] ** self.t)
+        r = self.rectification(self.t)
+        if r is None:
+            return x - rate * m
+        return x - rate * m * r * np.sqrt(1 - self.betas[1] ** self.t) / (np.sqrt(self.v) + self.eps)
+
+
+@dataclass
+class Coupled:
+    """What the others share: decay in the gradient, no momentum."""
+
+    weight_decay: float = 0.0
+    maximize: bool = False
+    factor: float = 1.0
+    t: int = 0
+
+    @property
+    def coupled(self) -> float:
+        return self.weight_decay
+
+    def gradient(self, x: np.ndarray, g: np.ndarray) -> np.ndarray:
+        self.t += 1
+        return (-g if self.maximize else g) + self.weight_decay * x
+
+
+@dataclass
+class Adamax(Coupled):
+    """Update of Adamax; P is 1 / u."""
+
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    m: np.ndarray | float = 0.0
+    u: np.ndarray | float = 0.0
+
+    def metric(self, x: np.ndarray) -> np.ndarray:
+        return 1 / self.u
+
+    def first_direction(self, g: np.ndarray) -> np.ndarray:
+        return g / (np.abs(g) + self.eps)
+
+    def step(self, x: np.ndarray, g: np.ndarray, rate: np.ndarray | float) -> np.ndarray:
+        g = self.gradient(x, g)
+        self.m = self.betas[0] * self.m + (1 - self.betas[0]) * g
+        self.u = np.maximum(self.betas[1] * self.u, np.abs(g) + self.eps)
+        return x - rate * self.m / (1 - self.betas[0] ** self.t) / self.u
+
+
+@dataclass
+class Adagrad(Coupled):
+    """Update of Adagrad; P is 1 / (sqrt(sum) + eps), lr_decay a schedule beside it."""
+
+    lr_decay: float = 0.0
+    initial_accumulator_value: float = 0.0
+    eps: float = 1e-10
+    total: np.ndarray | float | None = None
+
+    def metric(self, x: np.ndarray) -> np.ndarray:
+        return 1 / (np.sqrt(self.total) + self.eps)
+
+    def first_direction(self, g: np.ndarray) -> np.ndarray:
+        return g / (np.sqrt(self.initial_accumulator_value + g**2) + self.eps)
+
+    def step(self, x: np.ndarray, g: np.ndarray, rate: np.ndarray | float) -> np.ndarray:
+        g = self.gradient(x, g)
+        self.total = (self.initial_accumulator_value if self.total is None else self.total) + g**2
+        return x - rate / (1 + (self.t - 1) * self.lr_decay) * g * self.metric(x)
+
+
+@dataclass
+class RMSprop(Coupled):
+    """Update of RMSprop; P is 1 / (sqrt(v) + eps), v less the mean's square where centered."""
+
+    alpha: float = 0.99
+    eps: float = 1e-8
+    momentum: float = 0.0
+    centered: bool = False
+    v: np.ndarray | float = 0.0
+    mean: np.ndarray | float = 0.0
+    buffer: np.ndarray | float = 0.0
+
+    def __post_init__(self) -> None:
+        self.factor = 1 - self.momentum
+
+    def metric(self, x: np.ndarray) -> np.ndarray:
+        return 1 / (np.sqrt(self.v - self.mean**2 if self.centered else self.v) + self.eps)
+
+    def first_direction(self, g: np.ndarray) -> np.ndarray:
+        share = 1 - self.alpha
+        return g / (np.sqrt(share * g**2 - (share * g) ** 2 * self.centered) + self.eps)
+
+    def step(self, x: np.ndarray, g: np.ndarray, rate: np.ndarray | float) -> np.ndarray:
+        g = self.gradient(x, g)
+        self.v = self.alpha * self.v + (1 - self.alpha) * g**2
+        self.mean = self.alpha * self.mean + (1 - self.alpha) * g
+        self.buffer = self.momentum * self.buffer + g * self.metric(x)
+        return x - rate * self.buffer
+
+
+@dataclass
+class Adadelta(Coupled):
+    """Update of Adadelta; P is the ratio of the root mean square step and gradient."""
+
+    rho: float = 0.9
+    eps: float = 1e-6
+    v: np.ndarray | float = 0.0
+    steps: np.ndarray | float = 0.0
+
+    def metric(self, x: np.ndarray) -> np.ndarray:
+        return np.sqrt(self.steps + self.eps) / np.sqrt(self.v + self.eps)
+
+    def first_direction(self, g: np.ndarray) -> np.ndarray:
+        return np.sqrt(self.eps) / np.sqrt((1 - self.rho) * g**2 + self.eps) * g
+
+    def step(self, x: np.ndarray, g: np.ndarray, rate: np.ndarray | float) -> np.ndarray:
+        g = self.gradient(x, g)
+        self.v = self.rho * self.v + (1 - self.rho) * g**2
+        delta = self.metric(x) * g
+        self.steps = self.rho * self.steps + (1 - self.rho) * delta**2
+        return x - rate * delta
+
+
+@dataclass
 class Sign:
     """Signs of gradients: an optimizer whose metric nobody knows."""
 
@@ -128,11 +323,11 @@ def first_move(x: np.ndarray) -> float:
     return 1e-5 * max(np.linalg.norm(x), 1e-3 * math.sqrt(x.size))
 
 
-def recipe(  # noqa: PLR0912, PLR0915 - in one piece, as the recipe is written
+def recipe(  # noqa: C901, PLR0912, PLR0915 - in one piece, as the recipe is written
     loss: Loss,
     x: np.ndarray,
     batches: Sequence[object],
-    optimizer: SGD | Adam | Sign,
+    optimizer: SGD | Adam | Coupled | Sign,
     *,
     schedule: Callable[[int], float] = lambda t: 1.0,
     scale: float = 1.0,
@@ -154,10 +349,17 @@ def recipe(  # noqa: PLR0912, PLR0915 - in one piece, as the recipe is written
     rate, first, x0, peak, applied = 0.0, 0.0, x, 0.0, 0.0
     blind, observed = False, False
     known = not isinstance(optimizer, Sign)
+    was_plain = getattr(optimizer, "plain", False)
     for t, batch in enumerate(batches):
         x1, g1 = x, gradient(loss, x, batch)
         peak = max(peak, schedule(t))
         factor = float(f"{schedule(t) / peak:.9g}") if peak > 0 else 1.0
+
+        plain = getattr(optimizer, "plain", False)
+        if was_plain and not plain:  # rates have another unit from here on
+            A = C = A1 = C1 = rate = 0.0
+            observed = False
+        was_plain = plain
 
         if rate == 0.0:
             sign = -1 if optimizer.maximize else 1

@@ -1,0 +1,250 @@
+"""One row an optimizer: the metric is that of its update, and the controller follows its literal twin."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import pytest
+import torch
+from reference import net as reference_net
+from reference import recipe as reference
+from torch.optim import (
+    SGD,
+    Adadelta,
+    Adagrad,
+    Adam,
+    Adamax,
+    AdamW,
+    Muon,
+    NAdam,
+    Optimizer,
+    RAdam,
+    RMSprop,
+    Rprop,
+)
+from torch.optim.lr_scheduler import CosineAnnealingLR, OneCycleLR
+
+from galatune import attach
+from galatune.controller.geometry import geometry_of
+from galatune.errors import ControlError
+
+from . import test_recipe
+from .test_invariance import controlled_run
+
+CASES: dict[str, tuple[type[Optimizer], dict[str, Any], Any]] = {
+    "nadam": (NAdam, {}, reference.NAdam),
+    "nadam coupled": (NAdam, {"weight_decay": 0.05, "momentum_decay": 0.1}, reference.NAdam),
+    "nadam decoupled": (
+        NAdam,
+        {"weight_decay": 0.1, "decoupled_weight_decay": True, "maximize": True},
+        reference.NAdam,
+    ),
+    "radam": (RAdam, {}, reference.RAdam),
+    "radam coupled": (RAdam, {"weight_decay": 0.05, "betas": (0.8, 0.9)}, reference.RAdam),
+    "radam decoupled": (
+        RAdam,
+        {"weight_decay": 0.1, "decoupled_weight_decay": True, "maximize": True},
+        reference.RAdam,
+    ),
+    "adamax": (Adamax, {}, reference.Adamax),
+    "adamax decay": (Adamax, {"weight_decay": 0.05, "maximize": True, "eps": 1e-4}, reference.Adamax),
+    "adagrad": (Adagrad, {}, reference.Adagrad),
+    "adagrad decay": (
+        Adagrad,
+        {"weight_decay": 0.05, "initial_accumulator_value": 0.1, "maximize": True},
+        reference.Adagrad,
+    ),
+    "rmsprop": (RMSprop, {}, reference.RMSprop),
+    "rmsprop momentum": (RMSprop, {"momentum": 0.9, "weight_decay": 0.05}, reference.RMSprop),
+    "rmsprop centered": (RMSprop, {"centered": True, "alpha": 0.9, "maximize": True}, reference.RMSprop),
+    "adadelta": (Adadelta, {}, reference.Adadelta),
+    "adadelta decay": (Adadelta, {"weight_decay": 0.05, "maximize": True, "rho": 0.95}, reference.Adadelta),
+    "adam decoupled": (
+        Adam,
+        {"weight_decay": 0.1, "decoupled_weight_decay": True},
+        lambda weight_decay, decoupled_weight_decay: reference.Adam(
+            weight_decay=weight_decay, decoupled=decoupled_weight_decay
+        ),
+    ),
+    "adamw amsgrad": (
+        AdamW,
+        {"weight_decay": 0.1, "amsgrad": True, "maximize": True},
+        functools.partial(reference.Adam, decoupled=True),
+    ),
+}
+
+
+@pytest.mark.parametrize("probe", ["closure", pytest.param("graph", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("case", CASES)
+def test_attach_follows_the_literal_recipe(case, probe):
+    decaying = probe == "graph"
+    kind, options, twin = CASES[case]
+    sign = -1.0 if options.get("maximize") else 1.0
+    net, batches = reference_net.module(), reference_net.minibatches(test_recipe.STEPS)
+    expected = reference.recipe(
+        lambda x, batch: sign * reference_net.cross_entropy(x, batch),
+        reference_net.flat(net).numpy(),
+        batches,
+        twin(**options),
+        schedule=test_recipe.cosine if decaying else lambda t: 1.0,
+        scale=2.0 if decaying else 1.0,
+        probe=probe,
+    )
+    optimizer = kind(net.parameters(), lr=0.3, **options)
+    rates, controller = test_recipe.train(optimizer, net, batches, probe, sign, decaying)
+    assert rates == pytest.approx(expected.rates, rel=1e-6, abs=0)
+    assert reference_net.flat(net).numpy() == pytest.approx(expected.x, rel=1e-6, abs=1e-8)
+    seen = [record for record in controller.history if record.alignment is not None]
+    assert [r.alignment for r in seen] == pytest.approx(expected.alignments, rel=1e-5)
+    assert [r.lipschitz for r in seen] == pytest.approx(expected.lipschitz, rel=1e-5)
+
+
+def test_lr_decay_of_adagrad_is_a_schedule_of_the_users_own():
+    net, batches = reference_net.module(), reference_net.minibatches(test_recipe.STEPS)
+    expected = reference.recipe(
+        reference_net.cross_entropy,
+        reference_net.flat(net).numpy(),
+        batches,
+        reference.Adagrad(lr_decay=0.05),
+        scale=2.0,
+    )
+    optimizer = Adagrad(net.parameters(), lr=0.3, lr_decay=0.05)
+    rates, _ = test_recipe.train(optimizer, net, batches, "closure", 1.0, False)
+    assert rates == pytest.approx(expected.rates, rel=1e-6, abs=0)
+
+
+METRICS: dict[str, tuple[type[Optimizer], dict[str, Any]]] = {
+    "nadam": (NAdam, {"betas": (0.0, 0.9)}),
+    "radam": (RAdam, {"betas": (0.0, 0.9)}),
+    "adamax": (Adamax, {"betas": (0.0, 0.9)}),
+    "adagrad": (Adagrad, {"initial_accumulator_value": 0.1}),
+    "rmsprop": (RMSprop, {}),
+    "rmsprop centered": (RMSprop, {"centered": True}),
+    "adadelta": (Adadelta, {}),
+}
+
+
+@pytest.mark.parametrize("foreach", [False, True])
+@pytest.mark.parametrize("case", METRICS)
+def test_metric_is_what_the_update_multiplies_the_gradient_by(case, foreach):
+    kind, options = METRICS[case]
+    generator = torch.Generator().manual_seed(0)
+    parameter = torch.nn.Parameter(torch.zeros(6, dtype=torch.float64))
+    optimizer = kind([parameter], lr=1.0, foreach=foreach, **options)
+    geometry, group = geometry_of(optimizer), optimizer.param_groups[0]
+    for _ in range(30):
+        parameter.grad = torch.randn(6, generator=generator, dtype=torch.float64)
+        optimizer.step()
+    # A gradient like the mean of those before leaves the second moment about where it is.
+    metric = geometry.diagonal(group, optimizer.state[parameter])
+    gradient = parameter.grad = torch.full((6,), 1e-6, dtype=torch.float64)
+    before = parameter.detach().clone()
+    optimizer.step()
+    made = (before - parameter.detach()) / gradient
+    assert metric.dtype == torch.float64
+    assert (made / metric).numpy() == pytest.approx(1.0, rel=0.12)
+
+
+@pytest.mark.parametrize("case", METRICS)
+def test_metric_leaves_the_state_as_it_is(case):
+    kind, options = METRICS[case]
+    parameter = torch.nn.Parameter(torch.zeros(3, dtype=torch.float64))
+    optimizer = kind([parameter], lr=1.0, **options)
+    for _ in range(8):
+        parameter.grad = torch.ones_like(parameter)
+        optimizer.step()
+    state = optimizer.state[parameter]
+    kept = {name: value.clone() for name, value in state.items()}
+    geometry_of(optimizer).diagonal(optimizer.param_groups[0], state)
+    assert all(torch.equal(state[name], value) for name, value in kept.items())
+
+
+def test_radam_begins_anew_when_it_becomes_adaptive():
+    net, batches = reference_net.module(), reference_net.minibatches(20)
+    optimizer = RAdam(net.parameters(), lr=0.3)
+    _, controller = test_recipe.train(optimizer, net, batches, "closure", 1.0, False)
+    assert [event.step for event in controller.events if event.kind == "start"] == [1, 6]
+
+
+def test_optimizer_whose_rate_only_starts_it_is_refused():
+    with pytest.raises(ControlError, match="Rprop cannot be controlled"):
+        attach(Rprop([torch.nn.Parameter(torch.ones(2))]))
+
+
+def test_muon_goes_by_the_direction_travelled():
+    assert not geometry_of(Muon([torch.nn.Parameter(torch.ones(2, 2))])).known
+
+
+ROWS: dict[str, tuple[type[Optimizer], dict[str, Any]]] = {
+    **{case: (kind, options) for case, (kind, options, _) in CASES.items() if "maximize" not in options},
+    "adagrad lr_decay": (Adagrad, {"lr_decay": 0.01}),
+}
+
+
+@pytest.mark.parametrize(
+    "case", [pytest.param(c, marks=[] if c in METRICS else [pytest.mark.slow]) for c in ROWS]
+)
+def test_initial_rate_does_not_matter_to_the_last_digit(case):
+    kind, options = ROWS[case]
+    first, first_rates = controlled_run(kind, 1e-3, **options)
+    other, other_rates = controlled_run(kind, 10.0, **options)
+    assert max(first_rates) > 100 * first_rates[0]  # it did rise
+    assert other_rates == first_rates
+    assert torch.equal(other, first)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [SGD, NAdam, RAdam, Adamax, Adagrad, RMSprop, Adadelta])
+def test_implementations_of_one_optimizer_agree(kind):
+    loop, _ = controlled_run(kind, 0.1, dtype=torch.float64, foreach=False)
+    other, _ = controlled_run(kind, 0.1, dtype=torch.float64, foreach=True)
+    assert other.numpy() == pytest.approx(loop.numpy(), rel=1e-6, abs=1e-8)
+
+
+@pytest.mark.slow
+def test_fused_adagrad_agrees():
+    loop, _ = controlled_run(Adagrad, 0.1, dtype=torch.float64)
+    other, _ = controlled_run(Adagrad, 0.1, dtype=torch.float64, fused=True)
+    assert other.numpy() == pytest.approx(loop.numpy(), rel=1e-6, abs=1e-8)
+
+
+def muon_run(lr):
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(
+        torch.nn.Linear(5, 8, bias=False), torch.nn.Tanh(), torch.nn.Linear(8, 3, bias=False)
+    )
+    optimizer = Muon(net.parameters(), lr=lr)
+    scheduler = CosineAnnealingLR(optimizer, 70)
+    _ = attach(optimizer)
+    losses = []
+    for inputs, labels in reference_net.minibatches(70, size=32):
+        optimizer.zero_grad()
+        loss = torch.nn.functional.cross_entropy(net(inputs.float()), labels)
+        loss.backward()
+        optimizer.step()
+        scheduler.step()
+        losses.append(loss.item())
+    return losses
+
+
+def test_muon_learns_whatever_its_rate():
+    first = muon_run(1e-3)
+    assert muon_run(10.0) == first
+    assert sum(first[-5:]) < 0.7 * sum(first[:5])
+
+
+@pytest.mark.parametrize("kind", [RMSprop, SGD])
+def test_momentum_that_a_scheduler_moves_is_followed(kind):
+    net, batches = reference_net.module(), reference_net.minibatches(60)
+    optimizer = kind(net.parameters(), lr=0.1, momentum=0.9)
+    scheduler = OneCycleLR(optimizer, max_lr=0.1, total_steps=60, base_momentum=0.5, max_momentum=0.95)
+    controller = attach(optimizer, learner=None)
+    for inputs, labels in batches:
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(net(inputs), labels).backward()
+        optimizer.step()
+        memory, group = optimizer.param_groups[0]["galatune"], optimizer.param_groups[0]
+        factor = float(f"{group['lr'] / memory['peak']:.9g}")
+        assert controller.learning_rate == pytest.approx(memory["rate"] * (1 - group["momentum"]) * factor)
+        scheduler.step()
