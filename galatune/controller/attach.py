@@ -201,6 +201,7 @@ class Controller:
             optimizer, started=self._enter, failed=self._pairs.forget, finished=self._rates.restore
         )
         _controllers[optimizer] = self
+        self._await_loss(self.steps)
 
     # -- what a user reads and does
 
@@ -334,10 +335,14 @@ class Controller:
             self._record(slots, seen, played)
         if not self._frozen and self._pairs.due(self.steps + 1):
             self._pairs.remember(_moving(groups))
-            if self._reads_losses:
-                self._watch.watch(_moving(groups))
-        if self._rolls_back and (changes is not None or not self.steps):
+        self._await_loss(self.steps + 1)
+        if self._rolls_back and (changes is not None or not self._snapshot.taken):
             self._snapshot.take(self.optimizer)
+
+    def _await_loss(self, step: int) -> None:
+        """Hear the loss of the step with this number, from 0, where it is probed and the guard wants it."""
+        if self._reads_losses and not self._frozen and self._pairs.due(step):
+            self._watch.watch([p for group in self.optimizer.param_groups for p in group["params"]])
 
     def _loss(self, returned: Any) -> float | None:
         """Of the present step: what the closure returned, or what backward calls started from."""
@@ -361,6 +366,7 @@ class Controller:
         self._pairs.forget()
         self._snapshot.forget()
         self._noted.clear()
+        self._await_loss(self.steps)
 
     # -- rates
 

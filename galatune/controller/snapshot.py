@@ -31,6 +31,11 @@ class Snapshot:
         self._states: list[dict[str, Any]] = []
         self._asked = False
 
+    @property
+    def taken(self) -> bool:
+        """Whether there is anything to put back."""
+        return bool(self._parameters)
+
     def take(self, optimizer: Optimizer) -> None:
         """Copy the present, in place of the copy before; not while a roll back is asked for."""
         if self._asked:

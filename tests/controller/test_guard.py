@@ -16,7 +16,15 @@ from torch.optim import SGD, Adam, AdamW
 from galatune import attach
 from galatune.controller.estimate import Observation
 from galatune.controller.guard import Accident, Guard
-from galatune.controller.learners import FTRL, CoinBetting, OnlineGradientDescent, OptimisticFTRL
+from galatune.controller.learners import (
+    FTRL,
+    CoinBetting,
+    DiscountedFTRL,
+    LogScale,
+    OnlineGradientDescent,
+    OptimisticFTRL,
+    Proximal,
+)
 from galatune.controller.losses import LossWatch, loss_value
 from galatune.controller.snapshot import Snapshot
 from galatune.controller.window import Window
@@ -357,3 +365,62 @@ def test_played_rate_is_before_group_ratios_and_momentum():
     applied = [record.learning_rate for record in controller.history]
     played = [record.played_rate for record in controller.history]
     assert [0.1 * rate for rate in played[1:]] == pytest.approx(applied[:-1])
+
+
+LEARNERS = [
+    DiscountedFTRL(),
+    FTRL(initial_rate=1e-3),
+    FTRL(regularizer=LogScale(1.0)),
+    OptimisticFTRL(FTRL(regularizer=Proximal(1.0))),
+    OnlineGradientDescent(discount=0.9),
+    CoinBetting(),
+]
+
+
+@pytest.mark.parametrize("learner", LEARNERS, ids=lambda learner: type(learner).__name__)
+@pytest.mark.parametrize("closure", [False, True])
+def test_saving_and_loading_changes_no_bit(closure, learner, tmp_path):
+    """At a step after which none is probed, with everything that a guard remembers."""
+    guard = Guard(smoothing=0.3, confidence=1.0, spike=50.0, reaction="roll back")
+    options = {"learner": learner, "guard": guard, "probe_first": 20, "alignment": "travelled"}
+    data = batches(70, dtype=torch.float64)
+
+    def begin():
+        net = classifier(dtype=torch.float64)
+        optimizer = SGD(net.parameters(), lr=0.1, momentum=0.9)
+        return net, optimizer, attach(optimizer, **options)
+
+    net, optimizer, controller = begin()
+    train(net, optimizer, data[:35], closure=closure)
+    torch.save({"net": net.state_dict(), "optimizer": optimizer.state_dict()}, tmp_path / "state.pt")
+    train(net, optimizer, data[35:], closure=closure)
+    other, continued, loaded = begin()
+    saved = torch.load(tmp_path / "state.pt", weights_only=True)
+    other.load_state_dict(saved["net"])
+    continued.load_state_dict(saved["optimizer"])
+    train(other, continued, data[35:], closure=closure)
+    assert weights(other).tolist() == weights(net).tolist()
+    (found,), (expected,) = (c.state_dict()["groups"] for c in (loaded, controller))
+    # A closure is tried once more in a new process: whether it is one and the same minibatch.
+    assert found.pop("gradient_evaluations") - expected.pop("gradient_evaluations") == closure
+    assert found == expected
+
+
+def test_loss_is_awaited_after_loading_too():
+    net, optimizer, controller, training = run(count=9, guard=Guard(spike=5.0))
+    list(training)
+    count = optimizer.param_groups[0]["galatune"]["loss_count"]
+    optimizer.load_state_dict(optimizer.state_dict())
+    train(net, optimizer, batches(2, dtype=torch.float64))
+    assert optimizer.param_groups[0]["galatune"]["loss_count"] == count + 1  # the first one had no pair
+    assert controller.steps == 11
+
+
+def test_roll_back_right_after_loading_has_something_to_go_back_to():
+    net, optimizer, controller, training = run(count=20, guard=Guard(reaction="roll back"))
+    list(training)
+    optimizer.load_state_dict(optimizer.state_dict())
+    train(net, optimizer, batches(1, dtype=torch.float64))  # not probed: its pair was forgotten
+    train(net, optimizer, batches(1, dtype=torch.float64), weight=math.nan)
+    assert kinds(controller)[-1] == "roll back"
+    assert weights(net).isfinite().all()

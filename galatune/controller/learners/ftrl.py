@@ -26,7 +26,8 @@ class FTRL:
     for the published loss and ``r(eta) = (delta / 2) eta^2``.
 
     Args:
-        initial_rate: Before the first round; None leaves the start to the controller.
+        initial_rate: Before the first round, which forgets it (a regularizer's center would remember it);
+            None leaves the start to the controller.
         min_rate: Lower end of the interval.
         max_rate: Upper end of the interval.
         regularizer: r; `Quadratic` with strength delta as published. Its strength has the unit of the costs.
