@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterable, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 
 import torch
@@ -77,7 +79,12 @@ class Result:
 
 
 def execute(run: Run) -> Result:
-    """One training, start to validation. A method that raises or overflows has diverged."""
+    """One training, start to validation. What a method prints goes to stderr."""
+    with redirect_stdout(sys.stderr):
+        return _execute(run)
+
+
+def _execute(run: Run) -> Result:
     torch.set_num_threads(1)  # nets this small are slower on two, and much slower on a busy machine
     task, method = TASKS[run.task], METHODS[run.method]
     start = _loss_at_start(task, run)
