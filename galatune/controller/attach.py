@@ -16,6 +16,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from galatune.controller.adaptation import Adaptation
 from galatune.controller.backward import listen, unlisten
+from galatune.controller.carried import carry, in_plain_types, lay_down, take_up
 from galatune.controller.estimate import Observation
 from galatune.controller.geometry import geometry_of
 from galatune.controller.guard import Event, Guard
@@ -161,6 +162,7 @@ class Controller:
     def __init__(self, optimizer: Optimizer, options: Options) -> None:
         _refuse_twice(optimizer)
         _refuse_sparse(optimizer)
+        _refuse_schema(optimizer)
         self.history: list[ProbeRecord] = []
         self.events: list[Event] = []
         self.trace = RateTrace()
@@ -198,9 +200,10 @@ class Controller:
             optimizer.register_state_dict_post_hook(_by_value),
         ]
         self._guarded = GuardedStep(
-            optimizer, started=self._enter, failed=self._pairs.forget, finished=self._rates.restore
+            optimizer, started=self._enter, failed=self._forget_step, finished=self._rates.restore
         )
         _controllers[optimizer] = self
+        self._take_up()
         self._await_loss(self.steps)
 
     # -- what a user reads and does
@@ -245,10 +248,11 @@ class Controller:
     def freeze(self) -> None:
         """Keep the rate as it is from here on (the schedule still acts); no more probes."""
         self._frozen = True
-        self._pairs.forget()
+        self._forget_step()
 
     def detach(self) -> None:
         """Let the optimizer go: hooks, memory and wrapper are gone, its rate is its schedule's again."""
+        lay_down(self._memory)
         self._last_memory = dict(self._memory)
         optimizer = self._optimizer()
         self._pairs.close()
@@ -265,8 +269,12 @@ class Controller:
         self._optimizer = _gone
 
     def state_dict(self) -> dict[str, Any]:
-        """What the controller remembers: numbers only; travels inside ``optimizer.state_dict()`` as well."""
-        return {"schema": SCHEMA, "groups": [dict(g.get(MEMORY, {})) for g in self.optimizer.param_groups]}
+        """What the controller remembers; travels inside ``optimizer.state_dict()`` as well.
+
+        Numbers, the probe's name and, while the next step is to be probed, the tensors that takes.
+        """
+        groups = self.optimizer.param_groups
+        return {"schema": SCHEMA, "groups": [in_plain_types(group.get(MEMORY, {})) for group in groups]}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from `state_dict`.
@@ -295,7 +303,7 @@ class Controller:
         self._depth += 1
         if self._depth > 1:
             return None  # a subclass whose step calls that of its base: torch runs the hooks of both
-        remember_groups(optimizer.param_groups)
+        remember_groups(optimizer.param_groups, per_group=self._options.per_group)
         closure = args[1] if len(args) > 1 else kwargs.get("closure")
         self._spend(self._pairs.before(closure))
         if closure is None:
@@ -324,6 +332,7 @@ class Controller:
         if self._pairs.ready or not self.steps:
             _refuse_sparse(self.optimizer)
         changes, spent = self._pairs.take()
+        lay_down(self._memory)
         self._spend(spent)
         slots = self._slots(groups)
         probed = changes is not None
@@ -358,6 +367,7 @@ class Controller:
         self._pairs.stepped()
         if self._snapshot.settle(optimizer):
             self._pairs.forget()
+        carry(self._memory, self._pairs)
         self._memory["step"] = self.steps + 1
         self._spend(1)
         self.trace.add(self.steps, max(self._applied, default=0.0))
@@ -367,7 +377,20 @@ class Controller:
         self._pairs.forget()
         self._snapshot.forget()
         self._noted.clear()
+        self._take_up()
         self._await_loss(self.steps)
+
+    def _take_up(self) -> None:
+        """Go on with the step that the memory, if it comes from elsewhere, carries."""
+        _refuse_schema(self.optimizer)
+        groups = self.optimizer.param_groups
+        if all("ratio" in group.get(MEMORY, ()) for group in groups):
+            take_up(self._memory, self._pairs, _moving(groups))
+
+    def _forget_step(self) -> None:
+        """The last step is not going to be probed."""
+        self._pairs.forget()
+        lay_down(self._memory)
 
     # -- rates
 
@@ -484,6 +507,15 @@ def _sharing(optimizer: Optimizer) -> Optimizer | None:
     return None
 
 
+def _refuse_schema(optimizer: Optimizer) -> None:
+    schema = optimizer.param_groups[0].get(MEMORY, {}).get("schema", SCHEMA)
+    if schema != SCHEMA:
+        raise ControlError(
+            f"the state of this {type(optimizer).__name__} has schema {schema!r}, and schema {SCHEMA} is "
+            "needed; use the version of galatune that wrote it"
+        )
+
+
 def _refuse_sparse(optimizer: Optimizer) -> None:
     for group in optimizer.param_groups:
         for p in group["params"]:
@@ -498,7 +530,7 @@ def _by_value(optimizer: Optimizer, state: dict[str, Any]) -> None:
     """A state that was saved stays as it was, like the rates beside it."""
     for group in state["param_groups"]:
         if MEMORY in group:
-            group[MEMORY] = dict(group[MEMORY])
+            group[MEMORY] = in_plain_types(group[MEMORY])
 
 
 def _warn_of_lost_hooks(optimizer: Optimizer, args: Any, kwargs: Any) -> None:

@@ -22,12 +22,12 @@ MEMORY = "galatune"
 Group = MutableMapping[str, Any]
 
 
-def remember_groups(groups: Sequence[Group]) -> None:
+def remember_groups(groups: Sequence[Group], *, per_group: bool = False) -> None:
     """Give every group that is new its memory: the ratio of its initial rate, and its peak so far.
 
     The ratio is that of the initial rates, which the user fixed, to the largest of them; a group that
     starts at 0 stays at 0, unless all do (a warmup written by hand). A group added later has the ratio of
-    its rate to what the first ones started from.
+    its rate to what the first ones started from. With rates of their own, groups have no ratio: it is 1.
     """
     if all("ratio" in group.get(MEMORY, ()) for group in groups):
         return
@@ -37,7 +37,8 @@ def remember_groups(groups: Sequence[Group]) -> None:
     for group, rate in zip(groups, initial, strict=True):
         memory = group.setdefault(MEMORY, {})
         if "ratio" not in memory:
-            memory["ratio"] = _nine_digits(rate / whole) if whole > 0 else 1.0
+            ratio = _nine_digits(rate / whole) if whole > 0 else 1.0
+            memory["ratio"] = float(ratio > 0) if per_group else ratio
             memory["initial"] = rate
             memory.setdefault("peak", 0.0)
 

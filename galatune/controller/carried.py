@@ -1,0 +1,69 @@
+"""A step whose probe is still to come lies in the optimizer's memory: checkpoints and copies carry it."""
+
+from __future__ import annotations
+
+from collections.abc import MutableMapping, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from galatune.controller.pairs import PairSource
+
+__all__ = ["CarriedStep", "carry", "in_plain_types", "lay_down", "take_up"]
+
+CARRIED, PROBE = "carried", "probe"
+"""Keys of a memory: what the probe remembers, only while the next step is probed; the probe's name."""
+
+Memory = MutableMapping[str, Any]
+
+
+class CarriedStep(dict[str, list["Tensor | None"]]):
+    """What the probe remembers, which would fill pages where an optimizer is printed."""
+
+    def __repr__(self) -> str:
+        return f"<{', '.join(self)} of {max(map(len, self.values()), default=0)} parameters>"
+
+
+def carry(memory: Memory, pairs: PairSource) -> None:
+    """After a step: keep what its probe needs, where it has one."""
+    lay_down(memory)
+    memory[PROBE] = pairs.name
+    if pairs.ready:
+        memory[CARRIED] = CarriedStep(pairs.remembered())
+
+
+def lay_down(memory: Memory) -> None:
+    """The step was probed, or is not going to be."""
+    memory.pop(CARRIED, None)
+
+
+def take_up(memory: Memory, pairs: PairSource, parameters: Sequence[Tensor]) -> None:
+    """After a load, or on a copy: the same probe goes on with the same step.
+
+    Where the parameters are others than those that were saved (one was frozen, a group was added), that
+    one probe is left out.
+    """
+    if PROBE not in memory:
+        return
+    kept = memory.get(CARRIED) or {}
+    fits = all(
+        len(tensors) == len(parameters)
+        and all(t is None or t.shape == p.shape for t, p in zip(tensors, parameters, strict=True))
+        for tensors in kept.values()
+    )
+    own = {
+        name: [
+            None if t is None else t.detach().to(p.device, p.dtype, copy=True)
+            for t, p in zip(tensors, parameters, strict=True)
+        ]
+        for name, tensors in (kept if fits else {}).items()
+    }
+    pairs.restore(memory[PROBE], parameters, own)
+
+
+def in_plain_types(memory: Memory) -> dict[str, Any]:
+    """A copy in types that load under ``torch.load(weights_only=True)``."""
+    copied = dict(memory)
+    if CARRIED in copied:
+        copied[CARRIED] = {name: list(tensors) for name, tensors in copied[CARRIED].items()}
+    return copied

@@ -1,0 +1,394 @@
+"""Save, load, continue: bit-equal wherever a run is cut; several optimizers, groups with own rates."""
+
+from __future__ import annotations
+
+import copy
+import io
+import pickle
+import subprocess
+import sys
+import textwrap
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+from torch.optim import SGD, Adagrad, AdamW, RAdam
+from torch.optim.lr_scheduler import CosineAnnealingLR
+
+from galatune import attach
+from galatune.controller import learners
+from galatune.errors import ControlError
+
+from .training import batches, classifier, train, weights
+
+CARRYING = ["closure", "graph", "consecutive"]
+"""Probes that keep something between a step and its probe."""
+
+MOMENTUM = partial(SGD, momentum=0.9)
+
+
+def built(kind: Any) -> tuple[nn.Module, torch.optim.Optimizer, Any]:
+    net = classifier(norm=True)
+    optimizer = kind(net.parameters(), lr=0.1)
+    return net, optimizer, CosineAnnealingLR(optimizer, 63)
+
+
+def resumed_through_a_file(net, optimizer, scheduler, kind, **options):
+    file = io.BytesIO()
+    torch.save([thing.state_dict() for thing in (net, optimizer, scheduler)], file)
+    file.seek(0)
+    saved = torch.load(file, weights_only=True)
+    things = built(kind)
+    controller = attach(things[1], **options)
+    for thing, state in zip(things, saved, strict=True):
+        thing.load_state_dict(state)
+    return *things, controller
+
+
+def loaded_before_attach(net, optimizer, scheduler, kind, **options):
+    things = built(kind)
+    for thing, old in zip(things, (net, optimizer, scheduler), strict=True):
+        thing.load_state_dict(copy.deepcopy(old.state_dict()))
+    return *things, attach(things[1], **options)
+
+
+def copied(net, optimizer, scheduler, kind, **options):
+    other, twin = copy.deepcopy((net, optimizer))
+    return other, twin, rescheduled(twin, scheduler), attach(twin, **options)
+
+
+def pickled(net, optimizer, scheduler, kind, **options):
+    other, twin = pickle.loads(pickle.dumps((net, optimizer)))
+    return other, twin, rescheduled(twin, scheduler), attach(twin, **options)
+
+
+def rescheduled(optimizer, scheduler):
+    rate = optimizer.param_groups[0]["lr"]
+    again = CosineAnnealingLR(optimizer, 63)
+    again.load_state_dict(scheduler.state_dict())
+    optimizer.param_groups[0]["lr"] = rate  # a new scheduler takes its first step at once
+    return again
+
+
+def assert_continues(how, kind, cut, closure=False, **options):
+    data = batches(63)
+    net, optimizer, scheduler = built(kind)
+    whole = attach(optimizer, **options)
+    train(net, optimizer, data, closure=closure, scheduler=scheduler)
+
+    first, one, begun = built(kind)
+    _ = attach(one, **options)
+    train(first, one, data[:cut], closure=closure, scheduler=begun)
+    second, two, going, controller = how(first, one, begun, kind, **options)
+    train(second, two, data[cut:], closure=closure, scheduler=going)
+    assert torch.equal(weights(second), weights(net))
+    assert controller.learning_rate == whole.learning_rate
+    assert (controller.steps, controller.probes) == (whole.steps, whole.probes)
+    tail = whole.history[len(whole.history) - len(controller.history) :]
+    assert [(r.step, r.alignment, r.lipschitz) for r in controller.history] == [
+        (r.step, r.alignment, r.lipschitz) for r in tail
+    ]
+
+
+@pytest.mark.parametrize("cut", [1, 20, 50])
+@pytest.mark.parametrize("kind", [MOMENTUM, AdamW], ids=["momentum", "adamw"])
+@pytest.mark.parametrize("probe", CARRYING)
+def test_training_cut_before_a_probe_continues_bit_for_bit(probe, kind, cut):
+    assert_continues(resumed_through_a_file, kind, cut, probe == "closure", probe=probe)
+
+
+@pytest.mark.parametrize("how", [loaded_before_attach, copied, pickled])
+@pytest.mark.parametrize("probe", CARRYING)
+def test_every_way_to_continue_carries_the_step(probe, how):
+    assert_continues(how, AdamW, 20, probe == "closure", probe=probe)
+
+
+@pytest.mark.parametrize("cut", [4, 5, 6])
+def test_cut_where_radam_becomes_adaptive_continues_bit_for_bit(cut):
+    assert_continues(resumed_through_a_file, RAdam, cut)
+
+
+def test_cut_of_adagrad_continues_bit_for_bit():
+    assert_continues(resumed_through_a_file, Adagrad, 20)
+
+
+LEARNERS = [
+    learners.DiscountedFTRL(),
+    learners.OptimisticFTRL(),
+]
+
+
+@pytest.mark.parametrize("learner", LEARNERS, ids=lambda learner: type(learner).__name__)
+def test_learners_continue_bit_for_bit(learner):
+    assert_continues(resumed_through_a_file, AdamW, 20, learner=learner)
+
+
+class Once(torch.autograd.Function):
+    """Cannot be differentiated twice."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x.tanh()
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, gradient):
+        return gradient * (1 - ctx.saved_tensors[0].tanh().square())
+
+
+class TwiceRefused(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.net = classifier()
+
+    def forward(self, x):
+        return Once.apply(self.net(x))
+
+
+def test_probe_that_auto_fell_back_to_is_the_one_that_continues():
+    data = batches(20)
+
+    def fresh():
+        torch.manual_seed(0)
+        net = TwiceRefused()
+        optimizer = SGD(net.parameters(), lr=0.1)
+        return net, optimizer, attach(optimizer)
+
+    net, optimizer, whole = fresh()
+    train(net, optimizer, data)
+    assert whole.probe == "consecutive"
+    first, one, _ = fresh()
+    train(first, one, data[:10])
+    second, two, controller = fresh()
+    second.load_state_dict(first.state_dict())
+    two.load_state_dict(one.state_dict())
+    assert controller.probe == "consecutive"
+    train(second, two, data[10:])
+    assert torch.equal(weights(second), weights(net))
+
+
+def test_carried_step_is_gone_once_it_was_probed():
+    net = classifier()
+    optimizer = AdamW(net.parameters(), lr=0.1)
+    _ = attach(optimizer, probe_first=3)
+    memory = optimizer.param_groups[0]["galatune"]
+    data = batches(5)
+    train(net, optimizer, data[:2])
+    assert memory["carried"]["old"][0].shape == net[0].weight.shape
+    assert "<old of 4 parameters>" in repr(optimizer)
+    assert set(optimizer.state[net[0].weight]) == {"step", "exp_avg", "exp_avg_sq"}
+    train(net, optimizer, data[2:])
+    assert "carried" not in memory
+
+
+def test_saved_step_stays_as_it_was():
+    net = classifier()
+    optimizer = SGD(net.parameters(), lr=0.1)
+    _ = attach(optimizer, probe="closure")
+    train(net, optimizer, batches(20), closure=True)
+    saved = optimizer.state_dict()["param_groups"][0]["galatune"]["carried"]["old"]
+    kept = [tensor.clone() for tensor in saved]
+    train(net, optimizer, batches(5), closure=True)
+    assert type(optimizer.state_dict()["param_groups"][0]["galatune"]["carried"]) is dict
+    assert all(torch.equal(*pair) for pair in zip(saved, kept, strict=True))
+
+
+def test_step_of_other_parameters_loses_that_probe_only():
+    net = classifier()
+    optimizer = SGD(net.parameters(), lr=0.1)
+    _ = attach(optimizer)
+    data = batches(30)
+    train(net, optimizer, data[:20])
+    other, twin = copy.deepcopy((net, optimizer))
+    other[0].bias.requires_grad_(False)
+    controller = attach(twin)
+    train(other, twin, data[20:])
+    assert controller.probes == 19 + 9
+
+
+def test_frozen_and_detached_optimizers_carry_nothing():
+    net = classifier()
+    optimizer = SGD(net.parameters(), lr=0.1)
+    controller = attach(optimizer)
+    train(net, optimizer, batches(5))
+    controller.freeze()
+    assert "carried" not in optimizer.param_groups[0]["galatune"]
+    other = classifier()
+    optimizer = SGD(other.parameters(), lr=0.1)
+    controller = attach(optimizer)
+    train(other, optimizer, batches(5))
+    controller.detach()
+    assert controller.steps == 5
+    assert "galatune" not in optimizer.param_groups[0]
+
+
+def test_state_of_another_schema_is_refused_whatever_brings_it():
+    net = classifier()
+    optimizer = SGD(net.parameters(), lr=0.1)
+    controller = attach(optimizer)
+    train(net, optimizer, batches(3))
+    state = copy.deepcopy(optimizer.state_dict())
+    state["param_groups"][0]["galatune"]["schema"] = 99
+    other = SGD(classifier().parameters(), lr=0.1)
+    other.load_state_dict(state)
+    with pytest.raises(ControlError, match="schema 99"):
+        attach(other)
+    with pytest.raises(ControlError, match="schema 99"):
+        controller.optimizer.load_state_dict(state)
+
+
+SCRIPT = """
+    import sys
+    import torch
+    import galatune
+
+    def run(start, stop, path=None):
+        torch.manual_seed(0)
+        net = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.Tanh(), torch.nn.Linear(8, 3))
+        optimizer = torch.optim.AdamW(net.parameters(), lr=7.0)
+        controller = galatune.attach(optimizer)
+        if path:
+            saved = torch.load(path, weights_only=True)
+            net.load_state_dict(saved["net"])
+            optimizer.load_state_dict(saved["optimizer"])
+        generator = torch.Generator().manual_seed(1)
+        for step in range(stop):
+            x, y = torch.randn(16, 4, generator=generator), torch.randint(3, (16,), generator=generator)
+            if step >= start:
+                optimizer.zero_grad()
+                torch.nn.functional.cross_entropy(net(x), y).backward()
+                optimizer.step()
+        return net, optimizer
+
+    path = sys.argv[2]
+    if sys.argv[1] == "begin":
+        net, optimizer = run(0, 20)
+        torch.save({"net": net.state_dict(), "optimizer": optimizer.state_dict()}, path)
+    else:
+        net, _ = run(*((20, 45, path) if sys.argv[1] == "continue" else (0, 45)))
+        print([p.tolist() for p in net.parameters()])
+"""
+
+
+@pytest.mark.slow
+def test_training_continues_bit_for_bit_in_another_process(tmp_path):
+    def process(part: str) -> str:
+        command = [sys.executable, "-c", textwrap.dedent(SCRIPT), part, str(tmp_path / "checkpoint.pt")]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
+
+    process("begin")
+    assert process("continue") == process("whole")
+
+
+# -- several optimizers, groups with rates of their own
+
+
+class ActorAndCritic:
+    """Two nets that share nothing, their losses of unlike scale; the actor's loss asks the critic."""
+
+    def __init__(self):
+        torch.manual_seed(0)
+        self.actor, self.critic = nn.Linear(4, 2), nn.Linear(6, 1)
+
+    def critic_loss(self, x):
+        with torch.no_grad():
+            actions = self.actor(x)
+        target = 100 * x.sum(1, keepdim=True)
+        return functional.mse_loss(self.critic(torch.cat([x, actions], 1)), target)
+
+    def actor_loss(self, x):
+        actions = self.actor(x)
+        return actions.square().mean() - 1e-3 * self.critic(torch.cat([x, actions], 1)).mean()
+
+
+def alternate(pair, optimizers, losses, *, closure):
+    generator = torch.Generator().manual_seed(2)
+    for _ in range(50):
+        x = torch.randn(32, 4, generator=generator)
+        for optimizer, loss in zip(optimizers, losses, strict=True):
+
+            def evaluate(optimizer=optimizer, loss=loss, x=x):
+                optimizer.zero_grad()
+                value = loss(x)
+                value.backward()
+                return value
+
+            if closure:
+                optimizer.step(evaluate)
+            else:
+                evaluate()
+                optimizer.step()
+
+
+@pytest.mark.parametrize("closure", [False, True], ids=["graph", "closure"])
+def test_actor_and_critic_have_learners_of_their_own(closure):
+    pair = ActorAndCritic()
+    critic = SGD(pair.critic.parameters(), lr=123.0)
+    actor = AdamW(pair.actor.parameters(), lr=123.0)
+    controllers = attach(critic), attach(actor)
+    alternate(pair, (critic, actor), (pair.critic_loss, pair.actor_loss), closure=closure)
+    assert [controller.probes for controller in controllers] == [40, 40]
+    assert all(controller.probe == ("closure" if closure else "graph") for controller in controllers)
+    assert controllers[0].learning_rate != controllers[1].learning_rate
+    assert pair.critic_loss(torch.ones(8, 4)).item() < 0.01 * 400**2
+
+    alone = ActorAndCritic()
+    alone.actor.load_state_dict(ActorAndCritic().actor.state_dict())
+    only = SGD(alone.critic.parameters(), lr=1.0)
+    controller = attach(only)
+    for parameter in alone.actor.parameters():
+        parameter.requires_grad_(False)
+
+    def fixed_loss(x):
+        return functional.mse_loss(
+            alone.critic(torch.cat([x, torch.zeros(len(x), 2)], 1)), 100 * x.sum(1)[:, None]
+        )
+
+    alternate(alone, (only,), (fixed_loss,), closure=closure)
+    # The critic's curvature is that of its inputs, whatever the actor's learner does beside it.
+    assert controllers[0].learning_rate == pytest.approx(controller.learning_rate, rel=0.5)
+
+
+def grouped(first, second, **options):
+    net = classifier()
+    optimizer = SGD(
+        [{"params": net[0].parameters(), "lr": first}, {"params": net[2].parameters(), "lr": second}]
+    )
+    controller = attach(optimizer, **options)
+    rates = []
+    for inputs, labels in batches(50):
+        optimizer.zero_grad()
+        functional.cross_entropy(net(inputs), labels).backward()
+        optimizer.step()
+        rates.append([group["galatune"]["applied"] for group in optimizer.param_groups])
+    return net, rates, controller
+
+
+def test_fixed_ratio_of_two_groups_is_kept_at_every_step():
+    _, rates, _ = grouped(0.01, 0.5)
+    assert all(second == pytest.approx(50 * first, rel=1e-8) for first, second in rates)
+    again = grouped(1e-7, 5e-6)
+    assert again[1] == rates
+
+
+def test_groups_with_rates_of_their_own_do_not_know_the_given_ones():
+    net, rates, controller = grouped(0.01, 0.5, per_group=True)
+    other, again, _ = grouped(3.0, 1e-5, per_group=True)
+    assert again == rates
+    assert torch.equal(weights(other), weights(net))
+    assert len(controller.history) == 2 * controller.probes
+    assert rates[-1][0] != rates[-1][1]
+    assert controller.learning_rate == rates[-1]
+
+
+def test_groups_with_rates_of_their_own_continue_bit_for_bit():
+    assert_continues(resumed_through_a_file, own_groups, 20, per_group=True)
+
+
+def own_groups(parameters, lr):
+    parameters = list(parameters)
+    return AdamW([{"params": parameters[:2], "lr": lr}, {"params": parameters[2:], "lr": 10 * lr}])
