@@ -16,6 +16,7 @@ from torch import Tensor
 from galatune.controller.backward import leaves, nodes
 from galatune.controller.estimate import PairEntry, inner_products
 from galatune.controller.geometry import as_real
+from galatune.controller.ranks import Ranks
 from galatune.controller.rehearsal import rehearsal
 from galatune.errors import ProbeError
 
@@ -204,6 +205,7 @@ class GraphProbe(_Remembered):
         super().__init__()
         self._after: list[Tensor | None] = []
         self._change: list[Tensor | None] = []
+        self._ranks = Ranks()
         self.failure: str | None = None
         """Why the last graph could not be differentiated twice; None where it could."""
 
@@ -242,6 +244,7 @@ class GraphProbe(_Remembered):
         """
         if self.failure is not None:
             raise ProbeError(f"this loss cannot be differentiated twice ({self.failure})")
+        self._average()
         changes, scale = [], self._scale()
         for p, after, change, step in zip(self.parameters, self._after, self._change, self.old, strict=True):
             if after is not None:
@@ -261,6 +264,11 @@ class GraphProbe(_Remembered):
         """See `Probe.restore`."""
         super().restore(parameters, kept)
         self._restart()
+
+    def _average(self) -> None:
+        """Under DistributedDataParallel: what was asked for beside ``backward()`` is this rank's alone."""
+        self._after = self._ranks.means(self._after, self.parameters)
+        self._change = self._ranks.means(self._change, self.parameters)
 
     def _scale(self) -> float:
         """What was done to the gradients between backward and step: a loss scale taken out, clipping.
