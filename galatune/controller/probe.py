@@ -245,6 +245,8 @@ class GraphProbe(_Remembered):
         if self.failure is not None:
             raise ProbeError(f"this loss cannot be differentiated twice ({self.failure})")
         self._average()
+        if not _finite(self._change) and _finite(self._after):
+            self._change = [None] * len(self._change)  # H d overflowed, no gradient did: nothing was seen
         changes, scale = [], self._scale()
         for p, after, change, step in zip(self.parameters, self._after, self._change, self.old, strict=True):
             if after is not None:
@@ -355,6 +357,11 @@ class ConsecutiveProbe(_Remembered):
         """See `Probe.restore`."""
         super().restore(parameters, kept)
         self._before = list(kept["before"])
+
+
+def _finite(tensors: Sequence[Tensor | None]) -> bool:
+    seen = [torch.isfinite(t).all() for t in tensors if t is not None]
+    return not seen or bool(torch.stack([one.to(seen[0].device) for one in seen]).all())
 
 
 def _add(total: Tensor | None, part: Tensor | None) -> Tensor | None:

@@ -32,6 +32,6 @@ def test_ranks_set_the_rate_of_one_process_on_the_global_batch(probe, tmp_path):
     ((alone, weights),) = results([start(0, 1, probe, tmp_path / "none")])
     first, second = results([start(rank, 2, probe, tmp_path / "meeting") for rank in (0, 1)])
     assert first == second
-    assert max(alone) > 10 * alone[0]  # it did rise
+    assert len(set(alone)) > 30  # it did move
     assert first[0] == pytest.approx(alone, rel=1e-5)
     assert first[1] == pytest.approx(weights, rel=1e-5, abs=1e-7)
