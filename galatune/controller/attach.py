@@ -25,6 +25,7 @@ from galatune.controller.losses import LossWatch, loss_value
 from galatune.controller.options import Options
 from galatune.controller.pairs import PairSource
 from galatune.controller.probe import Probe
+from galatune.controller.ranks import Ranks
 from galatune.controller.schedule import (
     MEMORY,
     SetRates,
@@ -190,6 +191,7 @@ class Controller:
             travelled=options.alignment == "travelled",
         )
         self._rates = SetRates()
+        self._ranks = Ranks()
         self._applied: list[float] = []
         self._frozen = False
         self._noted: set[str] = set()
@@ -357,7 +359,8 @@ class Controller:
     def _loss(self, returned: Any) -> float | None:
         """Of the present step: what the closure returned, or what backward calls started from."""
         watched, returned = self._watch.take(), loss_value(returned)
-        return watched if returned is None else returned
+        own = watched if returned is None else returned
+        return self._ranks.mean_loss(own, self.optimizer.param_groups[0]["params"])
 
     def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         self._depth -= 1

@@ -133,14 +133,13 @@ def adagrad_diagonal(group: Group, state: State) -> Tensor:
     References:
         Duchi, Hazan, Singer, "Adaptive Subgradient Methods", 2011.
     """
-    size = _wide(state["sum"]).sqrt()
-    seen = size > 0
-    average = size.sum() / seen.sum().clamp(min=1)
-    return _inverse(torch.where(seen, size, average), group)
+    return _inverse(_filled(_wide(state["sum"]).sqrt()), group)
 
 
 def rmsprop_diagonal(group: Group, state: State) -> Tensor:
     """``1 / (sqrt(v) + eps)`` without bias correction; centered: the gradient's variance for v.
+
+    Entries that never had a gradient count as the parameter's average one, as in `adagrad_diagonal`.
 
     References:
         Tieleman & Hinton, "Neural Networks for Machine Learning", lecture 6.5, 2012.
@@ -148,7 +147,7 @@ def rmsprop_diagonal(group: Group, state: State) -> Tensor:
     spread = _wide(state["square_avg"]).clone()
     if group["centered"]:
         spread -= _wide(state["grad_avg"]).square()
-    return _inverse(spread.clamp_(min=0.0).sqrt_(), group)
+    return _inverse(_filled(spread.clamp_(min=0.0).sqrt_()), group)
 
 
 def adadelta_diagonal(group: Group, state: State) -> Tensor:
@@ -166,6 +165,12 @@ def _wide(tensor: Tensor) -> Tensor:
     """In double precision; the state itself where it is that already, so never changed in place."""
     # Apple's MPS has no float64.
     return as_real(tensor).to(torch.float32 if tensor.device.type == "mps" else torch.float64)
+
+
+def _filled(size: Tensor) -> Tensor:
+    """Zeros become the mean of the others."""
+    seen = size > 0
+    return torch.where(seen, size, size.sum() / seen.sum().clamp(min=1))
 
 
 def _inverse(size: Tensor, group: Group) -> Tensor:

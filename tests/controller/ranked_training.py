@@ -10,6 +10,7 @@ from torch import distributed, nn
 from torch.nn import functional
 
 import galatune
+from galatune.controller.guard import Guard
 
 STEPS, BATCH = 60, 32
 
@@ -20,7 +21,7 @@ def train(rank: int, ranks: int, probe: str) -> tuple[list[float], list[float]]:
     if ranks > 1:
         net = nn.parallel.DistributedDataParallel(net)
     optimizer = torch.optim.AdamW(net.parameters(), lr=1.0)
-    controller = galatune.attach(optimizer, probe=probe)
+    controller = galatune.attach(optimizer, probe=probe, guard=Guard(spike=1.2))
     generator = torch.Generator().manual_seed(1)
     rates = []
     for _ in range(STEPS):
