@@ -104,6 +104,16 @@ class _Remembered:
     def forget(self) -> None:
         self.parameters, self.old = [], []
 
+    def _pair_with_gradients(self, before: Sequence[Tensor | None]) -> list[Change]:
+        """The pair of gradients from before the step and the loop's own now; forgets what was remembered."""
+        changes = [
+            Change(p, g0, p.grad.detach(), p.detach() - old)
+            for p, g0, old in zip(self.parameters, before, self.old, strict=True)
+            if g0 is not None and p.grad is not None
+        ]
+        self.forget()
+        return changes
+
     def remembered(self) -> dict[str, list[Tensor | None]]:
         """See `Probe.remembered`."""
         return {"old": list(self.old)} if self.ready else {}
@@ -155,13 +165,7 @@ class ClosureProbe(_Remembered):
         """
         if not self._checked:
             self._check()
-        changes = [
-            Change(p, before, p.grad.detach(), p.detach() - old)
-            for p, before, old in zip(self.parameters, self._before, self.old, strict=True)
-            if before is not None and p.grad is not None
-        ]
-        self.forget()
-        return changes
+        return self._pair_with_gradients(self._before)
 
     def forget(self) -> None:
         """See `Probe.forget`."""
@@ -336,13 +340,7 @@ class ConsecutiveProbe(_Remembered):
 
     def pair(self) -> list[Change]:
         """See `Probe.pair`."""
-        changes = [
-            Change(p, before, p.grad.detach(), p.detach() - old)
-            for p, before, old in zip(self.parameters, self._before, self.old, strict=True)
-            if before is not None and p.grad is not None
-        ]
-        self.forget()
-        return changes
+        return self._pair_with_gradients(self._before)
 
     def forget(self) -> None:
         """See `Probe.forget`."""
