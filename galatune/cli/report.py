@@ -80,12 +80,16 @@ def report(
     from galatune.report.pair import read_pair
     from galatune.report.savings import compare
     from galatune.report.sinks import find_sink
+    from galatune.study.target import default_target
 
     target = find_sink(sink) if sink is not None else None
+    _check_files(html, csv, storage, into)
     pair = read_pair(storage, study, into, name)
     for note in pair.notes:
         click.echo(f"note: {note}", err=True)
     result = compare(pair.baseline, pair.shrunk, tolerance=tolerance, price=price, currency=currency)
+    # The default place of the smaller study is known only now.
+    _check_files(html, csv, storage, into or default_target(pair.baseline.study)[0])
     document = None
     if html is not None or target is not None:
         from galatune.report.page import page
@@ -101,6 +105,18 @@ def report(
 
         where = target.send(Delivery(result, pair.baseline, pair.shrunk, document), tracking_uri)
         click.echo(where, err=True)
+
+
+def _check_files(html: Path | None, csv: Path | None, *storages: str | None) -> None:
+    """What is written must be neither a study nor twice the same file."""
+    from galatune.errors import ReportError
+    from galatune.study.target import refuse_storage, same_place
+
+    for path in (html, csv):
+        if path is not None:
+            refuse_storage(path, *(storage for storage in storages if storage is not None))
+    if html is not None and csv is not None and same_place(str(html), str(csv)):
+        raise ReportError(f"--html and --csv name the same file {str(html)!r}; name two")
 
 
 def _print(result: SavingsReport, pair: Pair, as_json: bool) -> None:

@@ -25,7 +25,7 @@ from galatune.study.address import (
 )
 from galatune.study.source import content_of
 
-__all__ = ["default_target", "find_target", "open_target"]
+__all__ = ["default_target", "find_target", "open_target", "refuse_storage", "same_place"]
 
 JOURNAL_SUFFIXES = (".log", ".journal")
 BUSY_SECONDS = 60
@@ -72,7 +72,7 @@ def open_target(into: str | None, study: str, *, source: str) -> optuna.storages
         StorageError: It cannot be made or opened, or is something else than an Optuna storage.
     """
     place = default_target(study)[0] if into is None else into
-    if _same_place(place, source):
+    if same_place(place, source):
         raise PlanError(
             f"The smaller study cannot go into the old study's own storage: {redact(place)}. "
             "Name another file or URL with --into"
@@ -169,7 +169,30 @@ def _refuse_foreign(path: Path, label: str) -> None:
         )
 
 
-def _same_place(one: str, other: str) -> bool:
+def refuse_storage(path: Path, *places: str) -> None:
+    """Make sure that a file about to be written is no study: neither one of these storages nor any other.
+
+    Args:
+        path: About to be written.
+        *places: Storages that are being read, as they were given.
+
+    Raises:
+        StorageError: It is one, under whatever name, link or spelling.
+    """
+    study = any(same_place(str(path), place) for place in places)
+    if not study and path.is_file() and path.stat().st_size:
+        try:
+            study = content_of(path, str(path)) is not None
+        except StorageError:
+            return  # an ordinary file
+    if study:
+        raise StorageError(
+            f"'{printable(str(path))}' holds a study and would be overwritten. Name another file"
+        )
+
+
+def same_place(one: str, other: str) -> bool:
+    """Whether two storages, URLs or paths, are the same file or database."""
     files = [sqlite_file(place) if is_url(place) else Path(place) for place in (one, other)]
     if files[0] is None and files[1] is None:
         return _server(one) == _server(other)

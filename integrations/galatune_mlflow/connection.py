@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from galatune.errors import ReportError
 from galatune.study.address import printable, redact, sqlite_file
@@ -49,6 +49,8 @@ def open_client(uri: str) -> Iterator[MlflowClient]:
         ReportError: The store cannot be reached, or refuses. The message says what to do.
     """
     _reach(uri)
+    _refuse_study(uri)
+    from alembic.util.exc import CommandError
     from mlflow import MlflowClient  # its import sets log levels, so that it comes before _quiet
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
@@ -56,7 +58,7 @@ def open_client(uri: str) -> Iterator[MlflowClient]:
     with _limits(), _quiet():
         try:
             yield MlflowClient(tracking_uri=uri)
-        except (MlflowException, SQLAlchemyError, OSError) as error:
+        except (MlflowException, SQLAlchemyError, CommandError, OSError) as error:
             raise ReportError(_failure(uri, str(error))) from None
 
 
@@ -89,6 +91,38 @@ def _reach(uri: str) -> None:
         socket.create_connection((parts.hostname or "", port), timeout=CONNECT_SECONDS).close()
     except (OSError, ValueError) as error:
         raise ReportError(_failure(uri, str(error))) from None
+
+
+def _refuse_study(uri: str) -> None:
+    """MLflow makes its tables in whatever database it is given, also in the one that holds a study.
+
+    Raises:
+        ReportError: The database is an Optuna storage, or cannot be looked at.
+    """
+    if urlsplit(uri).scheme in ("", "http", "https", "file", "databricks"):
+        return
+    import sqlalchemy
+
+    path = _store_file(uri)
+    if path is not None:
+        if is_new_store(uri):
+            return
+        address = f"sqlite:///file:{quote(str(path.absolute()))}?mode=ro&uri=true"
+    else:
+        address = uri
+    try:
+        engine = sqlalchemy.create_engine(address)
+        try:
+            tables = set(sqlalchemy.inspect(engine).get_table_names())
+        finally:
+            engine.dispose()
+    except (sqlalchemy.exc.SQLAlchemyError, ImportError) as error:
+        raise ReportError(_failure(uri, str(getattr(error, "orig", None) or error))) from None
+    if {"studies", "trials"} <= tables:
+        raise ReportError(
+            f"{redact(uri)} holds Optuna studies, and MLflow would put its own tables into it; name another "
+            "place with --tracking-uri"
+        )
 
 
 def _failure(uri: str, reason: str) -> str:

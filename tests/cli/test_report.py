@@ -133,6 +133,43 @@ def test_report_changes_neither_study(folder: Path) -> None:
     assert {path.name: path.read_bytes() for path in folder.glob("*.db")} == before
 
 
+@pytest.mark.parametrize("option", ["--html", "--csv"])
+@pytest.mark.parametrize(
+    "name", ["study.db", "old-gala.db", "hard", "soft", "./../{here}/study.db", "other.db"]
+)
+def test_report_is_never_written_over_a_study(folder: Path, option: str, name: str) -> None:
+    (folder / "hard").hardlink_to(folder / "study.db")
+    (folder / "soft").symlink_to(folder / "old-gala.db")
+    shutil.copy(folder / "study.db", folder / "other.db")
+    before = {path.name: path.read_bytes() for path in folder.glob("*")}
+    result = galatune("study.db", option, name.format(here=folder.name))
+    assert result.exit_code == 1
+    assert "would be overwritten" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert {path.name: path.read_bytes() for path in folder.glob("*")} == before
+
+
+@pytest.mark.parametrize("name", ["study.db", "old-gala.db"])
+def test_mlflow_is_never_sent_into_a_study(folder: Path, name: str) -> None:
+    before = {path.name: path.read_bytes() for path in folder.glob("*")}
+    result = galatune("study.db", "--sink", "mlflow", "--tracking-uri", f"sqlite:///{name}")
+    assert result.exit_code == 1
+    assert "holds Optuna studies" in result.stderr
+    assert {path.name: path.read_bytes() for path in folder.glob("*")} == before
+
+
+def test_page_and_table_need_two_files(folder: Path) -> None:
+    result = galatune("study.db", "--html", "same", "--csv", "./same")
+    assert result.exit_code == 1
+    assert "name the same file" in result.stderr
+    assert not (folder / "same").exists()
+
+
+def test_report_is_written_over_an_older_one(folder: Path) -> None:
+    for _ in range(2):
+        assert galatune("study.db", "--html", "report.html", "--csv", "trials.csv").exit_code == 0
+
+
 def test_report_runs_without_torch_and_mlflow(folder: Path) -> None:
     result = subprocess.run(
         [sys.executable, "-c", WITHOUT_TORCH], capture_output=True, text=True, check=False
