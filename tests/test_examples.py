@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import runpy
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -24,3 +26,9 @@ def test_examples_run_in_their_order(
     losses = {line.split(": ")[1] for line in printed["5_attach"].splitlines()}
     assert len(losses) == 1, printed["5_attach"]
     assert float(printed["7_tabular"].split()[1]) > 0.9
+
+
+def test_an_example_ends_without_a_word_on_stderr(tmp_path: Path) -> None:
+    command = [sys.executable, str(EXAMPLES / "5_attach.py")]
+    ran = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert (ran.returncode, ran.stderr) == (0, "")

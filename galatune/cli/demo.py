@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from galatune.errors import StorageError
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -25,7 +27,7 @@ OBJECTIVE = "galatune.demo.objective:objective"
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("galatune-demo"),
     show_default=True,
-    help="Where everything is written; a stopped demo goes on from there.",
+    help="Where everything is written; what is finished there is not done again.",
 )
 @click.option(
     "--trials",
@@ -34,7 +36,9 @@ OBJECTIVE = "galatune.demo.objective:objective"
     show_default=True,
     help="Of the old study; the smaller one gets at most as many.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Of both studies.")
+@click.option(
+    "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Of both studies."
+)
 def demo(folder: Path, trials: int, seed: int) -> None:
     """Go the whole way on built-in data: handwritten digits, a small convolutional net.
 
@@ -49,12 +53,21 @@ def demo(folder: Path, trials: int, seed: int) -> None:
 
     from galatune.demo.baseline import STUDY, search
 
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(
+            f"Cannot make {str(folder)!r}: {error.strerror}. Name another with --dir"
+        ) from error
     old, new = folder / "digits.db", folder / "digits-gala.db"
     page, store = folder / "report.html", f"sqlite:///{folder / 'mlflow.db'}"
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     click.secho(f"The old study: {trials} trials with the learning rate searched, into {old}", bold=True)
-    search(old, trials, seed, _count(trials))
+    try:
+        search(old, trials, seed, _count(trials))
+    except KeyboardInterrupt:
+        click.echo("Interrupted: the same command begins the old study anew.", err=True)
+        raise
     _type("scan", str(old))
     _type("run", str(old), OBJECTIVE, "--into", str(new), "--seed", str(seed))
     _type(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import warnings
 import weakref
 from collections.abc import Callable, Mapping, Sequence
@@ -174,7 +175,7 @@ class Controller:
         self._last_memory: dict[str, Any] = {}
         self._pairs = pairs = PairSource(options, self._note)
         # Once the optimizer is gone, what the probe remembers of its parameters goes too.
-        self._optimizer: Callable[[], Optimizer | None] = weakref.ref(optimizer, lambda _: pairs.close())
+        self._optimizer: Callable[[], Optimizer | None] = weakref.ref(optimizer, _closing(pairs))
         self._depth = 0
         guard = options.chosen_guard
         self._watch = LossWatch()
@@ -479,6 +480,17 @@ class Controller:
         if reason not in self._noted:
             self._noted.add(reason)
             self._note(kind, reason, {})
+
+
+def _closing(pairs: PairSource) -> Callable[[Any], None]:
+    """Closes the pairs of a collected optimizer; at exit, when modules are half gone, there is no need."""
+    exiting = sys.is_finalizing
+
+    def close(_: Any) -> None:
+        if not exiting():
+            pairs.close()
+
+    return close
 
 
 def _gone() -> None:

@@ -66,6 +66,8 @@ class ToMatch:
         reference_point: Of the hypervolume, None with one objective.
         measured: Whether trials and hours can both be compared.
         hours_measured: Whether the hours can be compared.
+        same_machine: Whether both studies are known to have run on one machine; hours of two are not
+            measured beside each other, whether there is a match or not.
         why: What is not measured, None where all is.
     """
 
@@ -79,6 +81,7 @@ class ToMatch:
     reference_point: tuple[float, ...] | None
     measured: bool
     hours_measured: bool
+    same_machine: bool
     why: str | None
 
 
@@ -237,7 +240,8 @@ def _to_match(baseline: Ledger, shrunk: Ledger, goal: Goal | None, tolerance: fl
     after = trials_to_reach(shrunk, goal, confirmed=True) if goal and before else None
     old_hours, new_hours = _hours_of_first(baseline, before), _hours_of_first(shrunk, after)
     why = _why_no_match(baseline, shrunk, goal) if after is None else None
-    why = why or _incomparable(baseline, shrunk)
+    machines = _incomparable(baseline, shrunk)
+    why = why or machines
     if why is None and (old_hours is None or new_hours is None):
         why = "hours: " + (_untimed(baseline) or _untimed(shrunk) or "no durations")
     return ToMatch(
@@ -251,6 +255,7 @@ def _to_match(baseline: Ledger, shrunk: Ledger, goal: Goal | None, tolerance: fl
         reference_point=goal.reference_point if goal else None,
         measured=why is None,
         hours_measured=why is None,
+        same_machine=machines is None,
         why=why,
     )
 

@@ -99,7 +99,7 @@ def rows(report: SavingsReport) -> list[tuple[str, str, str, str, str]]:
             duration(old.hours),
             duration(new.hours),
             "",
-            "measured" if old.measured and new.measured else NOT_MEASURED,
+            "measured" if old.measured and new.measured and match.same_machine else NOT_MEASURED,
         ),
     ]
 
@@ -107,7 +107,9 @@ def rows(report: SavingsReport) -> list[tuple[str, str, str, str, str]]:
 def _timed(report: SavingsReport) -> bool:
     """Whether the hours to the match stand on recorded, comparable durations."""
     match = report.to_match
-    return match.hours_measured or (not match.matched and match.baseline_hours is not None)
+    return match.hours_measured or (
+        match.same_machine and not match.matched and match.baseline_hours is not None
+    )
 
 
 def number(value: float | None, unit: str = "") -> str:
