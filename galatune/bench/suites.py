@@ -33,4 +33,4 @@ SUITES = {
     "quick": Suite(_QUICK_TASKS, "gala-graph,gala-closure,prodigy,prodigy-safeguard", ("cosine",), 3),
     "full": Suite(_FULL_TASKS, ",".join(METHODS), ("cosine", "constant"), 3),
 }
-"""quick: a quarter of an hour on two cores. full: the published table."""
+"""quick: five to fifteen minutes on two cores. full: the published table."""

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from galatune.report.ledger import ledger
 from galatune.report.savings import savings
-from galatune.report.text import Verdict, table, verdict
+from galatune.report.text import Verdict, rows, table, verdict
 
 OLD = [5.0, 4.0, 3.0, 3.0, 1.0, 3.5]
 
@@ -72,3 +72,12 @@ def test_table_shows_names_as_text_not_as_markup() -> None:
     console.print(table(savings(fake_study(OLD), study)))
     assert "[bold red]x[/]\\x1b[31m" in out.getvalue()
     assert "\x1b" not in out.getvalue()
+
+
+@pytest.mark.parametrize("values", [[2.0, 1.0], [4.0, 4.5]], ids=["matched", "not reached"])
+def test_hours_of_an_unknown_machine_are_not_marked_measured(values: list[float]) -> None:
+    old, new = fake_study(OLD, machine=None), fake_study(values, name="new", controlled=True)
+    marks = {cells[0]: cells[-1] for cells in rows(savings(old, new, price=1.0, currency="EUR"))}
+    for label in ("time to it", "time in all", *(["cost of it"] if "cost of it" in marks else [])):
+        assert marks[label] == "not measured", label
+    assert marks["finished trials"] == "measured"
