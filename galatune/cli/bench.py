@@ -27,7 +27,7 @@ METHODS = "gala-graph,gala-closure,gala-sgd-graph,gala-sgd-closure"
 @click.option(
     "--suite",
     type=click.Choice(["quick", "full"]),
-    help="Tasks, methods and schedules that belong together; quick takes five to fifteen minutes on two cores.",
+    help="Tasks, methods and schedules that belong together; quick takes 5 to 15 minutes on two cores.",
 )
 @click.option(
     "--tasks", metavar="NAMES", help=f"Comma-separated; an unknown one lists them.  [default: {TASKS}]"
@@ -186,8 +186,7 @@ def _print_invariance(console: Console, one: Invariance) -> None:
     console.print(f"{one.task}, {one.method}, first seed", soft_wrap=True)
     console.print(f"  loss by the rate the optimizer was built with ({same}): {rates}", soft_wrap=True)
     for dtype, (plain, scaled) in one.scaled.items():
+        what = f"training loss, epsilon and coupled decay times 1 and 1e-6, {dtype}"
         console.print(
-            f"  training loss, epsilon and coupled decay times 1 and 1e-6, {dtype} (equal to {one.digits(dtype)} digits): "
-            f"{plain:.9g}, {scaled:.9g}",
-            soft_wrap=True,
+            f"  {what} (equal to {one.digits(dtype)} digits): {plain:.9g}, {scaled:.9g}", soft_wrap=True
         )

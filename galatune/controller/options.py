@@ -42,19 +42,24 @@ class Options:
         if isinstance(self.probe, str) and self.probe not in ("auto", *PROBES):
             raise ControlError(f"unknown probe {self.probe!r}; use one of {', '.join(['auto', *PROBES])}")
         if not isinstance(self.probe, str) and not callable(getattr(self.probe, "remember", None)):
-            raise ControlError(f"a probe is a name or a Probe object, however: {self.probe=}")
+            raise ControlError(f"a probe is a name or a Probe object, however: probe={self.probe!r}")
         if self.alignment not in ALIGNMENTS:
-            raise ControlError(f"alignment is one of {', '.join(ALIGNMENTS)}, however: {self.alignment=}")
+            raise ControlError(
+                f"alignment is one of {', '.join(ALIGNMENTS)}, however: alignment={self.alignment!r}"
+            )
         if self.probe_every < 1 or self.probe_first < 0:
             raise ControlError(
                 "probe_every must be at least 1 and probe_first at least 0, however: "
-                f"{self.probe_every=}, {self.probe_first=}"
+                f"probe_every={self.probe_every}, probe_first={self.probe_first}"
             )
         if self.step_scale is not None and not 0 < self.step_scale < math.inf:
-            raise ControlError(f"step_scale must be positive and finite, however: {self.step_scale=}")
+            raise ControlError(
+                f"step_scale must be positive and finite, however: step_scale={self.step_scale:g}"
+            )
         if not 0 <= self.min_lr <= self.max_lr or not self.max_lr:
             raise ControlError(
-                f"0 <= min_lr <= max_lr and max_lr > 0 must hold, however: {self.min_lr=}, {self.max_lr=}"
+                "0 <= min_lr <= max_lr and max_lr > 0 must hold, however: "
+                f"min_lr={self.min_lr:g}, max_lr={self.max_lr:g}"
             )
 
     @classmethod

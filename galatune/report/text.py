@@ -196,6 +196,8 @@ def _next(report: SavingsReport, shrunk: Ledger) -> str:
         return "no trial is complete: read why the trials failed, then run again."
     best = _best_number(shrunk)
     who = "a trial of the Pareto front" if best is None else f"trial {best}"
+    if report.to_match.baseline_trials is None:
+        return "the old study sets no value to reach; compare the best trials of both by hand."
     if not report.to_match.matched:
         return (
             "give it more trials (galatune run with a larger --trials), or keep the learning rate searched."
