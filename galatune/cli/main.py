@@ -6,7 +6,10 @@ scikit-learn nor mlflow.
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from importlib.metadata import entry_points
 from typing import Any
 
@@ -30,15 +33,43 @@ class Galatune(click.Group):
         """As they were added, not by the alphabet."""
         return list(self.commands)
 
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        """Parse, with the same ends as `invoke`."""
+        with _ended():
+            return super().make_context(*args, **kwargs)
+
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command: 1 and one line after a deliberate error, 130 after Ctrl-C."""
-        try:
+        """Run the command: 1 and one line after a deliberate error or a full disk, 130 after Ctrl-C."""
+        with _ended():
             return super().invoke(ctx)
-        except GalatuneError as error:
-            click.echo(f"galatune: {error}", err=True)
-            sys.exit(1)
-        except KeyboardInterrupt:
-            sys.exit(130)
+
+
+@contextmanager
+def _ended() -> Iterator[None]:
+    """How a command ends that does not get through."""
+    try:
+        yield
+        sys.stdout.flush()
+    except GalatuneError as error:
+        click.echo(f"galatune: {error}", err=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:  # whoever reads has seen enough; click knows
+        raise
+    except OSError as error:
+        where = "the output" if error.filename is None else repr(str(error.filename))
+        click.echo(f"galatune: cannot read or write {where}: {error.strerror or error}", err=True)
+        _discard_stdout()
+        sys.exit(1)
+
+
+def _discard_stdout() -> None:
+    """What is left for stdout goes nowhere, or Python would try it once more at its end."""
+    with suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 @click.group(cls=Galatune, context_settings={"help_option_names": ["-h", "--help"]})

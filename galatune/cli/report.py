@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from galatune.cli.loading import load
 from galatune.cli.options import json_option, storage_argument, study_option
 
 if TYPE_CHECKING:
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from galatune.report.savings import SavingsReport
 
 __all__ = ["report"]
+
+NEEDED = ("galatune.report.pair", "galatune.report.savings", "scipy.stats", "rich.table")
+DRAWING = ("galatune.report.page", "jinja2", "matplotlib.backends.backend_agg", "matplotlib.figure")
 
 
 def _fraction(_context: click.Context, _option: click.Parameter, value: str) -> float:
@@ -77,6 +81,7 @@ def report(
         raise click.UsageError("--price and --currency go together")
     if tracking_uri is not None and sink is None:
         raise click.UsageError("--tracking-uri needs --sink, for example --sink mlflow")
+    load(*NEEDED, *(DRAWING if html or sink else ()), *(("pandas",) if csv else ()))
     from galatune.report.pair import read_pair
     from galatune.report.savings import compare
     from galatune.report.sinks import find_sink

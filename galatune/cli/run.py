@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from galatune.cli.loading import load
 from galatune.cli.options import (
     drop_schedule_option,
     into_option,
@@ -115,6 +116,7 @@ def run(
     Example:
       galatune run optuna.db train.py:objective --trials 20
     """  # noqa: D301  # click's mark of a paragraph that keeps its lines
+    load("torch", "galatune.study.run", "galatune.cli.progress")
     from galatune.cli.progress import RunProgress
     from galatune.study.objective import as_script, load_objective
     from galatune.study.options import RunOptions

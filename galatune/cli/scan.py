@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from galatune.cli.loading import load
 from galatune.cli.options import (
     drop_schedule_option,
     json_option,
@@ -49,6 +50,7 @@ def scan(
     Example:
       galatune scan optuna.db --study mnist
     """  # noqa: D301  # click's mark of a paragraph that keeps its lines
+    load("galatune.study.plan", "rich.table")
     from galatune.study import plan
 
     if study is None:

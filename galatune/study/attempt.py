@@ -11,6 +11,7 @@ from optuna.trial import TrialState
 from galatune.controller.attach import Controller
 from galatune.controller.capture import Capture, controlled
 from galatune.controller.seeding import reseeded, seed_everything
+from galatune.study.address import printable
 from galatune.study.driven import drives
 from galatune.study.interruption import Interruption
 from galatune.study.machine import this_machine, versions
@@ -50,8 +51,8 @@ def attempt(
 ) -> Attempt:
     """Call the objective, record what was controlled, and tell the study.
 
-    A trial in which nothing was controlled trained on the placeholder: it FAILs with that reason, since
-    it would count as a saving that is none.
+    A trial in which nothing was controlled trained on the placeholder, and one that searched another space
+    is no trial of this study: both FAIL with that reason, since they would count as a saving that is none.
 
     Raises:
         KeyboardInterrupt: The trial was interrupted and is still RUNNING.
@@ -83,14 +84,18 @@ def _under_control(
         if watcher is not None:
             watcher.trial_started(trial.number, capture)
         seed_everything(seed)
-        ended = _call(objective, ShrunkTrial.adopt(trial, plan.placeholders), len(study.directions))
+        adopted = ShrunkTrial.adopt(trial, plan.placeholders)
+        ended = _call(objective, adopted, len(study.directions))
         if capture.controllers and reseeded(seed):
             notes.append("the objective seeds torch itself")
         record = _record(capture, notes)
     # One that is pruned before it trains, for an impossible configuration, has trained on nothing.
     trained = ended.state == TrialState.COMPLETE or bool(capture.left_alone)
-    if ended.state != TrialState.FAIL and trained and not record.controlled:
-        ended = Attempt(TrialState.FAIL, reason=_nothing_controlled(capture))
+    if ended.state != TrialState.FAIL and trained:
+        why = _of_another_study(adopted, plan) or (
+            None if record.controlled else _nothing_controlled(capture)
+        )
+        ended = ended if why is None else Attempt(TrialState.FAIL, reason=why)
     return ended, record
 
 
@@ -104,8 +109,14 @@ def _call(objective: Objective, trial: ShrunkTrial, objectives: int) -> Attempt:
     values = result if isinstance(result, (list, tuple)) else [result]
     try:
         numbers = tuple(float(value) for value in values)
-    except (TypeError, ValueError):
-        return Attempt(TrialState.FAIL, reason=f"the objective returned {result!r:.80}, not a number")
+    except OverflowError:
+        return Attempt(TrialState.FAIL, reason="the objective returned an integer beyond every float")
+    except Exception:  # whatever the conversion of somebody's own type raises
+        return Attempt(TrialState.FAIL, reason=f"the objective returned {_shown(result)}, not a number")
+    return _judged(numbers, objectives)
+
+
+def _judged(numbers: tuple[float, ...], objectives: int) -> Attempt:
     if len(numbers) != objectives:
         return Attempt(
             TrialState.FAIL,
@@ -114,6 +125,29 @@ def _call(objective: Objective, trial: ShrunkTrial, objectives: int) -> Attempt:
     if any(math.isnan(number) for number in numbers):
         return Attempt(TrialState.FAIL, reason="the objective returned NaN")
     return Attempt(TrialState.COMPLETE, numbers)
+
+
+def _of_another_study(trial: ShrunkTrial, plan: ShrinkPlan) -> str | None:
+    """Why the objective cannot be that of the old study, None where it may be.
+
+    Parameters that the old study does not have are no reason by themselves: an objective may have grown.
+    """
+    foreign = [name for name in trial.params if name not in plan.kept]
+    if trial.answered or not foreign:
+        return None
+    listed = ", ".join(map(printable, foreign[:3])) + (", ..." if len(foreign) > 3 else "")
+    return (
+        f"the objective suggests {listed}, which study {printable(plan.study)!r} does not have, and no "
+        f"{' or '.join(map(printable, plan.placeholders))}: it belongs to another study"
+    )
+
+
+def _shown(result: object) -> str:
+    """Start of a value's text; some have none."""
+    try:
+        return f"{result!r:.80}"
+    except Exception:
+        return f"a {type(result).__name__}"
 
 
 def _nothing_controlled(capture: Capture) -> str:

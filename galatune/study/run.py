@@ -15,6 +15,7 @@ from galatune.report.ledger import STAGE_ATTRIBUTE, ledger
 from galatune.report.match import goal_of
 from galatune.study.address import first_line, is_url, printable, redact, without_password
 from galatune.study.budget import Budget, budget_for, counts
+from galatune.study.fingerprint import Fingerprint
 from galatune.study.interruption import Interruption
 from galatune.study.objective import Objective
 from galatune.study.options import RunOptions, Watcher
@@ -62,8 +63,8 @@ def run(
         name: Name of the smaller study; None for ``<study>-gala``.
         options: See `RunOptions`.
         watcher: Told how it goes.
-        agree: Asked, with the question, before a study is continued with other options than it was begun
-            with; None refuses.
+        agree: Asked, with the question, before a study is continued with other options or another version
+            of the objective's file than it was begun with; None refuses.
         **settings: Fields of `RunOptions`, where ``options`` is not given.
 
     Returns:
@@ -107,7 +108,13 @@ def run(
     storage = open_target(into, plan.study, source=place)
     with _quiet(), _storage_errors(into or default_target(plan.study)[0]):
         study = make_or_continue(
-            storage, name or default_target(plan.study)[1], plan, options, about_old, agree
+            storage,
+            name or default_target(plan.study)[1],
+            plan,
+            Fingerprint.of(objective),
+            options,
+            about_old,
+            agree,
         )
         _search(study, plan, objective, options, budget, watcher)
     return study
@@ -196,7 +203,12 @@ def _check_outcome(study: optuna.Study, reason: str, failures: int, left: int) -
         return
     last = printable(str(trials[-1].user_attrs.get(REASON, "an unknown error")))
     words = reason if failures >= MOST_FAILURES else f"{reason} and every trial failed"
-    cure = "run the same command again" if left > 0 else "ask for more with --trials"
+    # An objective that is mended is another one than the good trials had.
+    asked = any(trial.state != TrialState.FAIL for trial in trials)
+    if left > 0:
+        cure = f"run the same command again{' with --yes' if asked else ''}"
+    else:
+        cure = f"ask for more with --trials{' and --yes' if asked else ''}"
     raise ObjectiveError(f"{words}, the last one with: {last}. Mend it and {cure} to continue")
 
 

@@ -6,9 +6,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import optuna
+from optuna.trial import TrialState
 
 from galatune.errors import PlanError
 from galatune.study.address import printable
+from galatune.study.fingerprint import Fingerprint
 from galatune.study.machine import this_machine, versions
 from galatune.study.options import RunOptions
 from galatune.study.plan import ShrinkPlan
@@ -25,6 +27,7 @@ def make_or_continue(
     storage: optuna.storages.BaseStorage,
     name: str,
     plan: ShrinkPlan,
+    objective: Fingerprint,
     options: RunOptions,
     about_old: Mapping[str, Any],
     agree: Callable[[str], bool] | None = None,
@@ -35,12 +38,14 @@ def make_or_continue(
         storage: Of the smaller study.
         name: Of the smaller study.
         plan: What is dropped.
+        objective: What its trials call.
         options: How its trials run.
         about_old: What its attribute says of the old study.
         agree: See `galatune.run`.
 
     Raises:
-        PlanError: There is a study of this name that is another one's, or that was run with other options.
+        PlanError: There is a study of this name that is another one's, or that was begun with other options
+            or another objective.
     """
     sampler = SeededSampler(options.seed)
     # A pruner on one side only would be counted as our saving.
@@ -59,13 +64,14 @@ def make_or_continue(
             study = optuna.load_study(study_name=name, storage=storage, sampler=sampler, pruner=pruner)
     else:
         _check_same(study, plan)
-        _check_options(study, options, agree)
+        _check_begun(study, objective, options, agree)
     study.set_user_attr(
         ATTRIBUTE,
         {
             "schema": SCHEMA,
             "plan": plan.to_json(),
             "source": dict(about_old),
+            "objective": objective.to_attribute(),
             "options": options.to_json(),
             "sampler": sampler.name,
             "pruner": type(pruner).__name__,
@@ -109,17 +115,35 @@ def _check_same(study: optuna.Study, plan: ShrinkPlan) -> None:
         )
 
 
-def _check_options(study: optuna.Study, options: RunOptions, agree: Callable[[str], bool] | None) -> None:
-    """Trials under other options do not belong into one study, unless somebody says so."""
-    before = study.user_attrs.get(ATTRIBUTE, {}).get("options", {})
-    now = options.to_json()
-    changed = [key for key in DECISIVE if key in before and before[key] != now[key]]
-    if not changed or not any(trial.state.is_finished() for trial in study.get_trials(deepcopy=False)):
+def _check_begun(
+    study: optuna.Study, objective: Fingerprint, options: RunOptions, agree: Callable[[str], bool] | None
+) -> None:
+    """Trials of another sort do not belong into one study, unless somebody says so."""
+    changed = [*_changed_options(study, options), *_changed_objective(study, objective)]
+    if not changed:
         return
-    listed = ", ".join(f"{key} {_shown(before[key])} (now {_shown(now[key])})" for key in changed)
-    words = f"study {printable(study.study_name)!r} was begun with {listed}"
+    words = f"study {printable(study.study_name)!r} was begun with {', '.join(changed)}"
     if agree is None or not agree(f"{words[0].upper()}{words[1:]}. Continue it with what is given now?"):
         raise PlanError(f"{words}; continue it all the same with --yes, or choose another with --name")
+
+
+def _changed_options(study: optuna.Study, options: RunOptions) -> list[str]:
+    before = study.user_attrs.get(ATTRIBUTE, {}).get("options", {})
+    now = options.to_json()
+    if not any(trial.state.is_finished() for trial in study.get_trials(deepcopy=False)):
+        return []
+    changed = [key for key in DECISIVE if key in before and before[key] != now[key]]
+    return [f"{key} {_shown(before[key])} (now {_shown(now[key])})" for key in changed]
+
+
+def _changed_objective(study: optuna.Study, objective: Fingerprint) -> list[str]:
+    """An objective that has only failed so far was meant to be mended."""
+    before = Fingerprint.from_attribute(study.user_attrs.get(ATTRIBUTE, {}).get("objective"))
+    states = {trial.state for trial in study.get_trials(deepcopy=False)}
+    if before is None or states.isdisjoint({TrialState.COMPLETE, TrialState.PRUNED}):
+        return []
+    change = objective.change(before)
+    return [] if change is None else [printable(change)]
 
 
 def _shown(value: Any) -> str:

@@ -49,6 +49,11 @@ class ShrunkTrial(optuna.trial.Trial):
         return params[name]
 
     @property
+    def answered(self) -> tuple[str, ...]:
+        """Dropped dimensions that the objective has asked for."""
+        return tuple(self.__dict__[_ANSWERS][1])
+
+    @property
     def params(self) -> dict[str, Any]:
         """Sampled parameters and the answers given so far."""
         return {**super().params, **self.__dict__[_ANSWERS][1]}

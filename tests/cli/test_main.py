@@ -5,10 +5,12 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import click
 import pytest
 from click.testing import CliRunner
+from tiny_search import old_study
 
 from galatune import __version__
 from galatune.cli import main
@@ -69,6 +71,70 @@ def test_an_interruption_is_status_130(failing: str) -> None:
     result = CliRunner().invoke(main, [failing])
     assert result.exit_code == 130
     assert result.stdout == ""
+
+
+INTERRUPTED_IN_C = """
+import signal, sys
+
+class LikeC:
+    \"\"\"What numpy's C code makes of a Ctrl-C that comes while it is imported.\"\"\"
+
+    def find_spec(self, name, path=None, target=None):
+        if name == {name!r}:
+            try:
+                signal.raise_signal(signal.SIGINT)
+            except KeyboardInterrupt:
+                raise ImportError("numpy.core.multiarray failed to import") from None
+
+sys.meta_path.insert(0, LikeC())
+from galatune.cli import main
+main({arguments!r})
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("numpy", ["scan", "old.log"]),
+        ("scipy.stats", ["report", "old.log"]),
+        ("pandas", ["report", "old.log", "--csv", "trials.csv"]),
+        ("matplotlib.figure", ["report", "old.log", "--html", "report.html"]),
+        ("torch", ["run", "old.log", "missing.py:objective"]),
+        ("galatune.cli.main", ["scan", "old.log"]),
+    ],
+)
+def test_an_interruption_while_modules_are_loaded_is_quiet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, arguments: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    program = INTERRUPTED_IN_C.format(name=name, arguments=arguments)
+    if name == "galatune.cli.main":  # written in Python: there it stays what it is
+        program = program.replace("except KeyboardInterrupt", "except MemoryError")
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
+@pytest.mark.parametrize("arguments", [["--help"], ["scan", "old.log"], ["scan", "old.log", "--json"]])
+def test_a_full_disk_behind_stdout_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    old_study("old.log")
+    program = f"from galatune.cli import main; main({arguments!r})"
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", program], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.returncode == 1
+    assert done.stderr == "galatune: cannot read or write the output: No space left on device\n"
+
+
+@pytest.mark.parametrize("failing", [PermissionError(13, "Permission denied", "x.db")], indirect=True)
+def test_a_file_that_the_system_refuses_is_one_line(failing: str) -> None:
+    result = CliRunner().invoke(main, [failing])
+    assert result.exit_code == 1
+    assert result.stderr == "galatune: cannot read or write 'x.db': Permission denied\n"
 
 
 @pytest.mark.parametrize("failing", [ZeroDivisionError("a bug")], indirect=True)

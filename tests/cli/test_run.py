@@ -260,6 +260,15 @@ def test_other_options_need_a_yes() -> None:
     assert body(*OUR, "--trials", "2", "--seed", "4", "--yes")["trials"] == 2
 
 
+def test_another_version_of_the_objective_needs_a_yes(folder: Path) -> None:
+    galatune(*OUR, "--trials", "1")
+    objective_file(folder, OBJECTIVE + "\n# mended\n")
+    assert "was begun with another version of tiny_objective.py; continue it" in complaint(
+        *OUR, "--trials", "2"
+    )
+    assert body(*OUR, "--trials", "2", "--yes")["trials"] == 2
+
+
 def test_a_value_that_is_not_finite_is_no_best_value(folder: Path) -> None:
     text = OBJECTIVE.replace("def objective(", "def inner(")
     text += "\ndef objective(trial):\n    return (inner(trial), float('-inf'))[1]\n"

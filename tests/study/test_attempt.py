@@ -245,6 +245,9 @@ def in_a_subprocess(trial: Any) -> float:
         (lambda t: "fine", "the objective returned 'fine', not a number"),
         (lambda t: [1.0, 2.0], "the objective returned 2 values, the study has 1"),
         (lambda t: math.nan, "the objective returned NaN"),
+        (lambda t: 10**400, "the objective returned an integer beyond every float"),
+        (lambda t: {10**5000}, "the objective returned a set, not a number"),
+        (lambda t: torch.ones(2), r"the objective returned tensor\(\[1., 1.\]\), not a number"),
         (lambda t: 1.0, "no torch optimizer stepped in this process"),
         (only_lbfgs, "no learning rate was controlled.*LBFGS"),
     ],
@@ -253,6 +256,46 @@ def test_a_trial_fails_with_the_reason(function: Callable[[Any], Any], reason: s
     found = failed(function)
     assert re.search(reason, found), found
     assert "\n" not in found
+
+
+def of_another_study(trial: Any) -> float:
+    net = torch.nn.Linear(4, trial.suggest_int("units", 1, 1))
+    rate = trial.suggest_float("step_size", 1e-5, 1.0, log=True)
+    return train(torch.optim.SGD(net.parameters(), lr=rate), net)
+
+
+def grown(trial: Any) -> float:
+    trial.suggest_float("dropout", 0.0, 0.5)
+    return objective(trial)
+
+
+def settled(trial: Any) -> float:
+    net = make(trial)
+    return train(torch.optim.SGD(net.parameters(), lr=0.1), net)
+
+
+def test_an_objective_of_another_study_fails_with_the_reason() -> None:
+    assert failed(of_another_study) == (
+        "the objective suggests units, step_size, which study 'old' does not have, and no lr: it belongs to "
+        "another study"
+    )
+    study = optuna.load_study(study_name="old-gala", storage=_journal())
+    with pytest.raises(ObjectiveError, match=r"5 trials in a row failed.*it belongs to another study"):
+        run(scan("old.log"), of_another_study, into="new.log", trials=30)
+    assert len(study.trials) == 6
+
+
+@pytest.mark.parametrize("function", [grown, settled])
+def test_an_objective_may_grow_or_settle_its_rate(function: Callable[[Any], float]) -> None:
+    assert once(function).state == TrialState.COMPLETE
+
+
+def test_a_failure_of_its_own_is_the_reason_of_another_studys_objective_too() -> None:
+    def broken(trial: Any) -> float:
+        of_another_study(trial)
+        raise ValueError("its own")
+
+    assert failed(broken).startswith("ValueError: its own")
 
 
 @pytest.mark.slow

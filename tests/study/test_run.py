@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import replace
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,13 @@ import optuna
 import pytest
 import torch
 from optuna.trial import TrialState
-from tiny_search import objective, old_study
+from tiny_search import OBJECTIVE, objective, objective_file, old_study
 
 from galatune.errors import ControlError, GalatuneError, ObjectiveError, PlanError, StorageError
+from galatune.study.fingerprint import Fingerprint
 from galatune.study.interruption import Interruption
 from galatune.study.machine import is_gone, this_process
+from galatune.study.objective import load_objective
 from galatune.study.options import RunOptions
 from galatune.study.plan import ShrinkPlan, scan
 from galatune.study.record import ATTRIBUTE
@@ -45,6 +48,10 @@ def plan(folder: Path) -> ShrinkPlan:
 
 def go(plan: ShrinkPlan, function: Callable[[Any], Any] = objective, **given: Any) -> optuna.Study:
     return run(plan, function, **{"into": "new.log", **given})
+
+
+def yes(question: str) -> bool:
+    return True
 
 
 def load(file: str = "new.log", name: str = "old-gala") -> optuna.Study:
@@ -134,7 +141,7 @@ def test_the_objective_may_stop_the_study(plan: ShrinkPlan) -> None:
     study = go(plan, content, trials=9)
     assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 2
     assert study.user_attrs[ATTRIBUTE]["stopped_because"] == "the objective stopped the study"
-    assert len(go(plan, trials=4).trials) == 4
+    assert len(go(plan, trials=4, agree=yes).trials) == 4
 
 
 # -- seeds
@@ -197,7 +204,7 @@ def test_an_interruption_changes_nothing_of_the_result(plan: ShrinkPlan, how: Ca
     assert stopped.trials[2].user_attrs[INTERRUPTED] is True
     assert stopped.trials[2].user_attrs[REASON] == "interrupted; its configuration is tried again"
     assert stopped.user_attrs[ATTRIBUTE]["stopped_because"] == "interrupted"
-    study = go(plan, trials=5)
+    study = go(plan, trials=5, agree=yes)
     assert study.trials[3].params == study.trials[2].params
     assert outcome(study) == whole
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
@@ -208,7 +215,7 @@ def test_an_interruption_twice_in_one_configuration(plan: ShrinkPlan) -> None:
     for _ in range(3):
         with pytest.raises(KeyboardInterrupt):
             go(plan, interrupting(2, raise_interrupt), trials=4)
-    assert outcome(go(plan, trials=4)) == whole
+    assert outcome(go(plan, trials=4, agree=yes)) == whole
 
 
 def test_an_interruption_before_anything_was_suggested(plan: ShrinkPlan) -> None:
@@ -359,6 +366,12 @@ def test_a_search_that_failed_to_the_end_is_no_success(plan: ShrinkPlan, trials:
     assert len(load().trials) == trials
 
 
+def test_an_objective_that_fails_after_a_success_is_continued_with_yes(plan: ShrinkPlan) -> None:
+    go(plan, trials=1)
+    with pytest.raises(ObjectiveError, match="Mend it and run the same command again with --yes to continue"):
+        go(plan, always, trials=50, agree=yes)
+
+
 def test_a_failure_now_and_then_does_not_end_the_search(plan: ShrinkPlan) -> None:
     calls = 0
 
@@ -442,6 +455,57 @@ def test_other_options_are_asked_for(plan: ShrinkPlan) -> None:
     assert asked[0].startswith("Study 'old-gala' was begun with seed 0")
     assert asked[0].endswith("?")
     assert len(go(plan, trials=3, agree=answer(False), **changed).trials) == 3, "now these are its options"
+
+
+def written(folder: Path, text: str = OBJECTIVE, name: str = "mine.py") -> Callable[[Any], Any]:
+    return load_objective(f"{objective_file(folder, text, name)}:objective")
+
+
+def test_an_objective_whose_file_has_changed_is_asked_for(plan: ShrinkPlan, folder: Path) -> None:
+    go(plan, written(folder), trials=1)
+    assert len(go(plan, written(folder / "moved"), trials=2).trials) == 2, "the same text"
+    changed = written(folder, OBJECTIVE.replace("AdamW", "Adam"))
+    words = r"^study 'old-gala' was begun with another version of mine.py; continue it .* --yes.*--name$"
+    with pytest.raises(PlanError, match=words):
+        go(plan, changed, trials=3)
+    assert len(go(plan, changed, trials=3, agree=yes).trials) == 3
+    assert len(go(plan, changed, trials=4).trials) == 4, "now this is its objective"
+    words = r"begun with seed 0 \(now 1\), mine.py:objective \(now tiny_search.py:objective\);"
+    with pytest.raises(PlanError, match=words):
+        go(plan, trials=5, seed=1)
+
+
+def test_an_objective_that_only_failed_may_change(plan: ShrinkPlan, folder: Path) -> None:
+    with pytest.raises(ObjectiveError, match="every trial failed"):
+        go(plan, written(folder, "def objective(trial):\n    return None\n"), trials=1)
+    assert len(go(plan, written(folder), trials=2).trials) == 2
+
+
+def test_an_objective_without_a_file_is_never_asked_for(plan: ShrinkPlan) -> None:
+    scope: dict[str, Any] = {}
+    exec(OBJECTIVE, scope)
+    go(plan, scope["objective"], trials=1)
+    assert load().user_attrs[ATTRIBUTE]["objective"] == {"reference": "objective", "sha256": None}
+    assert len(go(plan, trials=2).trials) == 2
+
+
+class Wrapped:
+    def __call__(self, trial: Any) -> float:
+        return objective(trial)
+
+
+@pytest.mark.parametrize(
+    ("function", "reference"),
+    [
+        (Wrapped(), "test_run.py:Wrapped"),
+        (Wrapped().__call__, "test_run.py:Wrapped.__call__"),
+        (partial(partial(objective)), "tiny_search.py:objective"),
+        (wraps(objective)(lambda trial: objective(trial)), "tiny_search.py:objective"),
+        (float, "float"),
+    ],
+)
+def test_the_code_behind_an_objective_is_found(function: Any, reference: str) -> None:
+    assert Fingerprint.of(function).reference == reference
 
 
 def test_another_budget_is_no_other_option(plan: ShrinkPlan) -> None:
