@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from galatune.bench.methods import METHODS, Method, Schedule
 from galatune.bench.tasks import TASKS, Task
+from galatune.errors import GalatuneError
 
 __all__ = ["INITIAL_RATES", "LOSS_SCALE", "Result", "Run", "execute", "plan"]
 
@@ -19,6 +24,12 @@ INITIAL_RATES = (1e-8, 1e-6, 1e-4, 1e-3, 1e-2, 1e-1, 10.0)
 """Rates an optimizer is built with, to see what that does."""
 
 LOSS_SCALE = 1e-6
+
+LOOKED_AT = 10
+"""Last steps whose state is weighed: one of them is followed by a probed one."""
+
+RATES_KEPT = 60
+"""Points of a learning-rate curve in a result."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +69,10 @@ class Result:
         steps: Optimizer steps taken.
         gradient_evaluations: Spent, probes included.
         peak_rate: Largest rate applied, None where the method does not say.
+        seconds: Wall time of the steps.
+        state_bytes: Bytes of state a trained parameter, the most that was kept between two of the last
+            steps: where one is probed, between it and the one before.
+        rates: (step, rate as applied), thinned; empty where the method does not say.
     """
 
     run: Run
@@ -66,6 +81,9 @@ class Result:
     steps: int
     gradient_evaluations: int
     peak_rate: float | None
+    seconds: float = field(default=math.nan, compare=False)
+    state_bytes: float = 0.0
+    rates: tuple[tuple[int, float], ...] = ()
 
     @property
     def diverged(self) -> bool:
@@ -79,9 +97,19 @@ class Result:
 
 
 def execute(run: Run) -> Result:
-    """One training, start to validation. What a method prints goes to stderr."""
-    with redirect_stdout(sys.stderr):
-        return _execute(run)
+    """One training, start to validation. What a method prints goes to stderr.
+
+    Raises:
+        GalatuneError: The method cannot train the task.
+    """
+    try:
+        with redirect_stdout(sys.stderr):
+            return _execute(run)
+    except Exception as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise GalatuneError(
+            f"{run.method} cannot train {run.task}: {reason}; leave it out with --methods"
+        ) from error
 
 
 def _execute(run: Run) -> Result:
@@ -94,8 +122,9 @@ def _execute(run: Run) -> Result:
     steps = _steps(task, method) if run.equal_gradients else task.steps
     trained = [p for p in net.parameters() if p.requires_grad]
     driver = method.make(trained, run.rate, run.scale, run.schedule, steps)
-    peak: float | None = None
-    for _, batch in zip(range(steps), training.batches, strict=False):
+    began = time.perf_counter()
+    kept = 0
+    for step, batch in zip(range(steps), training.batches, strict=False):
 
         def closure(batch: tuple[torch.Tensor, torch.Tensor] = batch) -> torch.Tensor:
             driver.optimizer.zero_grad()
@@ -104,14 +133,38 @@ def _execute(run: Run) -> Result:
             return loss.detach()
 
         driver.step(closure)
+        if step >= steps - LOOKED_AT:
+            kept = max(kept, _bytes(driver.state()))
+    seconds = time.perf_counter() - began
     controller = getattr(driver, "controller", None)
-    if controller is not None:
-        peak = max((rate for _, rate in controller.trace.points()), default=None)
+    rates = [] if controller is None else controller.trace.points()
     driver.finish(net)
     loss = training.validate(net)
     return Result(
-        run, loss if math.isfinite(loss) else math.inf, start, steps, driver.gradient_evaluations, peak
+        run,
+        loss if math.isfinite(loss) else math.inf,
+        start,
+        steps,
+        driver.gradient_evaluations,
+        max((rate for _, rate in rates), default=None),
+        seconds,
+        kept / sum(p.numel() for p in trained),
+        _thinned(rates),
     )
+
+
+def _thinned(points: Sequence[tuple[int, float]]) -> tuple[tuple[int, float], ...]:
+    stride = math.ceil(len(points) / RATES_KEPT) or 1
+    return tuple(dict.fromkeys(chain(points[::stride], points[-1:])))
+
+
+def _bytes(state: Any) -> int:
+    """Of all tensors in nested containers."""
+    if isinstance(state, Tensor):
+        return state.numel() * state.element_size()
+    if isinstance(state, Mapping):
+        return sum(map(_bytes, state.values()))
+    return sum(map(_bytes, state)) if isinstance(state, list | tuple) else 0
 
 
 def _loss_at_start(task: Task, run: Run) -> float:

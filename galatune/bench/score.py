@@ -7,15 +7,12 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
+from galatune.bench.bootstrap import bootstrap
 from galatune.bench.methods import METHODS
 from galatune.bench.runs import Result
 from galatune.bench.tasks import TASKS
 
 __all__ = ["Cell", "Score", "Tuned", "cells", "scores", "tuned"]
-
-REPLICATES = 2000
 
 
 @dataclass(frozen=True)
@@ -27,12 +24,14 @@ class Tuned:
         losses: Its losses, one a seed.
         at_the_edge: Whether it is the smallest or largest of the grid: a better one may lie outside.
         grid: Every rate with its mean loss, ascending.
+        seconds: Median wall time of one training, over all rates and seeds.
     """
 
     rate: float
     losses: tuple[float, ...]
     at_the_edge: bool
     grid: tuple[tuple[float, float], ...]
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -48,6 +47,9 @@ class Cell:
         ratio: Mean loss over that of the best tuned rate.
         diverged: Seeds that ended above where they started.
         gradient_evaluations: Mean.
+        time_ratio: Median wall time of one training over that of the fixed rates. Trainings run side by
+            side disturb each other; `galatune bench --cost` measures a ratio properly.
+        state_bytes: Most bytes of state a parameter between two steps, the optimizer's own included.
     """
 
     task: str
@@ -58,6 +60,8 @@ class Cell:
     ratio: float
     diverged: int
     gradient_evaluations: float
+    time_ratio: float
+    state_bytes: float
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,8 @@ class Score:
         worst: Largest ratio, and its task.
         diverged: Trainings that ended above where they started.
         tasks: Number of tasks.
+        time_ratio: Geometric mean of those of its cells.
+        state_bytes: Largest of those of its cells.
     """
 
     method: str
@@ -83,6 +89,8 @@ class Score:
     worst: tuple[float, str]
     diverged: int
     tasks: int
+    time_ratio: float
+    state_bytes: float
 
 
 def tuned(results: Sequence[Result], task: str, base: str, schedule: str) -> Tuned | None:
@@ -100,7 +108,8 @@ def tuned(results: Sequence[Result], task: str, base: str, schedule: str) -> Tun
     means = {rate: statistics.fmean(r.clipped for r in by_rate[rate]) for rate in sorted(by_rate)}
     best = min(means, key=lambda rate: means[rate])
     losses = tuple(r.clipped for r in sorted(by_rate[best], key=lambda r: r.run.seed))
-    return Tuned(best, losses, best in (min(means), max(means)), tuple(means.items()))
+    seconds = statistics.median(r.seconds for rs in by_rate.values() for r in rs)
+    return Tuned(best, losses, best in (min(means), max(means)), tuple(means.items()), seconds)
 
 
 def cells(results: Sequence[Result]) -> list[Cell]:
@@ -126,6 +135,8 @@ def cells(results: Sequence[Result]) -> list[Cell]:
                 statistics.fmean(losses) / statistics.fmean(best.losses),
                 sum(r.diverged for r in own),
                 statistics.fmean(r.gradient_evaluations for r in own),
+                statistics.median(r.seconds for r in own) / best.seconds,
+                max(r.state_bytes for r in own),
             )
         )
     return found
@@ -147,6 +158,8 @@ def scores(results: Sequence[Result], seed: int = 0) -> list[Score]:
             max((cell.ratio, cell.task) for cell in own),
             sum(cell.diverged for cell in own),
             len(own),
+            math.exp(statistics.fmean(math.log(cell.time_ratio) for cell in own)),
+            max(cell.state_bytes for cell in own),
         )
         for (method, schedule, equal), own in groups.items()
     ]
@@ -154,23 +167,12 @@ def scores(results: Sequence[Result], seed: int = 0) -> list[Score]:
 
 
 def _interval(results: Sequence[Result], own: Sequence[Cell], seed: int) -> tuple[float, float]:
-    """Percentile bootstrap: tasks drawn anew, and within each its seeds, for method and grid alike."""
-    generator = np.random.default_rng(seed)
     pairs = []
     for cell in own:
         best = tuned(results, cell.task, METHODS[cell.method].base, cell.schedule)
         assert best is not None
-        pairs.append((np.array(cell.losses), np.array(best.losses)))
-    drawn = []
-    for _ in range(REPLICATES):
-        logs = []
-        for index in generator.integers(len(pairs), size=len(pairs)):
-            ours, theirs = pairs[index]
-            mean = generator.choice(ours, len(ours)).mean()
-            logs.append(math.log(mean / generator.choice(theirs, len(theirs)).mean()))
-        drawn.append(statistics.fmean(logs))
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    return float(low), float(high)
+        pairs.append((cell.losses, best.losses))
+    return bootstrap(pairs, same_seeds=False, seed=seed)
 
 
 def _plain(result: Result) -> bool:

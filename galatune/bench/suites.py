@@ -11,12 +11,21 @@ __all__ = ["SUITES", "Suite"]
 
 @dataclass(frozen=True)
 class Suite:
-    """Defaults of ``galatune bench --suite``."""
+    """Defaults of ``galatune bench --suite``.
+
+    Attributes:
+        tasks: Comma-separated.
+        methods: Comma-separated.
+        schedules: Of the methods that know them.
+        seeds: Number of seeds.
+        sensitivity: Whether the sensitivity to the initial rate is measured as well, and all drawn.
+    """
 
     tasks: str
     methods: str
     schedules: tuple[Schedule, ...]
     seeds: int
+    sensitivity: bool = False
 
 
 _QUICK_TASKS = (
@@ -31,6 +40,6 @@ _FULL_TASKS = (
 
 SUITES = {
     "quick": Suite(_QUICK_TASKS, "gala-graph,gala-closure,prodigy,prodigy-safeguard", ("cosine",), 3),
-    "full": Suite(_FULL_TASKS, ",".join(METHODS), ("cosine", "constant"), 3),
+    "full": Suite(_FULL_TASKS, ",".join(METHODS), ("cosine", "constant"), 3, sensitivity=True),
 }
-"""quick: five to fifteen minutes on two cores. full: the published table."""
+"""quick: five to fifteen minutes on two cores. full: the published table, many hours."""

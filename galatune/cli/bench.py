@@ -4,30 +4,43 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from galatune.errors import GalatuneError
+
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from galatune.bench.comparison import Invariance
+    from galatune.bench.methods import Schedule
     from galatune.bench.runs import Result
-    from galatune.bench.score import Score
+    from galatune.bench.sensitivity import Curve
+    from galatune.bench.tasks import Task
 
 __all__ = ["bench"]
 
 TASKS = "digits-cnn"
 METHODS = "gala-graph,gala-closure,gala-sgd-graph,gala-sgd-closure"
+WIDTH = 120
+"""Columns where stdout is not a terminal."""
+
+
+def _folder(_context: click.Context, _option: click.Parameter, value: str) -> Path:
+    if not value.strip():
+        raise GalatuneError(f"--out {value!r} names no folder; leave it out or name one")
+    return Path(value)
 
 
 @click.command()
 @click.option(
     "--suite",
     type=click.Choice(["quick", "full"]),
-    help="Tasks, methods and schedules that belong together; quick takes 5 to 15 minutes on two cores.",
+    help="Tasks, methods and schedules that belong together. quick takes 5 to 15 minutes on two cores; full "
+    "is all there is, with --sensitivity, and takes hours.",
 )
 @click.option(
     "--tasks", metavar="NAMES", help=f"Comma-separated; an unknown one lists them.  [default: {TASKS}]"
@@ -45,8 +58,17 @@ METHODS = "gala-graph,gala-closure,gala-sgd-graph,gala-sgd-closure"
     multiple=True,
     help="May be repeated.  [default: cosine]",
 )
-@click.option("--seeds", type=click.IntRange(min=1), help="Seeds 0 to N - 1.  [default: 5; of a suite: 3]")
+@click.option(
+    "--seeds",
+    type=click.IntRange(min=1),
+    help="Seeds 0 to N - 1.  [default: 5; of a suite and of --sensitivity: 3]",
+)
 @click.option("--invariance", is_flag=True, help="Train with other initial rates and a scaled loss as well.")
+@click.option(
+    "--sensitivity",
+    is_flag=True,
+    help="Instead: train from every decade of initial rates, 1e-8 to 10, on four tasks. With a suite: too.",
+)
 @click.option(
     "--jobs",
     type=click.IntRange(min=1),
@@ -56,18 +78,20 @@ METHODS = "gala-graph,gala-closure,gala-sgd-graph,gala-sgd-closure"
 )
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path("bench-results"),
+    metavar="FOLDER",
+    default="bench-results",
     show_default=True,
+    callback=_folder,
     help="Folder of results.csv; a stopped bench goes on from there.",
 )
 def bench(
     suite: str | None,
     tasks: str | None,
     methods: str | None,
-    schedules: tuple[str, ...],
+    schedules: tuple[Schedule, ...],
     seeds: int | None,
     invariance: bool,
+    sensitivity: bool,
     jobs: int,
     out: Path,
 ) -> None:
@@ -80,113 +104,111 @@ def bench(
     \b
     Example:
       galatune bench --tasks digits-cnn --seeds 5 --invariance
+      galatune bench --sensitivity
     """  # noqa: D301  # click's mark of a paragraph that keeps its lines
-    from rich.console import Console
+    with _said_in_one_line(out):
+        _bench(suite, tasks, methods, schedules, seeds, invariance, sensitivity, jobs, out)
 
+
+def _bench(
+    suite: str | None,
+    tasks: str | None,
+    methods: str | None,
+    schedules: tuple[Schedule, ...],
+    seeds: int | None,
+    invariance: bool,
+    sensitivity: bool,
+    jobs: int,
+    out: Path,
+) -> None:
     from galatune.bench import comparison
     from galatune.bench.methods import find_methods
-    from galatune.bench.suites import SUITES
+    from galatune.bench.suites import SUITES, Suite
     from galatune.bench.tasks import available, find_tasks
+    from galatune.bench.text import invariance_lines
+    from galatune.cli.countdown import Countdown
 
-    chosen = SUITES[suite] if suite is not None else None
-    wanted = available(chosen.tasks) if chosen is not None and tasks is None else find_tasks(tasks or TASKS)
-    results = comparison.compare(
-        wanted,
-        find_methods(methods or (chosen.methods if chosen is not None else METHODS)),
-        schedules or (chosen.schedules if chosen is not None else ("cosine",)),  # type: ignore[arg-type]
-        seeds or (chosen.seeds if chosen is not None else 5),
-        out,
-        jobs,
-        _say,
-    )
-    console = Console(markup=False, highlight=False)
-    _print_tasks(console, results)
-    if len(wanted) > 1:
-        _print_scores(console, results)
-    if invariance:
-        for one in comparison.invariance(wanted, out, jobs, _say):
-            _print_invariance(console, one)
+    chosen = SUITES[suite] if suite is not None else Suite(TASKS, METHODS, ("cosine",), 5)
+    console, countdown = _console(), Countdown("trainings")
+    if suite is not None or not sensitivity:
+        wanted = (
+            available(chosen.tasks) if suite and tasks is None else find_tasks(_given(tasks, chosen.tasks))
+        )
+        found = find_methods(_given(methods, chosen.methods))
+        results = comparison.compare(
+            wanted, found, schedules or chosen.schedules, seeds or chosen.seeds, out, jobs, countdown
+        )
+        _print_comparison(console, wanted, results)
+        for one in comparison.invariance(wanted, out, jobs, countdown) if invariance else ():
+            for line in invariance_lines(one):
+                console.print(line, soft_wrap=True)
+    if sensitivity or chosen.sensitivity:
+        # What was chosen for a suite's comparison is not meant for this.
+        own = (None, None) if suite is not None else (tasks, methods)
+        _sensitivity(console, *own, seeds or 3, out, jobs)
     click.echo(f"Every training: {out / 'results.csv'}", err=True)
 
 
-def _say(done: int, total: int) -> None:
-    if sys.stderr.isatty():
-        click.echo(f"\r{done} of {total} trainings ", err=True, nl=done == total)
+def _given(value: str | None, default: str) -> str:
+    return default if value is None else value
 
 
-def _print_tasks(console: Console, results: Sequence[Result]) -> None:
-    from rich.table import Table
+def _console() -> Console:
+    from rich.console import Console
 
-    from galatune.bench.methods import METHODS
-    from galatune.bench.score import cells, tuned
+    return Console(markup=False, highlight=False, emoji=False, width=None if sys.stdout.isatty() else WIDTH)
 
-    found = cells(results)
-    for task, base, schedule in dict.fromkeys(
-        (cell.task, METHODS[cell.method].base, cell.schedule.removeprefix("warmup-")) for cell in found
-    ):
-        best = tuned(results, task, base, schedule)
-        assert best is not None
-        table = Table(
-            title=f"{task}, {base}, {schedule}, {len(best.losses)} seeds", title_justify="left", box=None
-        )
-        for heading in ("method", "validation loss", "ratio", "gradients", "diverged"):
-            table.add_column(heading, justify="left" if heading == "method" else "right")
-        reference = sum(best.losses) / len(best.losses)
-        for rate, loss in best.grid:
-            mark = " (edge)" if rate == best.rate and best.at_the_edge else ""
-            table.add_row(f"fixed {rate:g}{mark}", f"{loss:.4f}", f"{loss / reference:.3f}", "", "")
-        for cell in found:
-            if (cell.task, METHODS[cell.method].base, cell.schedule.removeprefix("warmup-")) == (
-                task,
-                base,
-                schedule,
-            ):
-                mean = sum(cell.losses) / len(cell.losses)
-                table.add_row(
-                    cell.method + (", equal gradients" if cell.equal_gradients else ""),
-                    f"{mean:.4f}",
-                    f"{cell.ratio:.3f}",
-                    f"{cell.gradient_evaluations:.0f}",
-                    str(cell.diverged or ""),
-                )
+
+def _print_comparison(console: Console, wanted: Sequence[Task], results: Sequence[Result]) -> None:
+    from galatune.bench.text import difference_tables, score_tables, task_tables
+
+    for table in task_tables(results):
         console.print(table)
         console.print()
+    if len(wanted) > 1:
+        for table in (*score_tables(results), *difference_tables(results)):
+            console.print(table)
+            console.print()
 
 
-def _print_scores(console: Console, results: Sequence[Result]) -> None:
-    from rich.table import Table
+def _sensitivity(
+    console: Console, tasks: str | None, methods: str | None, seeds: int, out: Path, jobs: int
+) -> list[Curve]:
+    from galatune.bench import sensitivity
+    from galatune.bench.methods import METHODS as KNOWN
+    from galatune.bench.methods import find_methods
+    from galatune.bench.tasks import find_tasks
+    from galatune.bench.text import sensitivity_table
+    from galatune.cli.countdown import Countdown
 
-    from galatune.bench.score import scores
-
-    table = Table(title="Score: mean ln(ratio); 0 is as good as tuning", title_justify="left", box=None)
-    for heading in ("method", "schedule", "score", "95 % interval", "worst", "on", "diverged", "tasks"):
-        table.add_column(heading, justify="left" if heading in ("method", "schedule", "on") else "right")
-    for score in scores(results):
-        table.add_row(*_cells(score))
-    console.print(table)
-
-
-def _cells(score: Score) -> tuple[str, ...]:
-    low, high = score.interval
-    return (
-        score.method + (", equal gradients" if score.equal_gradients else ""),
-        score.schedule,
-        f"{score.score:+.3f}",
-        f"{low:+.3f} to {high:+.3f}",
-        f"{score.worst[0]:.2f}",
-        score.worst[1],
-        str(score.diverged),
-        str(score.tasks),
+    names = _given(methods, sensitivity.SENSITIVITY_METHODS)
+    curves = sensitivity.sensitivity(
+        find_tasks(_given(tasks, sensitivity.SENSITIVITY_TASKS)),
+        find_methods(names),
+        seeds,
+        out,
+        jobs,
+        Countdown("trainings"),
     )
+    console.print(sensitivity_table(curves))
+    console.print()
+    if "prodigy" in KNOWN and "prodigy" in names:
+        console.print("The initial rate of prodigy is its factor on the rate that it estimates.")
+    return curves
 
 
-def _print_invariance(console: Console, one: Invariance) -> None:
-    rates = ", ".join(f"{rate:g}: {loss!r}" for rate, loss in one.initial_rates.items())
-    same = "to the last digit" if one.same_to_the_last_digit else "NOT equal"
-    console.print(f"{one.task}, {one.method}, first seed", soft_wrap=True)
-    console.print(f"  loss by the rate the optimizer was built with ({same}): {rates}", soft_wrap=True)
-    for dtype, (plain, scaled) in one.scaled.items():
-        what = f"training loss, epsilon and coupled decay times 1 and 1e-6, {dtype}"
-        console.print(
-            f"  {what} (equal to {one.digits(dtype)} digits): {plain:.9g}, {scaled:.9g}", soft_wrap=True
-        )
+@contextmanager
+def _said_in_one_line(out: Path) -> Iterator[None]:
+    """A full disk behind stdout loses the tables, not the trainings."""
+    try:
+        yield
+        sys.stdout.flush()
+    except OSError as error:
+        if isinstance(error, BrokenPipeError) or error.filename is not None:
+            raise  # click ends quietly where the reader has gone; a stream has no name
+        # What is still buffered would raise once more when the interpreter ends.
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115
+        raise GalatuneError(
+            f"cannot write to stdout: {error.strerror}; every training is kept in {out}, and the same "
+            "command prints them again"
+        ) from error

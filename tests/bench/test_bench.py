@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
 
 from galatune.bench import comparison, results
+from galatune.bench.bootstrap import bootstrap
 from galatune.bench.comparison import compare
 from galatune.bench.methods import METHODS, find_methods
+from galatune.bench.paired import differences
 from galatune.bench.results import Collection
 from galatune.bench.runs import Result, Run, execute, plan
 from galatune.bench.score import cells, scores, tuned
@@ -30,9 +35,14 @@ def _line(dtype: torch.dtype) -> Training:
     return supervised(torch.nn.Linear(3, 1).to(dtype), data, batch_size=16, loss=mean_squared_error)
 
 
+def line_task() -> Task:
+    """A linear regression that trains in no time."""
+    return Task("line", 60, _line)
+
+
 @pytest.fixture(autouse=True)
 def _line_task(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(TASKS, "line", Task("line", 60, _line))
+    monkeypatch.setitem(TASKS, "line", line_task())
 
 
 def silent(done: int, total: int) -> None:
@@ -40,7 +50,7 @@ def silent(done: int, total: int) -> None:
 
 
 def made_up(loss: Callable[[Run], float]) -> Callable[[Run], Result]:
-    return lambda run: Result(run, loss(run), 10.0, 60, 60, None)
+    return lambda run: Result(run, loss(run), 10.0, 60, 60, None, 1.0)
 
 
 @pytest.mark.parametrize("name", sorted(METHODS))
@@ -68,11 +78,12 @@ def test_same_run_gives_the_same_result() -> None:
 
 def test_collection_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     runs = plan([TASKS["line"]], find_methods("gala-graph"), ["cosine"], seeds=2)
+    rates = ((1, 1e-5), (60, 0.1 + 0.2))
     trained: list[Run] = []
 
     def counted(run: Run) -> Result:
         trained.append(run)
-        return Result(run, math.inf if run.seed else 0.1 * run.rate, 2.0, 60, 61, None)
+        return Result(run, math.inf if run.seed else 0.1 * run.rate, 2.0, 60, 61, None, 0.5, 8.0, rates)
 
     monkeypatch.setattr(results, "execute", counted)
     Collection(tmp_path).complete(runs[:5], 1, silent)
@@ -87,6 +98,60 @@ def test_another_table_is_not_written_into(tmp_path: Path) -> None:
     with pytest.raises(GalatuneError, match="holds other columns"):
         Collection(tmp_path)
     assert (tmp_path / "results.csv").read_text() == "a,b\n1,2\n"
+
+
+def test_a_half_written_line_makes_way_for_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = plan([TASKS["line"]], find_methods("gala-graph"), ["cosine"], seeds=1)
+    monkeypatch.setattr(results, "execute", made_up(lambda run: run.rate))
+    Collection(tmp_path).complete(runs[:3], 1, silent)
+    path = tmp_path / "results.csv"
+    path.write_bytes(path.read_bytes()[:-5])
+    stopped = Collection(tmp_path)
+    assert list(stopped.results) == runs[:2]
+    stopped.complete(runs, 1, silent)
+    assert Collection(tmp_path).results == stopped.results
+    assert list(stopped.results) == runs
+
+
+@pytest.mark.parametrize("written", ["a,b", "task,method\n", "\n"])
+def test_a_file_of_somebody_else_stays_as_it_is(tmp_path: Path, written: str) -> None:
+    (tmp_path / "results.csv").write_text(written)
+    with pytest.raises(GalatuneError, match="holds other columns"):
+        Collection(tmp_path)
+    assert (tmp_path / "results.csv").read_text() == written
+
+
+def test_a_line_that_is_no_result_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(results, "execute", made_up(lambda run: 1.0))
+    Collection(tmp_path).complete([Run("line", "adam", "cosine", 1e-3)], 1, silent)
+    with (tmp_path / "results.csv").open("a") as file:
+        file.write("line,adam,cosine,high\n")
+    with pytest.raises(GalatuneError, match=r"line 3 of .*results.csv is no result"):
+        Collection(tmp_path)
+
+
+def test_a_full_disk_is_noticed_before_training_and_said_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained: list[Run] = []
+    monkeypatch.setattr(results, "execute", trained.append)
+    collection = Collection(tmp_path)
+    collection.path = Path("/dev/full")
+    with pytest.raises(GalatuneError, match=r"cannot write /dev/full: .*; trainings that are in it stay"):
+        collection.complete([Run("line", "adam", "cosine", 1e-3)], 1, silent)
+    assert trained == []
+
+
+def test_a_method_that_fails_is_named() -> None:
+    with pytest.raises(GalatuneError, match="adam cannot train line: Invalid learning rate"):
+        execute(Run("line", "adam", "cosine", -1.0))
+
+
+def test_what_is_kept_between_steps_is_weighed() -> None:
+    adam = execute(Run("line", "adam", "cosine", 1e-3)).state_bytes
+    ours = execute(Run("line", "gala-closure", "cosine", 1e-3)).state_bytes
+    assert 8 <= adam < 12  # two moments, and a step count a tensor
+    assert ours == adam + 4  # before a probe the parameters as they were
 
 
 def test_grid_is_widened_until_its_best_is_inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,6 +188,29 @@ def test_divergence_counts_as_the_loss_at_the_start() -> None:
     assert result.clipped == 10.0
 
 
+def test_ours_is_compared_with_peers_seed_by_seed() -> None:
+    def loss(run: Run) -> float:
+        hard = 1.0 + run.seed  # for both alike
+        return hard * {"adam": 0.5, "gala-consecutive": 1.0}.get(run.method, 1.25)
+
+    methods = find_methods("gala-consecutive,gala-sgd-graph,hypergradient-adam")
+    runs = plan([TASKS["line"], TASKS["digits-mlp"], TASKS["wine"]], methods, ["cosine"], seeds=3)
+    (one,) = differences([made_up(loss)(run) for run in runs])
+    assert (one.method, one.peer, one.tasks) == ("gala-consecutive", "hypergradient-adam", 2)
+    assert one.difference == pytest.approx(math.log(0.8))
+    assert one.interval == pytest.approx((math.log(0.8), math.log(0.8)))
+
+
+def test_bootstrap_covers_the_mean_as_often_as_it_says() -> None:
+    generator = np.random.default_rng(0)
+    covered = 0
+    for seed in range(100):
+        pairs = [(np.exp(generator.normal(0.3, 0.5, 1)), np.ones(1)) for _ in range(20)]
+        low, high = bootstrap(pairs, same_seeds=True, seed=seed)
+        covered += low <= 0.3 <= high
+    assert 85 <= covered <= 99
+
+
 def test_interpolated_tasks_stand_apart() -> None:
     runs = plan([TASKS["wine"]], find_methods("gala-graph"), ["cosine"], seeds=1)
     found = [made_up(lambda run: run.rate)(run) for run in runs]
@@ -141,6 +229,10 @@ def test_unknown_names_are_listed() -> None:
         find_tasks("lime")
     with pytest.raises(GalatuneError, match="no method 'adan'; use adam"):
         find_methods("adan")
+    with pytest.raises(GalatuneError, match="no task is named in ' ,'; use digits-cnn"):
+        find_tasks(" ,")
+    with pytest.raises(GalatuneError, match="no method is named in ''; use adam"):
+        find_methods("")
 
 
 def test_command_prints_ratios_and_invariance(tmp_path: Path) -> None:
@@ -162,3 +254,38 @@ def test_command_prints_ratios_and_invariance(tmp_path: Path) -> None:
     assert "gala-graph, equal gradients" in ran.stdout
     assert "to the last digit" in ran.stdout
     assert "NOT equal" not in ran.stdout
+
+
+def test_command_says_bad_input_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "results.csv").mkdir()
+    file = tmp_path / "file"
+    file.write_text("")
+    for words, message in (
+        (["--tasks", ""], "no task is named in ''"),
+        (["--methods", ""], "no method is named in ''"),
+        (["--out", ""], "--out '' names no folder"),
+        (["--out", str(file)], f"cannot make the folder {file}: File exists; name another"),
+        (["--out", str(file / "x")], "Not a directory; name another with --out"),
+        (["--out", str(tmp_path)], "results.csv is not a file; name another folder with --out"),
+    ):
+        ran = CliRunner().invoke(main, ["bench", *words])
+        assert ran.exit_code == 1, ran.output
+        assert message in ran.stderr
+        assert len(ran.stderr.splitlines()) == 1
+
+
+@pytest.mark.slow
+def test_command_keeps_its_trainings_where_stdout_is_full(tmp_path: Path) -> None:
+    words = ["--tasks", "iris", "--methods", "gala-closure", "--seeds", "1", "--jobs", "1", "--out"]
+    with Path("/dev/full").open("w") as full:
+        ran = subprocess.run(
+            [sys.executable, "-m", "galatune", "bench", *words, str(tmp_path)],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert ran.returncode == 1
+    (line,) = ran.stderr.splitlines()
+    assert "cannot write to stdout: No space left on device; every training is kept in" in line
+    assert Collection(tmp_path).results

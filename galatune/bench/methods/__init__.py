@@ -8,7 +8,7 @@ from galatune.bench.methods.ours import FIXED, OURS
 from galatune.bench.methods.peers import PEERS
 from galatune.errors import GalatuneError
 
-__all__ = ["METHODS", "SCHEDULES", "Driver", "Method", "Schedule", "find_methods"]
+__all__ = ["METHODS", "OURS", "SCHEDULES", "Driver", "Method", "Schedule", "find_methods"]
 
 METHODS = {method.name: method for method in (*FIXED, *OURS, *HYPERGRADIENT, *PEERS)}
 """Every method, by name."""
@@ -18,9 +18,11 @@ def find_methods(names: str) -> list[Method]:
     """Methods by a comma-separated list of names, with the fixed rates they are compared with.
 
     Raises:
-        GalatuneError: One of them is none.
+        GalatuneError: One of them is none, or the list is empty.
     """
-    wanted = [name.strip() for name in names.split(",")]
+    wanted = [name.strip() for name in names.split(",") if name.strip()]
+    if not wanted:
+        raise GalatuneError(f"no method is named in {names!r}; use {', '.join(METHODS)}")
     for name in wanted:
         if name not in METHODS:
             raise GalatuneError(

@@ -43,6 +43,11 @@ class Driver:
         self.optimizer.step()
         self.scheduler.step()
 
+    def state(self) -> list[Any]:
+        """What is kept between steps, in whatever containers."""
+        groups = [{k: v for k, v in g.items() if k != "params"} for g in self.optimizer.param_groups]
+        return [list(self.optimizer.state.values()), groups]
+
     def finish(self, net: nn.Module) -> None:
         """Put the parameters that the method would ship into the net."""
 

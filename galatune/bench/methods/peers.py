@@ -53,6 +53,9 @@ class _Averaged(Driver):
         for mean, p in zip(self._mean, self._parameters, strict=True):
             mean.lerp_(p.detach(), min(1.0, weight))
 
+    def state(self) -> list[Any]:
+        return [*super().state(), self._mean]
+
     def finish(self, net: nn.Module) -> None:
         with torch.no_grad():
             for mean, p in zip(self._mean, self._parameters, strict=True):
@@ -76,9 +79,11 @@ def _peer(
         parameters: Iterable[Tensor], rate: float, scale: float, schedule: Schedule, steps: int
     ) -> Driver:
         optimizer = build(list(parameters))
+        for group in optimizer.param_groups:
+            group["lr"] *= rate
         return driver(optimizer, scheduler_for(optimizer, schedule, steps))
 
-    # Built at its own default; the rate of the run stands for a factor of 1.
+    # The rate of a run is a factor on the package's own default.
     return Method(name, base, make, (1.0,), schedules=schedules)
 
 

@@ -20,16 +20,18 @@ def find_tasks(names: str) -> list[Task]:
     """Tasks by a comma-separated list of names.
 
     Raises:
-        GalatuneError: One of them is none, or its data are missing.
+        GalatuneError: One of them is none, its data are missing, or the list is empty.
     """
-    wanted = [name.strip() for name in names.split(",")]
+    wanted = [name.strip() for name in names.split(",") if name.strip()]
+    if not wanted:
+        raise GalatuneError(f"no task is named in {names!r}; use {', '.join(TASKS)}")
     for name in wanted:
         if name not in TASKS:
             raise GalatuneError(f"no task {name!r}; use {', '.join(TASKS)}")
         missing = _missing(TASKS[name])
         if missing is not None:
             raise GalatuneError(f"task {name} needs {missing}; say where with GALATUNE_DATA")
-    return [TASKS[name] for name in wanted]
+    return [TASKS[name] for name in dict.fromkeys(wanted)]
 
 
 def available(names: str) -> list[Task]:

@@ -1,0 +1,164 @@
+"""Results as tables and lines."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Sequence
+
+from rich.table import Table
+
+from galatune.bench.comparison import Invariance
+from galatune.bench.methods import METHODS
+from galatune.bench.paired import Difference, differences
+from galatune.bench.runs import Result
+from galatune.bench.score import Cell, Score, Tuned, cells, scores, tuned
+from galatune.bench.sensitivity import Curve
+
+__all__ = [
+    "difference_tables",
+    "invariance_lines",
+    "score_tables",
+    "sensitivity_table",
+    "task_tables",
+]
+
+
+def task_tables(results: Sequence[Result]) -> Iterable[Table]:
+    """One a task, base and schedule: every fixed rate, then the methods, beside the best of those rates."""
+    found = cells(results)
+    for key in dict.fromkeys(_key(cell) for cell in found):
+        best = tuned(results, *key)
+        assert best is not None
+        yield _task(*key, best, [cell for cell in found if _key(cell) == key])
+
+
+def _key(cell: Cell) -> tuple[str, str, str]:
+    return cell.task, METHODS[cell.method].base, cell.schedule.removeprefix("warmup-")
+
+
+def _task(task: str, base: str, schedule: str, best: Tuned, found: Sequence[Cell]) -> Table:
+    table = _table(
+        f"{task}, {base}, {schedule}, {len(best.losses)} seeds",
+        ("method", "validation loss", "ratio", "gradients", "time", "diverged"),
+    )
+    reference = statistics.fmean(best.losses)
+    for rate, loss in best.grid:
+        mark = " (edge)" if rate == best.rate and best.at_the_edge else ""
+        table.add_row(f"fixed {rate:g}{mark}", f"{loss:.4f}", f"{loss / reference:.3f}")
+    for cell in found:
+        table.add_row(
+            _name(cell.method, cell.equal_gradients),
+            f"{statistics.fmean(cell.losses):.4f}",
+            f"{cell.ratio:.3f}",
+            f"{cell.gradient_evaluations:.0f}",
+            f"{cell.time_ratio:.2f}",
+            str(cell.diverged or ""),
+        )
+    return table
+
+
+def score_tables(results: Sequence[Result]) -> Iterable[Table]:
+    """One a schedule, best first."""
+    found = scores(results)
+    for schedule in dict.fromkeys(score.schedule for score in found):
+        table = _table(
+            f"Score, {schedule}: mean ln(ratio); 0 is as good as tuning (time: a training's beside a fixed "
+            "rate's; bytes: of state a parameter)",
+            ("method", "score", "95 % interval", "worst", "on", "diverged", "tasks", "time", "bytes"),
+            left=("method", "on"),
+        )
+        for score in found:
+            if score.schedule == schedule:
+                table.add_row(*_score(score))
+        yield table
+
+
+def _score(score: Score) -> tuple[str, ...]:
+    return (
+        _name(score.method, score.equal_gradients),
+        f"{score.score:+.3f}",
+        _interval(score.interval),
+        f"{score.worst[0]:.2f}",
+        score.worst[1],
+        str(score.diverged),
+        str(score.tasks),
+        f"{score.time_ratio:.2f}",
+        f"{score.state_bytes:.1f}",
+    )
+
+
+def difference_tables(results: Sequence[Result]) -> Iterable[Table]:
+    """One a schedule: ours against each peer, on the tasks and seeds that both were run on."""
+    found = differences(results)
+    for schedule in dict.fromkeys(difference.schedule for difference in found):
+        table = _table(
+            f"Ours against each peer, {schedule}: mean ln(our loss / its loss); below 0 ours is lower",
+            ("ours", "peer", "difference", "95 % interval", "verdict", "tasks"),
+            left=("ours", "peer", "verdict"),
+        )
+        for one in found:
+            if one.schedule == schedule:
+                table.add_row(
+                    _name(one.method, one.equal_gradients),
+                    one.peer,
+                    f"{one.difference:+.3f}",
+                    _interval(one.interval),
+                    _verdict(one),
+                    str(one.tasks),
+                )
+        yield table
+
+
+def _verdict(difference: Difference) -> str:
+    low, high = difference.interval
+    return "lower" if high < 0 else "higher" if low > 0 else "undecided"
+
+
+def sensitivity_table(curves: Sequence[Curve]) -> Table:
+    """One row a task and method."""
+    rates = curves[0].rates
+    table = _table(
+        f"Sensitivity to the initial rate, every decade from {rates[0]:g} to {rates[-1]:g}, cosine, "
+        f"{len(curves[0].losses[0])} seeds: mean of min(loss, loss at the start) - best",
+        ("task", "method", "sensitivity", "best loss", "at", "largest loss", "losses"),
+        left=("task", "method", "losses"),
+    )
+    for curve in curves:
+        rate, loss = curve.best
+        same = curve.same_to_the_last_digit
+        table.add_row(
+            curve.task,
+            curve.method,
+            f"{curve.sensitivity:.3g}",
+            f"{loss:.4f}",
+            "any" if same else f"{rate:g}",
+            f"{max(curve.means):.4f}",
+            "equal to the last digit" if same else f"{len(set(curve.means))} different",
+        )
+    return table
+
+
+def invariance_lines(one: Invariance) -> Iterable[str]:
+    """A heading, then what was found."""
+    rates = ", ".join(f"{rate:g}: {loss!r}" for rate, loss in one.initial_rates.items())
+    same = "to the last digit" if one.same_to_the_last_digit else "NOT equal"
+    yield f"{one.task}, {one.method}, first seed"
+    yield f"  loss by the rate the optimizer was built with ({same}): {rates}"
+    for dtype, (plain, scaled) in one.scaled.items():
+        what = f"training loss, epsilon and coupled decay times 1 and 1e-6, {dtype}"
+        yield f"  {what} (equal to {one.digits(dtype)} digits): {plain:.9g}, {scaled:.9g}"
+
+
+def _table(title: str, headings: Sequence[str], left: Sequence[str] = ("method",)) -> Table:
+    table = Table(title=title, title_justify="left", box=None)
+    for heading in headings:
+        table.add_column(heading, justify="left" if heading in left else "right")
+    return table
+
+
+def _name(method: str, equal_gradients: bool) -> str:
+    return method + (", equal gradients" if equal_gradients else "")
+
+
+def _interval(interval: tuple[float, float]) -> str:
+    return f"{interval[0]:+.3f} to {interval[1]:+.3f}"
