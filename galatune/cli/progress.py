@@ -78,7 +78,10 @@ class RunProgress:
         """Say what is about to happen."""
         self._state.start(budget, study)
         dropped = ", ".join(f"{printable(k)} (now {v!s:.12})" for k, v in self._plan.placeholders.items())
-        self._say(f"Dropped: {dropped}. Searched: {', '.join(map(printable, self._plan.kept)) or 'nothing'}.")
+        searched = ", ".join(map(printable, self._plan.kept)) or (
+            "nothing, so every trial is the same configuration with another seed"
+        )
+        self._say(f"Dropped: {dropped}. Searched: {searched}.")
         self._say(f"Budget: {budget.in_words()}, into {self._place}.")
         if self._state.done:
             self._say(f"Continuing after {_many(self._state.done, 'trial')}.")

@@ -141,6 +141,9 @@ def _verdict(plan: ShrinkPlan) -> str:
         return "No trials yet, so nothing is known about its parameters."
     if not names:
         return "No learning rate found: there is nothing to remove from this study."
+    if not plan.kept:
+        alone = "Nothing else was searched: every trial would be the same configuration with another seed."
+        return f"{_many(len(names), 'dimension')} can be dropped: {', '.join(names)}. {alone}"
     distinct = _many(plan.unique_configurations, "distinct configuration")
     left = f"That leaves {distinct} in {_many(plan.trials.total, 'trial')}."
     return f"{_many(len(names), 'dimension')} can be dropped: {', '.join(names)}. {left}"

@@ -11,9 +11,9 @@ from galatune.errors import PlanError
 from galatune.report.ledger import STAGE_ATTRIBUTE, Ledger, ledger
 from galatune.report.match import Goal, best_so_far, goal_of, trials_to_reach
 from galatune.study.address import printable
-from galatune.study.ticket import INTERRUPTED
+from galatune.study.ticket import counts, running_elsewhere
 
-__all__ = ["INTERRUPTED", "Budget", "budget_for", "counts"]
+__all__ = ["Budget", "budget_for"]
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,13 @@ class Budget:
             reached = trials_to_reach(_confirmable(rows, self.confirm), self.goal, confirmed=self.confirm)
             if reached is not None:
                 return f"the old best was matched after {_many(reached)}"
-        if self.used(study) >= self.trials:
-            return f"the budget of {_many(self.trials)} is used"
+        used = self.used(study)
+        if used > self.trials:
+            return f"{_many(used)} are done, more than the budget of {self.trials}"
+        if used == self.trials:
+            return f"the budget of {_many(self.trials)} is used up"
+        if used + running_elsewhere(study) >= self.trials:
+            return f"the rest of the budget of {_many(self.trials)} is at work in another process"
         if self.patience is not None and _stale(rows) >= self.patience:
             return f"{_many(self.patience)} in a row brought no better value"
         return None
@@ -124,11 +129,6 @@ def budget_for(
         )
     finished = sum(trial.state.is_finished() for trial in old.get_trials(deepcopy=False))
     return Budget(trials or finished, goal, patience, confirm)
-
-
-def counts(trial: FrozenTrial) -> bool:
-    """Whether a trial of the smaller study used a ticket."""
-    return trial.state.is_finished() and not trial.user_attrs.get(INTERRUPTED, False)
 
 
 def _configuration(trial: FrozenTrial) -> list[tuple[str, str]]:

@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-__all__ = ["is_gone", "this_machine", "this_process", "versions"]
+__all__ = ["is_another", "is_gone", "this_machine", "this_process", "versions"]
 
 
 @cache
@@ -47,18 +47,28 @@ def is_gone(process: Any) -> bool:
     Only this machine's own processes can be looked up: one of another machine, of another container or
     from before a restart may be at work for all we know.
     """
+    return _alive(process) is False
+
+
+def is_another(process: Any) -> bool:
+    """Whether a process that `this_process` once described is certainly at work, and not this one."""
+    return _alive(process) is True and process != this_process()
+
+
+def _alive(process: Any) -> bool | None:
+    """None where nobody here can tell."""
     if not isinstance(process, Mapping) or process.get("machine") != _place() or os.name != "posix":
-        return False
+        return None
     pid = process.get("pid")
     if not isinstance(pid, int) or pid < 1:
-        return False
+        return None
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
-        return True
-    except (OSError, OverflowError):  # it exists and is somebody else's, or is no such number
         return False
-    return process.get("started") != _started(pid)
+    except (OSError, OverflowError):  # it exists and is somebody else's, or is no such number
+        return None
+    return bool(process.get("started") == _started(pid))
 
 
 @cache

@@ -25,6 +25,7 @@ from galatune.study.effort import (
 from galatune.study.source import open_source, quiet
 
 __all__ = [
+    "MOST_ALIKE",
     "Projection",
     "RateDimension",
     "Refusal",
@@ -37,6 +38,10 @@ __all__ = [
     "scan",
     "scan_all",
 ]
+
+
+MOST_ALIKE = 3
+"""Trials where nothing but rates was searched, so that they differ in their seed alone."""
 
 
 @dataclass(frozen=True)
@@ -234,7 +239,7 @@ def plan_study(
         kept=found.kept,
         refused=found.refused,
         unique_configurations=unique,
-        projected=_project(counts, unique, mean, len(study.directions)) if dropped else (),
+        projected=_project(counts, unique, mean, len(study.directions), found.kept) if dropped else (),
         running=running_trials(trials),
     )
 
@@ -254,7 +259,9 @@ def _best_first(study: optuna.Study) -> list[FrozenTrial]:
     return best + sorted(complete, key=lambda trial: sign * trial.values[0])
 
 
-def _project(counts: TrialCounts, unique: int, mean: float | None, objectives: int) -> tuple[Projection, ...]:
+def _project(
+    counts: TrialCounts, unique: int, mean: float | None, objectives: int, kept: Collection[str]
+) -> tuple[Projection, ...]:
     pace = (
         "its durations were not recorded"
         if mean is None
@@ -262,8 +269,9 @@ def _project(counts: TrialCounts, unique: int, mean: float | None, objectives: i
     )
     ways = [("replay", unique, f"every remaining configuration once; {pace}")]
     if objectives == 1 and counts.complete:
-        bound = f"at most, as many trials as the old study finished; {pace}"
-        ways.append(("until-match", counts.finished, bound))
+        bound = "as many trials as the old study finished" if kept else "the same configuration, other seeds"
+        most = counts.finished if kept else min(counts.finished, MOST_ALIKE)
+        ways.append(("until-match", most, f"at most, {bound}; {pace}"))
     return tuple(Projection(way, n, None if mean is None else n * mean, words) for way, n, words in ways)
 
 

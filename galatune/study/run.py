@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import optuna
@@ -14,17 +15,17 @@ from galatune.errors import ObjectiveError, PlanError, StorageError
 from galatune.report.ledger import STAGE_ATTRIBUTE, ledger
 from galatune.report.match import goal_of
 from galatune.study.address import first_line, is_url, printable, redact, without_password
-from galatune.study.budget import Budget, budget_for, counts
+from galatune.study.budget import Budget, budget_for
 from galatune.study.fingerprint import Fingerprint
 from galatune.study.interruption import Interruption
 from galatune.study.objective import Objective
 from galatune.study.options import RunOptions, Watcher
-from galatune.study.plan import ShrinkPlan
+from galatune.study.plan import MOST_ALIKE, ShrinkPlan
 from galatune.study.record import ATTRIBUTE
 from galatune.study.smaller import make_or_continue
 from galatune.study.source import open_source
 from galatune.study.target import default_target, open_target
-from galatune.study.ticket import REASON, claim, release, take_over
+from galatune.study.ticket import REASON, claim, counts, hand_back, release, take_over
 
 __all__ = ["run"]
 
@@ -64,14 +65,16 @@ def run(
         options: See `RunOptions`.
         watcher: Told how it goes.
         agree: Asked, with the question, before a study is continued with other options or another version
-            of the objective's file than it was begun with; None refuses.
+            of the objective's file than it was begun with, and before trials that differ in their seed
+            alone; None refuses.
         **settings: Fields of `RunOptions`, where ``options`` is not given.
 
     Returns:
         The smaller study. Its user attribute ``galatune`` holds the plan, the options and why it stopped.
 
     Raises:
-        PlanError: The plan drops nothing, an option contradicts it, or the smaller study is another one's.
+        PlanError: The plan drops nothing or leaves nothing, an option contradicts it, or the smaller study
+            is another one's.
         StorageError: A storage cannot be opened, or is lost on the way.
         ObjectiveError: The objective failed five times in a row, or in every trial.
         KeyboardInterrupt: Somebody stopped it.
@@ -91,6 +94,7 @@ def run(
             f"study {printable(plan.study)!r} has no learning rate to remove (its parameters: "
             f"{', '.join(map(printable, plan.kept)) or 'none'}); name one with --lr"
         )
+    options = _alike(plan, options, agree)
     place = source or plan.storage
     if source is None and is_url(place) and HIDDEN in place:
         raise PlanError(f"the plan's {redact(place)} has its password left out; give it with source=")
@@ -131,6 +135,21 @@ def _check(options: RunOptions) -> None:
     Options.of(options.control())
 
 
+def _alike(plan: ShrinkPlan, options: RunOptions, agree: Callable[[str], bool] | None) -> RunOptions:
+    """Where nothing but rates was searched, trials differ in their seed alone: few of them, if any."""
+    if plan.kept or options.trials is not None:
+        return options
+    searched = ", ".join(map(printable, plan.placeholders))
+    words = (
+        f"study {printable(plan.study)!r} searched nothing but {searched}, so every trial would be the same "
+        "configuration with another seed"
+    )
+    question = f"{words[0].upper()}{words[1:]}. Run it at most {MOST_ALIKE} times?"
+    if agree is None or not agree(question):
+        raise PlanError(f"{words}; say how many with --trials, or --yes for at most {MOST_ALIKE}")
+    return replace(options, trials=MOST_ALIKE, until_match=True)
+
+
 def _about(old: optuna.Study, plan: ShrinkPlan) -> dict[str, Any]:
     goal = goal_of(ledger(old), 0.0) if len(old.directions) == 1 else None
     best = None if goal is None else goal.best
@@ -152,6 +171,8 @@ def _search(
             watcher.run_started(budget, study)
         while (reason := budget.over(study)) is None:
             trial = _trial(study, plan, objective, options, budget, watcher, interruption)
+            if trial is None:
+                continue
             if watcher is not None:
                 watcher.trial_finished(trial)
             failures = failures + 1 if trial.state == TrialState.FAIL else 0
@@ -173,8 +194,12 @@ def _trial(
     budget: Budget,
     watcher: Watcher | None,
     interruption: Interruption,
-) -> FrozenTrial:
-    """One trial, which is finished or given up at the end, whatever interrupts it."""
+) -> FrozenTrial | None:
+    """One trial, which is finished or given up at the end, whatever interrupts it.
+
+    Returns:
+        None where another process had the last ticket.
+    """
     from galatune.study.attempt import attempt  # loads torch
 
     trial = None
@@ -184,7 +209,9 @@ def _trial(
             if again is not None:
                 study.enqueue_trial(again.params, user_attrs={STAGE_ATTRIBUTE: "confirm"})
             trial = study.ask()
-            claim(trial)
+            if not claim(study, trial, budget.trials):
+                hand_back(study, trial)
+                return None
         attempt(study, trial, plan, objective, options, watcher, interruption)
     except KeyboardInterrupt:
         with interruption.held():

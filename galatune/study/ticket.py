@@ -2,17 +2,32 @@
 
 A trial that was stopped is FAIL, uses no ticket, and its configuration is queued under the number it had.
 Seeds follow the ticket, so that an interruption changes nothing of what comes after it.
+
+Several processes may run one study. On one machine they never run more trials than there are tickets; a
+trial of another machine uses its ticket only once it is finished.
 """
 
 from __future__ import annotations
+
+import time
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from galatune.report.ledger import STAGE_ATTRIBUTE
-from galatune.study.machine import is_gone, this_process
+from galatune.study.machine import is_another, is_gone, this_process
 
-__all__ = ["INTERRUPTED", "REASON", "claim", "number_of", "release", "take_over"]
+__all__ = [
+    "INTERRUPTED",
+    "REASON",
+    "claim",
+    "counts",
+    "hand_back",
+    "number_of",
+    "release",
+    "running_elsewhere",
+    "take_over",
+]
 
 INTERRUPTED = "galatune_interrupted"
 """Trial user attribute of a trial that was stopped from outside: its ticket is issued again."""
@@ -27,9 +42,49 @@ TICKET = "galatune_ticket"
 """Trial user attribute of a trial that was queued again: the ticket it runs on."""
 
 
-def claim(trial: optuna.trial.Trial) -> None:
-    """Note that this process runs the trial."""
+CLAIM_SECONDS = 1.0
+"""Longer than any process takes from asking for a trial to claiming it."""
+
+
+def counts(trial: FrozenTrial) -> bool:
+    """Whether a trial of the smaller study used a ticket."""
+    return trial.state.is_finished() and not trial.user_attrs.get(INTERRUPTED, False)
+
+
+def running_elsewhere(study: optuna.Study) -> int:
+    """Trials that other living processes of this machine are at."""
+    return sum(map(_elsewhere, study.get_trials(deepcopy=False)))
+
+
+def claim(study: optuna.Study, trial: optuna.trial.Trial, tickets: int) -> bool:
+    """Note that this process runs the trial, unless the tickets went to trials before it.
+
+    Two processes may ask at the same moment, each seeing one ticket left: the lower number has it.
+
+    Args:
+        study: The smaller study.
+        trial: From `study.ask`.
+        tickets: How many there are.
+
+    Returns:
+        Whether it has a ticket; `hand_back` one that has none.
+    """
     trial.set_user_attr(PROCESS, this_process())
+    patience = time.monotonic() + CLAIM_SECONDS
+    while True:
+        before = study.get_trials(deepcopy=False)[: trial.number]
+        taken = sum(counts(other) or _elsewhere(other) for other in before)
+        unclaimed = sum(
+            other.state == TrialState.RUNNING and PROCESS not in other.user_attrs for other in before
+        )
+        if taken >= tickets or taken + unclaimed < tickets or time.monotonic() > patience:
+            return taken < tickets
+        time.sleep(0.01)
+
+
+def hand_back(study: optuna.Study, trial: optuna.trial.Trial) -> None:
+    """Put a trial that was only asked for back among the waiting, as if it had not been."""
+    study._storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
 
 
 def number_of(study: optuna.Study, trial: optuna.trial.Trial | FrozenTrial) -> int:
@@ -77,6 +132,10 @@ def take_over(study: optuna.Study) -> int:
     running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
     gone = [trial.number for trial in running if is_gone(trial.user_attrs.get(PROCESS))]
     return sum(release(study, number, "its process is gone") for number in gone)
+
+
+def _elsewhere(trial: FrozenTrial) -> bool:
+    return trial.state == TrialState.RUNNING and is_another(trial.user_attrs.get(PROCESS))
 
 
 def _note(study: optuna.Study, trial: FrozenTrial, name: str, value: object) -> None:

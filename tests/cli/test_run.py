@@ -99,14 +99,14 @@ def test_stdout_is_one_json_object(folder: Path) -> None:
     assert (found["study"], found["storage"], found["trials"]) == ("old-gala", "new.log", 2)
     assert found["best_value"] == load().best_value
     assert set(found["best_params"]) == {"width", "weight_decay"}
-    assert found["stopped_because"] == "the budget of 2 trials is used"
+    assert found["stopped_because"] == "the budget of 2 trials is used up"
     assert found["events"] > 0
 
 
 def test_stdout_is_a_table_and_stderr_has_a_line_a_trial() -> None:
     result = galatune(*OUR, "--trials", "2")
     assert result.exit_code == 0
-    assert "stopped         the budget of 2 trials is used" in result.stdout
+    assert "stopped         the budget of 2 trials is used up" in result.stdout
     assert "2 COMPLETE" in result.stdout
     lines = result.stderr.splitlines()
     assert re.fullmatch(r"Dropped: lr \(now [\d.e-]+\)\. Searched: width, weight_decay\.", lines[0])
@@ -452,9 +452,10 @@ def test_the_same_command_twice_at_once_harms_nothing(folder: Path, into: str) -
         assert process.returncode == 0, err
         assert "Traceback" not in out + err
     trials = open_result(into).trials
-    assert 12 <= len(trials) <= 13
-    assert all(trial.state == TrialState.COMPLETE for trial in trials)
-    assert len({str(trial.params) for trial in trials}) == len(trials)
+    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    assert len(complete) == 12
+    assert len({str(trial.params) for trial in complete}) == 12
+    assert [trial.state.name for trial in trials[12:]] in ([], ["WAITING"]), "one without a ticket"
 
 
 @pytest.mark.slow

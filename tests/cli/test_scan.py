@@ -112,6 +112,12 @@ def test_several_dropped_rates_show_the_ratio_they_keep(tmp_path: Path) -> None:
     assert "lr_a : lr_b = 0.001 : 0.01" in flowing(scan(path).stdout)
 
 
+def test_a_study_of_rates_alone_leaves_nothing_to_search(tmp_path: Path) -> None:
+    result = scan(make(tmp_path / "s.db", lr=FloatDistribution(1e-5, 1e-1, log=True)))
+    assert "Nothing else was searched: every trial would be the same configuration" in flowing(result.stdout)
+    assert "Kept: nothing" in result.stdout
+
+
 def test_refusals_are_shown(tmp_path: Path) -> None:
     path = make(tmp_path / "s.db", eta=FloatDistribution(0.01, 0.3), max_depth=FloatDistribution(1, 9))
     result = scan(path)

@@ -10,8 +10,8 @@ from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState, create_trial
 
 from galatune.errors import PlanError
-from galatune.study.budget import Budget, budget_for, counts
-from galatune.study.ticket import INTERRUPTED
+from galatune.study.budget import Budget, budget_for
+from galatune.study.ticket import INTERRUPTED, counts
 
 SPACE = {"x": FloatDistribution(-100.0, 100.0)}
 
@@ -126,7 +126,7 @@ def test_complete_pruned_and_failed_trials_use_a_ticket_each() -> None:
     states = [1.0, TrialState.PRUNED, TrialState.RUNNING, TrialState.WAITING]
     assert found.over(study_of([*states])) is None
     assert found.used(study_of([*states])) == 2
-    assert found.over(study_of([*states, TrialState.FAIL])) == "the budget of 3 trials is used"
+    assert found.over(study_of([*states, TrialState.FAIL])) == "the budget of 3 trials is used up"
 
 
 def test_an_interrupted_trial_uses_no_ticket() -> None:

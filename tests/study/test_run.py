@@ -7,8 +7,10 @@ import json
 import random
 import signal
 import sqlite3
+import subprocess
+import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from dataclasses import replace
 from functools import partial, wraps
@@ -18,14 +20,16 @@ from typing import Any
 import numpy as np
 import optuna
 import pytest
+import tiny_search
 import torch
 from optuna.trial import TrialState
-from tiny_search import OBJECTIVE, objective, objective_file, old_study
+from tiny_search import OBJECTIVE, objective, objective_file, old_study, train
 
 from galatune.errors import ControlError, GalatuneError, ObjectiveError, PlanError, StorageError
+from galatune.study import machine
 from galatune.study.fingerprint import Fingerprint
 from galatune.study.interruption import Interruption
-from galatune.study.machine import is_gone, this_process
+from galatune.study.machine import is_another, is_gone, this_process
 from galatune.study.objective import load_objective
 from galatune.study.options import RunOptions
 from galatune.study.plan import ShrinkPlan, scan
@@ -72,7 +76,7 @@ def test_a_run_says_what_it_did_and_leaves_the_source_alone(folder: Path) -> Non
     assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 2
     attribute = study.user_attrs[ATTRIBUTE]
     json.dumps([attribute, *(trial.user_attrs for trial in study.trials)], allow_nan=False)
-    assert attribute["stopped_because"] == "the budget of 2 trials is used"
+    assert attribute["stopped_because"] == "the budget of 2 trials is used up"
     assert attribute["options"]["max_lr"] is None
     assert attribute["source"] == {"storage": "old.db", "study": "old", "sampler": None, "best_value": 1.0}
     assert (attribute["sampler"], attribute["pruner"]) == ("TPESampler", "NopPruner")
@@ -86,8 +90,56 @@ def test_the_budget_is_exact_also_when_continued(plan: ShrinkPlan) -> None:
     assert len(go(plan, trials=5).trials) == 5
     study = go(plan, trials=5)
     assert len(study.trials) == 5
-    assert study.user_attrs[ATTRIBUTE]["stopped_because"] == "the budget of 5 trials is used"
-    assert len(go(plan, trials=3).trials) == 5
+    assert study.user_attrs[ATTRIBUTE]["stopped_because"] == "the budget of 5 trials is used up"
+    fewer = go(plan, trials=3)
+    assert len(fewer.trials) == 5
+    assert fewer.user_attrs[ATTRIBUTE]["stopped_because"] == "5 trials are done, more than the budget of 3"
+
+
+@pytest.fixture
+def another() -> Iterator[dict[str, Any]]:
+    """Another process at work, as its trials would describe it."""
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        yield {**this_process(), "pid": process.pid, "started": machine._started(process.pid)}
+        process.communicate(b"\n")
+
+
+REST = "the rest of the budget of 3 trials is at work in another process"
+
+
+def test_a_trial_of_another_process_has_its_ticket(plan: ShrinkPlan, another: dict[str, Any]) -> None:
+    go(plan, trials=1)
+    load().ask().set_user_attr(PROCESS, another)
+    study = go(plan, trials=3)
+    assert [trial.state.name for trial in study.trials] == ["COMPLETE", "RUNNING", "COMPLETE"]
+    assert study.user_attrs[ATTRIBUTE]["stopped_because"] == REST
+    study.tell(1, 5.0)
+    assert go(plan, trials=3).user_attrs[ATTRIBUTE]["stopped_because"] == "the budget of 3 trials is used up"
+
+
+@pytest.mark.parametrize("into", ["new.log", pytest.param("new.db", marks=pytest.mark.slow)])
+def test_of_two_processes_that_ask_for_the_last_ticket_the_first_has_it(
+    plan: ShrinkPlan, another: dict[str, Any], monkeypatch: pytest.MonkeyPatch, into: str
+) -> None:
+    whole = outcome(go(plan, into="whole.log", trials=4))
+    go(plan, into=into, trials=2)
+    ask = optuna.Study.ask
+
+    def asked(self: optuna.Study) -> Any:
+        monkeypatch.setattr(optuna.Study, "ask", ask)
+        ahead = optuna.load_study(study_name="old-gala", storage=self._storage).ask()
+        trial = ask(self)  # it comes second, before the first could say whose it is
+        threading.Timer(0.1, ahead.set_user_attr, (PROCESS, another)).start()
+        return trial
+
+    monkeypatch.setattr(optuna.Study, "ask", asked)
+    study = go(plan, into=into, trials=3)
+    assert [trial.state.name for trial in study.trials] == ["COMPLETE"] * 2 + ["RUNNING", "WAITING"]
+    assert study.user_attrs[ATTRIBUTE]["stopped_because"] == REST
+    study.tell(2, 5.0)
+    study = go(plan, into=into, trials=4)
+    assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 4
+    assert outcome(study)[:2] == whole[:2]
 
 
 def test_it_stops_at_the_match_by_itself(folder: Path) -> None:
@@ -284,8 +336,10 @@ def test_a_process_is_known_to_be_gone_only_on_its_own_machine() -> None:
     assert is_gone({**me, "pid": 2**22 + 1})
     assert is_gone({**me, "started": "0"}), "its number was given to another"
     assert not is_gone({**me, "machine": "another", "pid": 2**22 + 1})
+    assert not is_another(me)
     for nonsense in (None, {}, "text", {**me, "pid": "1"}, {**me, "pid": -1}, {**me, "pid": 0}):
         assert not is_gone(nonsense)
+        assert not is_another(nonsense)
 
 
 def test_python_numpy_and_torch_are_seeded(plan: ShrinkPlan) -> None:
@@ -413,6 +467,33 @@ def test_a_study_without_learning_rates_names_the_way_out(folder: Path) -> None:
     old_study("old.log", rates={})
     with pytest.raises(PlanError, match=r"no learning rate.*width, weight_decay.*--lr"):
         go(scan("old.log"))
+
+
+def only_the_rate(trial: Any) -> float:
+    lr = trial.suggest_float("lr", 1e-5, 1.0, log=True)
+    net = torch.nn.Linear(4, 1)
+    return train(torch.optim.SGD(net.parameters(), lr=lr), net)
+
+
+def test_where_only_the_rate_was_searched_a_few_seeds_are_asked_for(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tiny_search, "KEPT", {})
+    old_study("old.log", [-3.0, -2.0, -1.0, -1.0, -1.0])
+    plan = scan("old.log")
+    words = (
+        r"^study 'old' searched nothing but lr, so every trial would be .*--trials, or --yes for at most 3$"
+    )
+    with pytest.raises(PlanError, match=words):
+        go(plan, only_the_rate)
+    assert [path.name for path in folder.iterdir()] == ["old.log"]
+    asked: list[str] = []
+    study = go(plan, only_the_rate, agree=lambda question: (asked.append(question), True)[1])
+    assert asked[0].endswith("Run it at most 3 times?")
+    assert len(study.trials) == 3
+    assert len({trial.value for trial in study.trials}) == 3, "the seeds differ"
+    assert len(go(plan, only_the_rate, trials=4).trials) == 4
+    assert [(way.way, way.trials) for way in plan.projected] == [("replay", 1), ("until-match", 3)]
 
 
 def test_options_and_settings_exclude_each_other(plan: ShrinkPlan) -> None:
