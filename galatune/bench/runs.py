@@ -124,7 +124,7 @@ def _execute(run: Run) -> Result:
     driver = method.make(trained, run.rate, run.scale, run.schedule, steps)
     began = time.perf_counter()
     kept = 0
-    for step, batch in zip(range(steps), training.batches, strict=False):
+    for step, batch in zip(range(steps), driver.over(training.batches), strict=False):
 
         def closure(batch: tuple[torch.Tensor, torch.Tensor] = batch) -> torch.Tensor:
             driver.optimizer.zero_grad()

@@ -75,7 +75,7 @@ def share(ctx: click.Context, param: click.Parameter, value: str) -> float:
 )
 @click.option(
     "--probe",
-    type=click.Choice(["auto", "closure", "graph", "consecutive"]),
+    type=click.Choice(["auto", "closure", "graph", "echo", "consecutive"]),
     default="auto",
     show_default=True,
     help="Where the controller's gradient pairs come from.",

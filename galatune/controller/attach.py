@@ -43,8 +43,6 @@ from galatune.errors import ControlError
 __all__ = ["Controller", "ProbeRecord", "attach"]
 
 SCHEMA = 1
-DECAYING_SCALE, CONSTANT_SCALE = 2.0, 1.0
-"""Step scale of the recipe while a schedule decays, and without one."""
 
 _controllers: weakref.WeakKeyDictionary[Optimizer, Controller] = weakref.WeakKeyDictionary()
 _warned: weakref.WeakSet[Optimizer] = weakref.WeakSet()
@@ -99,10 +97,12 @@ def attach(
     Args:
         optimizer: Any torch optimizer but LBFGS, SparseAdam and Rprop.
         probe: Where gradient pairs come from: "closure" (`optimizer.step(closure)`), "graph"
-            (`loss.backward()`), "consecutive", or "auto": the first that works.
+            (`loss.backward()`), "echo" (the DataLoader repeats a minibatch), "consecutive" (of two
+            minibatches), or "auto": the first of them that works.
         probe_every: Steps between probes once the first ones are done.
         probe_first: Number of steps at the start that are all probed.
-        step_scale: Multiplies the chosen rate; None for the recipe's 2 while a schedule decays, else 1.
+        step_scale: Multiplies the chosen rate; None for the recipe's 2 while a schedule decays, else 1 (the
+            echo probe: 3 and 1.5).
         min_lr: Lower bound of the rate before the schedule.
         max_lr: Upper bound of the rate as applied, after schedule and group ratio.
         per_group: A rate of its own for each parameter group.
@@ -252,6 +252,7 @@ class Controller:
         """Keep the rate as it is from here on (the schedule still acts); no more probes."""
         self._frozen = True
         self._forget_step()
+        self._pairs.close()
 
     def detach(self) -> None:
         """Let the optimizer go: hooks, memory and wrapper are gone, its rate is its schedule's again."""
@@ -334,8 +335,8 @@ class Controller:
         scale = self._scale(groups)
         if self._pairs.ready or not self.steps:
             _refuse_sparse(self.optimizer)
-        changes, spent = self._pairs.take()
         lay_down(self._memory)
+        changes, spent = self._pairs.take()
         self._spend(spent)
         slots = self._slots(groups)
         probed = changes is not None
@@ -346,15 +347,15 @@ class Controller:
         if changes is not None:
             self._memory["probes"] = self.probes + 1
             self._record(slots, seen, played)
-        if not self._frozen and self._pairs.due(self.steps + 1):
-            self._pairs.remember(_moving(groups))
+        if not self._frozen:
+            self._pairs.remember(self.steps + 1, _moving(groups))
         self._await_loss(self.steps + 1)
         if self._rolls_back and (changes is not None or not self._snapshot.taken):
             self._snapshot.take(self.optimizer)
 
     def _await_loss(self, step: int) -> None:
         """Hear the loss of the step with this number, from 0, where it is probed and the guard wants it."""
-        if self._reads_losses and not self._frozen and self._pairs.due(step):
+        if self._reads_losses and not self._frozen and self._pairs.awaits(step):
             self._watch.watch([p for group in self.optimizer.param_groups for p in group["params"]])
 
     def _loss(self, returned: Any) -> float | None:
@@ -368,7 +369,7 @@ class Controller:
         if self._depth > 0:
             return
         self._rates.restore()
-        self._pairs.stepped()
+        self._pairs.stepped(self.steps + 1)
         if self._snapshot.settle(optimizer):
             self._pairs.forget()
         carry(self._memory, self._pairs)
@@ -390,6 +391,7 @@ class Controller:
         groups = self.optimizer.param_groups
         if all("ratio" in group.get(MEMORY, ()) for group in groups):
             take_up(self._memory, self._pairs, _moving(groups))
+        self._pairs.expect(self.steps)
 
     def _forget_step(self) -> None:
         """The last step is not going to be probed."""
@@ -416,7 +418,7 @@ class Controller:
         return min(rate, self._options.max_lr)
 
     def _scale(self, groups: Sequence[dict[str, Any]]) -> float:
-        """The recipe's step scale: 2 once the schedule decays, or is known to; the choice is an event."""
+        """The probe's step scale, larger once the schedule decays, or is known to; the choice is an event."""
         if self._options.step_scale is not None:
             return self._options.step_scale
         memory = self._memory
@@ -427,7 +429,7 @@ class Controller:
         if not memory["decays"] and fell(groups):
             memory["decays"] = True
             self._note_scale("a group's rate fell below its peak")
-        return DECAYING_SCALE if memory["decays"] else CONSTANT_SCALE
+        return self._chosen_scale
 
     # -- groups, memory, records
 
@@ -466,8 +468,13 @@ class Controller:
 
     # -- events
 
+    @property
+    def _chosen_scale(self) -> float:
+        decaying, constant = self._pairs.scales
+        return decaying if self._memory["decays"] else constant
+
     def _note_scale(self, why: str) -> None:
-        scale = DECAYING_SCALE if self._memory["decays"] else CONSTANT_SCALE
+        scale = self._chosen_scale
         self._note("schedule", f"step scale {scale:g}: {why}", {"step_scale": scale})
 
     def _note(self, kind: str, reason: str, values: Mapping[str, float]) -> None:

@@ -11,30 +11,35 @@ from galatune.controller.pairs import PairSource
 
 __all__ = ["CarriedStep", "carry", "in_plain_types", "lay_down", "take_up"]
 
-CARRIED, PROBE = "carried", "probe"
-"""Keys of a memory: what the probe remembers, only while the next step is probed; the probe's name."""
+CARRIED, PROBE, OWED = "carried", "probe", "owed"
+"""Keys of a memory: what the probe remembers, only while the next step is probed; the probe's name; whether
+a probe is to be made up for."""
 
 Memory = MutableMapping[str, Any]
 
 
-class CarriedStep(dict[str, list["Tensor | None"]]):
+class CarriedStep(dict[str, Any]):
     """What the probe remembers, which would fill pages where an optimizer is printed."""
 
     def __repr__(self) -> str:
-        return f"<{', '.join(self)} of {max(map(len, self.values()), default=0)} parameters>"
+        return f"<{', '.join(self)} of {len(self.get('old', ()))} parameters>"
 
 
 def carry(memory: Memory, pairs: PairSource) -> None:
     """After a step: keep what its probe needs, where it has one."""
     lay_down(memory)
     memory[PROBE] = pairs.name
-    if pairs.ready:
-        memory[CARRIED] = CarriedStep(pairs.remembered())
+    if pairs.owed:
+        memory[OWED] = True
+    kept = pairs.remembered()
+    if kept:
+        memory[CARRIED] = CarriedStep(kept)
 
 
 def lay_down(memory: Memory) -> None:
     """The step was probed, or is not going to be."""
     memory.pop(CARRIED, None)
+    memory.pop(OWED, None)
 
 
 def take_up(memory: Memory, pairs: PairSource, parameters: Sequence[Tensor]) -> None:
@@ -46,24 +51,34 @@ def take_up(memory: Memory, pairs: PairSource, parameters: Sequence[Tensor]) -> 
     if PROBE not in memory:
         return
     kept = memory.get(CARRIED) or {}
-    fits = all(
-        len(tensors) == len(parameters)
-        and all(t is None or t.shape == p.shape for t, p in zip(tensors, parameters, strict=True))
-        for tensors in kept.values()
-    )
+    fits = all(_fit(part, parameters) for part in kept.values() if isinstance(part, list))
     own = {
-        name: [
-            None if t is None else t.detach().to(p.device, p.dtype, copy=True)
-            for t, p in zip(tensors, parameters, strict=True)
-        ]
-        for name, tensors in (kept if fits else {}).items()
+        name: _placed(part, parameters) if isinstance(part, list) else part
+        for name, part in (kept if fits else {}).items()
     }
+    pairs.owed = memory.get(OWED, False)
     pairs.restore(memory[PROBE], parameters, own)
+
+
+def _fit(tensors: Sequence[Tensor | None], parameters: Sequence[Tensor]) -> bool:
+    return len(tensors) == len(parameters) and all(
+        t is None or t.shape == p.shape for t, p in zip(tensors, parameters, strict=True)
+    )
+
+
+def _placed(tensors: Sequence[Tensor | None], parameters: Sequence[Tensor]) -> list[Tensor | None]:
+    """Copies of the parameters' devices and types."""
+    return [
+        None if t is None else t.detach().to(p.device, p.dtype, copy=True)
+        for t, p in zip(tensors, parameters, strict=True)
+    ]
 
 
 def in_plain_types(memory: Memory) -> dict[str, Any]:
     """A copy in types that load under ``torch.load(weights_only=True)``."""
     copied = dict(memory)
     if CARRIED in copied:
-        copied[CARRIED] = {name: list(tensors) for name, tensors in copied[CARRIED].items()}
+        copied[CARRIED] = {
+            name: list(part) if isinstance(part, list) else part for name, part in copied[CARRIED].items()
+        }
     return copied

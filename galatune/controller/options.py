@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from galatune.controller.catalogue import PROBES
 from galatune.controller.guard import Event, Guard
 from galatune.controller.learner import DiscountedFTRL, Learner
-from galatune.controller.probe import PROBES, Probe
+from galatune.controller.probe import Probe
 from galatune.errors import ControlError
 
 __all__ = ["ALIGNMENTS", "Options"]

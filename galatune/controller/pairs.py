@@ -7,9 +7,9 @@ from typing import Any
 
 from torch import Tensor
 
-from galatune.controller.backward import listen, unlisten
+from galatune.controller.catalogue import PROBES, SUCCESSORS
 from galatune.controller.options import Options
-from galatune.controller.probe import PROBES, Change, ClosureProbe, ConsecutiveProbe, GraphProbe, Probe
+from galatune.controller.probe import Change, ClosureProbe, Probe
 from galatune.errors import ProbeError
 
 __all__ = ["PairSource"]
@@ -29,6 +29,8 @@ class PairSource:
         self._options, self._note = options, note
         self._chosen = False
         self._stepping = False
+        self.owed = False
+        """Whether a probe was due that could not be prepared for: the next step that can makes up for it."""
         self._probe: Probe = self._wanted()
         self._use(self._probe)
 
@@ -41,6 +43,15 @@ class PairSource:
     def ready(self) -> bool:
         """Whether the present step is probed."""
         return self._probe.ready
+
+    @property
+    def scales(self) -> tuple[float, float]:
+        """Step scale of the probe in use while a schedule decays, and without one."""
+        return self._probe.decaying_scale, self._probe.constant_scale
+
+    def awaits(self, step: int) -> bool:
+        """Whether the step with this number, from 0, is likely to be probed."""
+        return self._probe.holds or self.due(step)
 
     def due(self, step: int) -> bool:
         """Whether the step with this number, from 0, is to be probed: the first ones, then every k-th."""
@@ -63,33 +74,45 @@ class PairSource:
     def take(self) -> tuple[list[Change] | None, int]:
         """The pair of this step, None where there is none, and the gradient evaluations it cost."""
         if not self._probe.ready:
+            self._probe.forget()
             return None, 0
         closure = isinstance(self._probe, ClosureProbe)
         spent = 0 if closure else self._probe.cost  # the closure's were counted when it was evaluated
         try:
             return self._probe.pair(), spent
         except ProbeError as error:
-            self._give_up(GraphProbe() if closure else ConsecutiveProbe(), error)
+            self._give_up(error)
             return None, spent
 
-    def remember(self, parameters: Sequence[Tensor]) -> None:
-        """Keep what the next step's probe needs of this one."""
-        self._probe.remember(parameters)
+    def remember(self, step: int, parameters: Sequence[Tensor]) -> None:
+        """Keep what the probe of the step with this number, the coming one, needs of the present one."""
+        self.owed = self.owed or self.due(step)
+        if not self.owed:
+            return
+        try:
+            self._probe.remember(parameters)
+        except ProbeError as error:
+            self._give_up(error)
+            self._probe.remember(parameters)
+        self.owed = not self._probe.holds
         self._stepping = True
 
-    def stepped(self) -> None:
-        """The step was taken."""
-        if self._stepping and self._probe.ready:
+    def stepped(self, taken: int) -> None:
+        """So many steps were taken."""
+        if self._stepping and self._probe.holds:
             self._probe.stepped()
         self._stepping = False
+        self.expect(taken)
 
-    def remembered(self) -> dict[str, list[Tensor | None]]:
+    def expect(self, taken: int) -> None:
+        """After so many steps: tell the probe whether the coming one is to be remembered."""
+        self._probe.expect(self.owed or self.due(taken + 1))
+
+    def remembered(self) -> dict[str, Any]:
         """What a checkpoint carries where the next step is probed; nothing where it is not."""
-        return self._probe.remembered() if self._probe.ready else {}
+        return self._probe.remembered()
 
-    def restore(
-        self, name: str, parameters: Sequence[Tensor], kept: Mapping[str, Sequence[Tensor | None]] | None
-    ) -> None:
+    def restore(self, name: str, parameters: Sequence[Tensor], kept: Mapping[str, Any] | None) -> None:
         """Continue with the probe of this name, where the options allow it, from what it `remembered`."""
         if self._options.probe == "auto" and name in PROBES:
             if name != self.name:
@@ -101,13 +124,12 @@ class PairSource:
     def forget(self) -> None:
         """The remembered step no longer counts."""
         self._probe.forget()
-        self._stepping = False
+        self._stepping = self.owed = False
 
     def close(self) -> None:
-        """Stop watching backward calls."""
+        """Stop watching the loop."""
         self._probe.forget()
-        if isinstance(self._probe, GraphProbe):
-            unlisten(self._probe)
+        self._probe.unwatch()
 
     def _wanted(self) -> Probe:
         wanted = self._options.probe
@@ -123,7 +145,7 @@ class PairSource:
             error = ProbeError(
                 "probe='closure' needs optimizer.step(closure), and step() was called without one"
             )
-            self._give_up(GraphProbe(), error)
+            self._give_up(error)
         if not self._chosen:
             self._chosen = True
             self._note("probe", f"gradient pairs come from the {self._probe.name} probe", {})
@@ -131,11 +153,11 @@ class PairSource:
     def _use(self, probe: Probe) -> None:
         self.close()
         self._probe = probe
-        if isinstance(probe, GraphProbe):
-            listen(probe)
+        probe.watch()
 
-    def _give_up(self, successor: Probe, error: ProbeError) -> None:
+    def _give_up(self, error: ProbeError) -> None:
         if self._options.probe != "auto":
             raise ProbeError(f"{error}; use probe='auto', which falls back to another probe") from None
+        successor = SUCCESSORS[self.name]()
         self._use(successor)
         self._note("probe", f"{error}: from here on gradient pairs come from the {successor.name} probe", {})

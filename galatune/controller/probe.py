@@ -13,14 +13,14 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from galatune.controller.backward import leaves, nodes
+from galatune.controller.backward import leaves, listen, nodes, unlisten
 from galatune.controller.estimate import PairEntry, inner_products
 from galatune.controller.geometry import as_real
 from galatune.controller.ranks import Ranks
 from galatune.controller.rehearsal import rehearsal
 from galatune.errors import ProbeError
 
-__all__ = ["PROBES", "Change", "ClosureProbe", "ConsecutiveProbe", "GraphProbe", "Probe"]
+__all__ = ["Change", "ClosureProbe", "ConsecutiveProbe", "GraphProbe", "Probe", "RememberedGradients"]
 
 Closure = Callable[[], Any]
 
@@ -29,6 +29,9 @@ REPEATS = 1e-2
 
 SAME_SCALE = 1e-3
 """Two computations of one gradient differ by less; a loss scale or clipping, if it acts, by more."""
+
+HEAD = 4096
+"""Entries of a tensor that are compared."""
 
 DEAD_ENDS = ("torch::autograd::Error", "torch::autograd::NotImplemented")
 """Nodes that would raise if they ran. Asked for leaves, torch leaves them out, and so curvature."""
@@ -51,8 +54,26 @@ class Probe(Protocol):
     cost: int
     """Gradient evaluations a probe adds to the loop's own; a Hessian-vector product counts 2."""
 
+    decaying_scale: float
+    """Step scale while a schedule decays."""
+
+    constant_scale: float
+    """Step scale without a schedule."""
+
+    def watch(self) -> None:
+        """Begin to see what the loop does, where the probe needs to."""
+        ...
+
+    def unwatch(self) -> None:
+        """Stop seeing it."""
+        ...
+
+    def expect(self, wanted: bool) -> None:
+        """Called after each step: whether the coming one is to be remembered."""
+        ...
+
     def remember(self, parameters: Sequence[Tensor]) -> None:
-        """Called before a step whose successor is probed."""
+        """Called before a step whose successor is probed, its own gradients there."""
         ...
 
     def stepped(self) -> None:
@@ -67,17 +88,25 @@ class Probe(Protocol):
         """Drop what was remembered (a checkpoint was loaded, the rate was frozen)."""
         ...
 
-    def remembered(self) -> dict[str, list[Tensor | None]]:
-        """What a checkpoint carries between the step and its probe: names to one tensor a parameter."""
+    def remembered(self) -> dict[str, Any]:
+        """What a checkpoint carries between the step and its probe.
+
+        Names to a list of one tensor a parameter, or to a dict of plain types.
+        """
         ...
 
-    def restore(self, parameters: Sequence[Tensor], kept: Mapping[str, Sequence[Tensor | None]]) -> None:
+    def restore(self, parameters: Sequence[Tensor], kept: Mapping[str, Any]) -> None:
         """Continue from `remembered`, with tensors of the parameters' devices and types."""
         ...
 
     @property
-    def ready(self) -> bool:
+    def holds(self) -> bool:
         """Whether a step was remembered."""
+        ...
+
+    @property
+    def ready(self) -> bool:
+        """Whether the present step is the one to be probed."""
         ...
 
 
@@ -85,14 +114,28 @@ class _Remembered:
     """Copies of the parameters from before a step."""
 
     cost = 0
+    decaying_scale, constant_scale = 2.0, 1.0
 
     def __init__(self) -> None:
         self.parameters: list[Tensor] = []
         self.old: list[Tensor] = []
 
     @property
-    def ready(self) -> bool:
+    def holds(self) -> bool:
         return bool(self.parameters)
+
+    @property
+    def ready(self) -> bool:
+        return self.holds
+
+    def watch(self) -> None:
+        return
+
+    def unwatch(self) -> None:
+        return
+
+    def expect(self, wanted: bool) -> None:
+        return
 
     def remember(self, parameters: Sequence[Tensor]) -> None:
         self.parameters = list(parameters)
@@ -106,19 +149,25 @@ class _Remembered:
 
     def _pair_with_gradients(self, before: Sequence[Tensor | None]) -> list[Change]:
         """The pair of gradients from before the step and the loop's own now; forgets what was remembered."""
+        self._turn_into_step()
         changes = [
-            Change(p, g0, p.grad.detach(), p.detach() - old)
-            for p, g0, old in zip(self.parameters, before, self.old, strict=True)
+            Change(p, g0, p.grad.detach(), step)
+            for p, g0, step in zip(self.parameters, before, self.old, strict=True)
             if g0 is not None and p.grad is not None
         ]
         self.forget()
         return changes
 
-    def remembered(self) -> dict[str, list[Tensor | None]]:
-        """See `Probe.remembered`."""
-        return {"old": list(self.old)} if self.ready else {}
+    def _turn_into_step(self) -> None:
+        """The remembered parameters become the step, one at a time: checkpoints may hold the old ones."""
+        for i, p in enumerate(self.parameters):
+            self.old[i] = p.detach() - self.old[i]
 
-    def restore(self, parameters: Sequence[Tensor], kept: Mapping[str, Sequence[Tensor | None]]) -> None:
+    def remembered(self) -> dict[str, Any]:
+        """See `Probe.remembered`."""
+        return {"old": list(self.old)} if self.holds else {}
+
+    def restore(self, parameters: Sequence[Tensor], kept: Mapping[str, Any]) -> None:
         """See `Probe.restore`."""
         self.forget()
         self.parameters, self.old = list(parameters), [old for old in kept["old"] if old is not None]
@@ -149,7 +198,7 @@ class ClosureProbe(_Remembered):
             Gradient evaluations spent: 2 until the closure is known to repeat itself, else 1.
         """
         if not self._checked:
-            self._again = self._gradients(closure)
+            self._again = [None if g is None else _head(g).clone() for g in self._gradients(closure)]
         _swap(self.parameters, self.old)
         try:
             self._before = self._gradients(closure)
@@ -175,16 +224,19 @@ class ClosureProbe(_Remembered):
     def _gradients(self, closure: Closure) -> list[Tensor | None]:
         with rehearsal(self.parameters):
             closure()
-            return [None if p.grad is None else p.grad.detach().clone() for p in self.parameters]
+            return [None if p.grad is None else p.grad.detach() for p in self.parameters]
 
     def _check(self) -> None:
-        """Compare two gradients at the same parameters: not the losses, equal for a zero-initialized net."""
+        """Compare two gradients at the same parameters: not the losses, equal for a zero-initialized net.
+
+        The heads of their tensors do: whole copies would cost memory.
+        """
         difference, size = 0.0, 0.0
         for p, again in zip(self.parameters, self._again, strict=True):
             if p.grad is None or again is None:
                 difference += float(p.grad is not again)
                 continue
-            difference += float((p.grad.detach() - again).abs().square().sum(dtype=torch.float64))
+            difference += float((_head(p.grad.detach()) - again).abs().square().sum(dtype=torch.float64))
             size += float(again.abs().square().sum(dtype=torch.float64))
         self._checked = 0.0 < size < float("inf")
         if difference > REPEATS**2 * size and self._checked:
@@ -213,11 +265,17 @@ class GraphProbe(_Remembered):
         self.failure: str | None = None
         """Why the last graph could not be differentiated twice; None where it could."""
 
+    def watch(self) -> None:
+        """Look at backward calls."""
+        listen(self)
+
+    def unwatch(self) -> None:
+        """Look no more."""
+        unlisten(self)
+
     def stepped(self) -> None:
-        """Turn the remembered parameters into the step, in place."""
-        with torch.no_grad():
-            for p, old in zip(self.parameters, self.old, strict=True):
-                old.neg_().add_(p.detach())
+        """See `Probe.stepped`; the remembered parameters are the step from here on."""
+        self._turn_into_step()
         self._restart()
 
     def saw_backward(self, outputs: Sequence[Tensor], grad_outputs: Any, inputs: Any) -> None:
@@ -266,7 +324,7 @@ class GraphProbe(_Remembered):
         super().forget()
         self._restart()
 
-    def restore(self, parameters: Sequence[Tensor], kept: Mapping[str, Sequence[Tensor | None]]) -> None:
+    def restore(self, parameters: Sequence[Tensor], kept: Mapping[str, Any]) -> None:
         """See `Probe.restore`."""
         super().restore(parameters, kept)
         self._restart()
@@ -321,13 +379,8 @@ class GraphProbe(_Remembered):
             self._change[i] = _add(self._change[i], h)
 
 
-class ConsecutiveProbe(_Remembered):
-    """The previous and the current stochastic gradient, each of its own minibatch.
-
-    Nothing extra and works everywhere, but noise counts as curvature: the last resort.
-    """
-
-    name = "consecutive"
+class RememberedGradients(_Remembered):
+    """Gradients and parameters from before a step, to be paired with the loop's own after it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -347,19 +400,32 @@ class ConsecutiveProbe(_Remembered):
         super().forget()
         self._before = []
 
-    def remembered(self) -> dict[str, list[Tensor | None]]:
+    def remembered(self) -> dict[str, Any]:
         """See `Probe.remembered`."""
-        return {**super().remembered(), "before": list(self._before)} if self.ready else {}
+        return {**super().remembered(), "before": list(self._before)} if self.holds else {}
 
-    def restore(self, parameters: Sequence[Tensor], kept: Mapping[str, Sequence[Tensor | None]]) -> None:
+    def restore(self, parameters: Sequence[Tensor], kept: Mapping[str, Any]) -> None:
         """See `Probe.restore`."""
         super().restore(parameters, kept)
         self._before = list(kept["before"])
 
 
+class ConsecutiveProbe(RememberedGradients):
+    """The previous and the current stochastic gradient, each of its own minibatch.
+
+    Nothing extra and works everywhere, but noise counts as curvature: the last resort.
+    """
+
+    name = "consecutive"
+
+
 def _finite(tensors: Sequence[Tensor | None]) -> bool:
     seen = [torch.isfinite(t).all() for t in tensors if t is not None]
     return not seen or bool(torch.stack([one.to(seen[0].device) for one in seen]).all())
+
+
+def _head(tensor: Tensor) -> Tensor:
+    return tensor.flatten()[:HEAD]
 
 
 def _add(total: Tensor | None, part: Tensor | None) -> Tensor | None:
@@ -376,9 +442,3 @@ def _swap(parameters: Sequence[Tensor], others: Sequence[Tensor]) -> None:
         # .data: the values come back, so graphs that others hold stay valid.
         p.data.copy_(other)
         other.copy_(held)
-
-
-PROBES: dict[str, type[ClosureProbe] | type[GraphProbe] | type[ConsecutiveProbe]] = {
-    probe.name: probe for probe in (ClosureProbe, GraphProbe, ConsecutiveProbe)
-}
-"""Probes by name."""

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import random
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import Module
 from torch.nn.modules import module as module_hooks
 
 from galatune.controller.backward import leaves, listening_alone
+from galatune.controller.seeding import undrawn
 
 __all__ = ["rehearsal"]
 
@@ -24,18 +23,15 @@ def rehearsal(parameters: Sequence[Tensor]) -> Iterator[None]:
     """Undo what one more evaluation changes: gradients, random states, buffers of every module called."""
     gradients, buffers = _Gradients(parameters), _Buffers()
     devices = sorted({p.get_device() for p in parameters if p.device.type == "cuda"})
-    python, numpy = random.getstate(), np.random.get_state()
     try:
         with (
-            torch.random.fork_rng(devices),
+            undrawn(devices),
             torch.enable_grad(),
             buffers.saved(),
             listening_alone(gradients),
         ):
             yield
     finally:
-        random.setstate(python)
-        np.random.set_state(numpy)
         buffers.restore()
         gradients.restore()
 

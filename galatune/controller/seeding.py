@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
-__all__ = ["reseeded", "seed_everything"]
+__all__ = ["RandomState", "reseeded", "seed_everything", "undrawn"]
 
 
 def seed_everything(seed: int) -> None:
@@ -20,3 +25,57 @@ def seed_everything(seed: int) -> None:
 def reseeded(seed: int) -> bool:
     """Whether somebody has seeded torch anew since `seed_everything(seed)`."""
     return torch.initial_seed() != seed
+
+
+@dataclass(frozen=True)
+class RandomState:
+    """Where the generators of Python, numpy and torch (CPU and CUDA devices) stand."""
+
+    python: Any
+    numpy: Any
+    cpu: Tensor
+    cuda: Mapping[int, Tensor]
+
+    @classmethod
+    def now(cls, devices: Sequence[int] = ()) -> RandomState:
+        """As they stand; ``devices`` are indices of CUDA devices."""
+        cuda = {index: torch.cuda.get_rng_state(index) for index in devices}
+        return cls(random.getstate(), np.random.get_state(), torch.get_rng_state(), cuda)
+
+    def restore(self) -> None:
+        """Go on from here once more."""
+        random.setstate(self.python)
+        np.random.set_state(self.numpy)
+        torch.set_rng_state(self.cpu)
+        for index, state in self.cuda.items():
+            torch.cuda.set_rng_state(state, index)
+
+    def in_plain_types(self) -> dict[str, Any]:
+        """As tensors, numbers and strings, which load under ``torch.load(weights_only=True)``."""
+        version, words, pending = self.python
+        name, keys, *rest = self.numpy
+        return {
+            "python": [version, torch.tensor(words, dtype=torch.int64), pending],
+            "numpy": [name, torch.from_numpy(keys.astype(np.int64)), *rest],
+            "cpu": self.cpu,
+            "cuda": dict(self.cuda),
+        }
+
+    @classmethod
+    def of(cls, plain: Mapping[str, Any]) -> RandomState:
+        """From `in_plain_types`."""
+        version, words, pending = plain["python"]
+        name, keys, *rest = plain["numpy"]
+        numpy = (name, keys.cpu().numpy().astype(np.uint32), *rest)
+        cuda = {index: state.cpu() for index, state in plain["cuda"].items()}
+        return cls((version, tuple(words.tolist()), pending), numpy, plain["cpu"].cpu(), cuda)
+
+
+@contextmanager
+def undrawn(devices: Sequence[int] = ()) -> Iterator[None]:
+    """Whatever is drawn inside has not been drawn afterwards."""
+    before = RandomState.now(devices)
+    try:
+        yield
+    finally:
+        before.restore()

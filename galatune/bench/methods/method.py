@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -35,6 +35,10 @@ class Driver:
     def __init__(self, optimizer: Optimizer, scheduler: LRScheduler) -> None:
         self.optimizer, self.scheduler = optimizer, scheduler
         self.gradient_evaluations = 0
+
+    def over(self, batches: Iterator[Any]) -> Iterator[Any]:
+        """The minibatches as the method wants them, as many as there are."""
+        return batches
 
     def step(self, closure: Closure) -> None:
         """One step on one minibatch."""

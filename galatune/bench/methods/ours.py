@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 
 from galatune.bench.methods.method import WEIGHT_DECAY, Closure, Driver, Method, Schedule, scheduler_for
 from galatune.controller.attach import attach
+from galatune.controller.echo import EchoProbe
 
 __all__ = ["FIXED", "OURS", "adam", "sgd"]
 
@@ -38,9 +39,13 @@ class _Controlled(Driver):
     """The same loop with one line more."""
 
     def __init__(self, optimizer: Optimizer, schedule: Schedule, steps: int, options: dict[str, Any]) -> None:
-        self.controller = attach(optimizer, **options)
+        self._echo = EchoProbe() if options["probe"] == "echo" else None
+        self.controller = attach(optimizer, **{**options, "probe": self._echo or options["probe"]})
         super().__init__(optimizer, scheduler_for(optimizer, schedule, steps))
         self._closure = options["probe"] == "closure"
+
+    def over(self, batches: Iterator[Any]) -> Iterator[Any]:
+        return batches if self._echo is None else self._echo.over(batches)
 
     def step(self, closure: Closure) -> None:
         if self._closure:
@@ -87,6 +92,7 @@ FIXED = (_fixed("adam"), _fixed("sgd"), _default_adam())
 OURS = (
     _ours("gala-graph", "adam", 2, probe="graph"),
     _ours("gala-closure", "adam", 1, probe="closure"),
+    _ours("gala-echo", "adam", 0, probe="echo"),
     _ours("gala-consecutive", "adam", 0, probe="consecutive"),
     _ours("gala-sgd-graph", "sgd", 2, probe="graph"),
     _ours("gala-sgd-closure", "sgd", 1, probe="closure"),

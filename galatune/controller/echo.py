@@ -1,0 +1,210 @@
+"""The pair that costs nothing: the loop gets the same minibatch twice in a row."""
+
+from __future__ import annotations
+
+import copy
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from galatune.controller import minibatches
+from galatune.controller.probe import Change, RememberedGradients
+from galatune.controller.seeding import RandomState
+from galatune.errors import ProbeError
+
+__all__ = ["EchoProbe"]
+
+PATIENCE = 3
+"""Steps without a minibatch from a DataLoader after which there is none to be expected."""
+
+MOST = 64
+"""Minibatches a step that are kept; a validation without ``no_grad`` looks like many."""
+
+SMALL_STEP, TURNED = 1e-3, 0.3
+"""After a step this small relative to the parameters, gradients that turned more are of two minibatches."""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A minibatch as it was before the loop had it, and the random numbers it was used with.
+
+    Attributes:
+        source: What it was drawn from; None after a load, where any source will do.
+        batch: A copy.
+        random: State of all generators when the loop got it.
+    """
+
+    source: Any
+    batch: Any
+    random: RandomState
+
+
+class EchoProbe(RememberedGradients):
+    """Each pair is two steps of the loop on one minibatch, random numbers included: nothing extra.
+
+    torch's DataLoader is asked to repeat the minibatch in the place of the one that would have come, so
+    that an epoch keeps its number of steps and does not see a few of its minibatches. Batches that come
+    from elsewhere go through `over`. With accumulation all minibatches of the step are repeated.
+
+    The first pair, made by a very small step, tells whether the loop does train on the minibatch it was
+    given: a loop that draws ahead does not, and is refused.
+    """
+
+    name = "echo"
+    cost = 0
+    decaying_scale, constant_scale = 3.0, 1.5
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._recording = True
+        self._seen: list[Drawn] = []
+        self._queue: list[Drawn] = []
+        self._repeated = False
+        self._missing = 0
+        self._thread: int | None = None
+        self._checked = False
+
+    @property
+    def ready(self) -> bool:
+        """Whether the loop has been given the remembered step's minibatch again."""
+        return self.holds and not self._queue
+
+    def watch(self) -> None:
+        """Look at the minibatches of every DataLoader."""
+        minibatches.listen(self)
+
+    def unwatch(self) -> None:
+        """Look no more."""
+        minibatches.unlisten(self)
+
+    def over(self, batches: Iterable[Any]) -> Iterator[Any]:
+        """The same minibatches, some of them twice: for a loop without a DataLoader.
+
+        Example:
+            >>> import torch, galatune
+            >>> from galatune.controller.echo import EchoProbe
+            >>> _ = torch.manual_seed(0)
+            >>> net, batches = torch.nn.Linear(3, 1), torch.randn(60, 16, 3)
+            >>> optimizer, echo = torch.optim.SGD(net.parameters(), lr=1.0), EchoProbe()
+            >>> controller = galatune.attach(optimizer, probe=echo)
+            >>> for x in echo.over(batches):
+            ...     optimizer.zero_grad()
+            ...     (net(x) - x.sum(1, keepdim=True)).square().mean().backward()
+            ...     optimizer.step()
+            >>> controller.steps, controller.probes, controller.gradient_evaluations
+            (60, 22, 60)
+        """
+        self.unwatch()
+        self._seen.clear()
+        drawing = iter(batches)
+        while True:
+            try:
+                batch = minibatches.serve([self], batches, drawing.__next__)
+            except StopIteration:
+                return
+            yield batch
+
+    # -- told of minibatches
+
+    def repeats(self, source: Any) -> bool:
+        """See `minibatches.Drawing.repeats`."""
+        return bool(self._queue) and self._mine() and self._queue[0].source in (None, source)
+
+    def again(self) -> Any:
+        """See `minibatches.Drawing.again`."""
+        drawn = self._queue.pop(0)
+        self._repeated = True
+        drawn.random.restore()
+        return drawn.batch
+
+    def saw(self, source: Any, batch: Any) -> None:
+        """See `minibatches.Drawing.saw`; those of a validation before the step do not count."""
+        if self._recording and self._mine() and torch.is_grad_enabled():
+            if self._seen and (self._seen[-1].source is not source or len(self._seen) == MOST):
+                self._seen.clear()
+            devices = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
+            self._seen.append(Drawn(source, copy.deepcopy(batch), RandomState.now(devices)))
+
+    def _mine(self) -> bool:
+        return self._thread in (None, threading.get_ident())
+
+    # -- a probe
+
+    def expect(self, wanted: bool) -> None:
+        """Whether the coming step is one to remember, and so its minibatches."""
+        self._seen.clear()
+        self._repeated, self._recording = False, wanted
+
+    def remember(self, parameters: Sequence[Tensor]) -> None:
+        """See `Probe.remember`; a step on a repeated minibatch is not remembered.
+
+        Raises:
+            ProbeError: No DataLoader gave a minibatch for several steps.
+        """
+        self._thread = threading.get_ident()
+        self._missing = 0 if self._seen or self._repeated else self._missing + 1
+        if self._missing == PATIENCE:
+            raise ProbeError("no torch DataLoader gives this loop its minibatches")
+        if self._seen and not self._repeated:
+            super().remember(parameters)
+            self._queue, self._seen = self._seen, []
+
+    def pair(self) -> list[Change]:
+        """See `Probe.pair`.
+
+        Raises:
+            ProbeError: The loop trains on other minibatches than those it was given.
+        """
+        changes = super().pair()
+        if not self._checked:
+            self._check(changes)
+        return changes
+
+    def forget(self) -> None:
+        """See `Probe.forget`."""
+        super().forget()
+        self._queue = []
+
+    def remembered(self) -> dict[str, Any]:
+        """See `Probe.remembered`; nothing where a minibatch is not made of tensors, numbers and strings."""
+        if not self.holds or not all(_is_plain(drawn.batch) for drawn in self._queue):
+            return {}
+        queue = [{"batch": drawn.batch, "random": drawn.random.in_plain_types()} for drawn in self._queue]
+        return {**super().remembered(), "echo": {"queue": queue, "checked": self._checked}}
+
+    def restore(self, parameters: Sequence[Tensor], kept: Mapping[str, Any]) -> None:
+        """See `Probe.restore`."""
+        super().restore(parameters, kept)
+        queue = copy.deepcopy(kept["echo"]["queue"])
+        self._queue = [Drawn(None, one["batch"], RandomState.of(one["random"])) for one in queue]
+        self._checked = kept["echo"]["checked"]
+
+    def _check(self, changes: Sequence[Change]) -> None:
+        turned = size = moved = whole = 0.0
+        for change in changes:
+            turned += _squared(change.after - change.before)
+            size += _squared(change.before)
+            moved += _squared(change.step)
+            whole += _squared(change.parameter.detach())
+        self._checked = 0.0 < size < float("inf")
+        if self._checked and moved <= SMALL_STEP**2 * whole and turned > TURNED**2 * size:
+            raise ProbeError(
+                "the loop does not train on the minibatch that its DataLoader gave it last (given twice, its "
+                f"gradients differ by {(turned / size) ** 0.5:.2g} of their norm)"
+            )
+
+
+def _is_plain(batch: Any) -> bool:
+    if type(batch) in (list, tuple):
+        return all(map(_is_plain, batch))
+    if type(batch) is dict:
+        return all(_is_plain(part) for item in batch.items() for part in item)
+    return batch is None or type(batch) in (Tensor, int, float, str, bool)
+
+
+def _squared(tensor: Tensor) -> float:
+    return float(tensor.abs().square().sum(dtype=torch.float64))
