@@ -48,14 +48,19 @@ except SystemExit as end:
 
 
 def imports(path: Path) -> set[str]:
-    """Top-level names of everything a file imports, at its top or inside a function."""
+    """Top-level names of everything a file imports."""
+    return {name.partition(".")[0] for name in modules(path)}
+
+
+def modules(path: Path) -> set[str]:
+    """Everything a file imports, at its top or inside a function."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             found.add(node.module)
-    return {name.partition(".")[0] for name in found}
+    return found
 
 
 def test_help_loads_nothing_heavy() -> None:
@@ -115,6 +120,18 @@ def test_controller_knows_nothing_of_optuna_and_study_nothing_of_torch() -> None
         assert "optuna" not in imports(path), path
     for path in (PACKAGE / "study").rglob("*.py"):
         assert "torch" not in imports(path), path
+
+
+WAY = ("controller", "study", "report", "tabular", "demo", "bench", "cli")
+"""The way of the data: a step imports from those before it."""
+
+
+@pytest.mark.parametrize("step", WAY)
+def test_no_step_imports_from_one_after_it(step: str) -> None:
+    later = {f"galatune.{other}" for other in WAY[WAY.index(step) + 1 :]}
+    for path in (PACKAGE / step).rglob("*.py"):
+        names = {".".join(name.split(".")[:2]) for name in modules(path)}
+        assert not names & later, path
 
 
 def test_integration_packages_are_named_after_galatune() -> None:

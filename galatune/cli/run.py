@@ -148,8 +148,8 @@ def run(
 
 def summary(smaller: optuna.Study, place: str) -> dict[str, Any]:
     """The keys of ``galatune run --json``."""
-    from galatune.report.ledger import ledger
     from galatune.study.address import redact
+    from galatune.study.ledger import ledger
     from galatune.study.record import ATTRIBUTE
     from galatune.study.ticket import INTERRUPTED
 

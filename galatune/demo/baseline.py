@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial
 
 from galatune.demo.objective import objective
 from galatune.errors import PlanError
-from galatune.report.ledger import MACHINE_ATTRIBUTE
+from galatune.study.ledger import MACHINE_ATTRIBUTE
 from galatune.study.machine import this_machine
 from galatune.study.source import open_source
 

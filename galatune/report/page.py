@@ -9,12 +9,12 @@ from typing import Any
 
 from markupsafe import Markup
 
-from galatune.report.ledger import Ledger, Provenance, TrialRow
-from galatune.report.match import goal_of
 from galatune.report.plots import best_by_trial, rate_by_step, svg
 from galatune.report.savings import NOT_REACHED, SavingsReport
 from galatune.report.text import NOT_MEASURED, duration, number, rows, verdict
 from galatune.study.address import printable, redact
+from galatune.study.ledger import Ledger, Provenance, TrialRow
+from galatune.study.match import goal_of
 
 __all__ = ["EventSummary", "events", "page"]
 

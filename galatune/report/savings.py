@@ -14,9 +14,9 @@ from typing import Any
 import optuna
 
 from galatune.errors import ReportError
-from galatune.report.ledger import Ledger, ledger
-from galatune.report.match import Goal, best_so_far, goal_of, trials_to_reach
 from galatune.report.quality import Quality, quality_of
+from galatune.study.ledger import Ledger, ledger
+from galatune.study.match import Goal, best_so_far, goal_of, trials_to_reach
 
 __all__ = ["Saved", "SavingsReport", "StudySummary", "ToMatch", "compare", "savings"]
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from rich.table import Table
 from rich.text import Text
 
-from galatune.report.ledger import Ledger
 from galatune.report.savings import NOT_REACHED, SavingsReport, StudySummary
 from galatune.study.address import printable
+from galatune.study.ledger import Ledger
 
 __all__ = ["Verdict", "number", "table", "verdict"]
 

@@ -8,9 +8,9 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from galatune.errors import PlanError
-from galatune.report.ledger import STAGE_ATTRIBUTE, Ledger, ledger
-from galatune.report.match import Goal, best_so_far, goal_of, trials_to_reach
 from galatune.study.address import printable
+from galatune.study.ledger import STAGE_ATTRIBUTE, Ledger, ledger
+from galatune.study.match import Goal, best_so_far, goal_of, trials_to_reach
 from galatune.study.ticket import counts, running_elsewhere
 
 __all__ = ["Budget", "budget_for"]

@@ -12,12 +12,12 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from galatune.errors import ObjectiveError, PlanError, StorageError
-from galatune.report.ledger import STAGE_ATTRIBUTE, ledger
-from galatune.report.match import goal_of
 from galatune.study.address import first_line, is_url, printable, redact, without_password
 from galatune.study.budget import Budget, budget_for
 from galatune.study.fingerprint import Fingerprint
 from galatune.study.interruption import Interruption
+from galatune.study.ledger import STAGE_ATTRIBUTE, ledger
+from galatune.study.match import goal_of
 from galatune.study.objective import Objective
 from galatune.study.options import RunOptions, Watcher
 from galatune.study.plan import MOST_ALIKE, ShrinkPlan

@@ -14,7 +14,7 @@ import time
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from galatune.report.ledger import STAGE_ATTRIBUTE
+from galatune.study.ledger import STAGE_ATTRIBUTE
 from galatune.study.machine import is_another, is_gone, this_process
 
 __all__ = [

@@ -5,9 +5,9 @@ from datetime import datetime, timezone
 import pytest
 from fake_studies import fake_study
 
-from galatune.report.ledger import TrialRow, ledger
 from galatune.report.savings import savings
 from galatune.report.sinks import Delivery
+from galatune.study.ledger import TrialRow, ledger
 from galatune_mlflow.payload import (
     chunks,
     description,

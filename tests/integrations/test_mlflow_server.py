@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from fake_studies import fake_study
 
-from galatune.report.ledger import ledger
 from galatune.report.savings import savings
 from galatune.report.sinks import Delivery
+from galatune.study.ledger import ledger
 from galatune_mlflow.sink import MlflowSink
 
 STARTS_WITHIN = 120

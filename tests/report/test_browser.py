@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from fake_studies import fake_study
 
-from galatune.report.ledger import ledger
 from galatune.report.page import page
 from galatune.report.savings import savings
+from galatune.study.ledger import ledger
 
 BROWSER = os.environ.get("GALATUNE_TEST_BROWSER") or shutil.which("chromium") or shutil.which("google-chrome")
 HOSTILE = '<script>document.title="taken"</script>'

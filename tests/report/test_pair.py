@@ -6,8 +6,8 @@ import pytest
 from fake_studies import fake_study, run_attribute
 
 from galatune.errors import ReportError, StorageError
-from galatune.report.ledger import ledger
 from galatune.report.pair import check_pair, read_pair
+from galatune.study.ledger import ledger
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ import sys
 import pytest
 from fake_studies import fake_study
 
-from galatune.report.ledger import ledger
-from galatune.report.match import goal_of
 from galatune.report.plots import best_by_trial, rate_by_step, svg
+from galatune.study.ledger import ledger
+from galatune.study.match import goal_of
 
 
 def test_best_by_trial_is_data_first() -> None:

@@ -6,9 +6,9 @@ import pytest
 from fake_studies import fake_study
 from rich.console import Console
 
-from galatune.report.ledger import ledger
 from galatune.report.savings import savings
 from galatune.report.text import Verdict, rows, table, verdict
+from galatune.study.ledger import ledger
 
 OLD = [5.0, 4.0, 3.0, 3.0, 1.0, 3.5]
 

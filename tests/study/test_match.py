@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from fake_studies import fake_study
 
-from galatune.report.ledger import ledger
-from galatune.report.match import best_so_far, goal_of, hypervolume, trials_to_reach
+from galatune.study.ledger import ledger
+from galatune.study.match import best_so_far, goal_of, hypervolume, trials_to_reach
 
 
 def reach(

@@ -10,7 +10,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from galatune.report.ledger import Ledger, TrialRow
+from galatune.study.ledger import Ledger, TrialRow
 
 __all__ = ["Goal", "best_so_far", "goal_of", "hypervolume", "oriented", "trials_to_reach"]
 

@@ -5,7 +5,7 @@ import pytest
 from fake_studies import MACHINE, fake_study
 from optuna.trial import create_trial
 
-from galatune.report.ledger import ledger
+from galatune.study.ledger import ledger
 
 
 def test_ledger_counts_finished_trials_and_lists_running_ones() -> None:
