@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from galatune.errors import StorageError
+from galatune.study.address import in_shell
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,7 +84,7 @@ def demo(folder: Path, trials: int, seed: int) -> None:
     )
     click.secho("Look at it:", bold=True)
     click.echo(f"  the page          {page}")
-    click.echo(f"  in MLflow         mlflow ui --backend-store-uri {shlex.quote(store)}")
+    click.echo(f"  in MLflow         mlflow ui --backend-store-uri {in_shell(store)}")
     click.echo(f"  with your own     galatune scan STORAGE    ({STUDY} was only an example)")
 
 
@@ -100,5 +100,5 @@ def _count(trials: int) -> Callable[[FrozenTrial], None]:
 def _type(*words: str) -> None:
     """Show a command and carry it out, as if it had been typed."""
     main = click.get_current_context().find_root().command
-    click.secho(f"\n$ galatune {shlex.join(words)}", bold=True)
+    click.secho(f"\n$ galatune {' '.join(map(in_shell, words))}", bold=True)
     main.main(list(words), prog_name="galatune", standalone_mode=False)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import click
 
 __all__ = [
+    "File",
     "drop_schedule_option",
+    "given",
     "into_option",
     "json_option",
     "keep_option",
@@ -14,24 +19,74 @@ __all__ = [
     "objective_argument",
     "storage_argument",
     "study_option",
+    "tolerance_option",
 ]
 
-storage_argument = click.argument("storage", metavar="STORAGE")
+
+EMPTY = "it is empty; give a value or leave the option out"
+"""An empty shell variable is no name of anything."""
+
+
+def given(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """Any text but none at all: the callback of whatever takes somebody's name for something."""
+    if value is not None and not value.strip():
+        raise click.BadParameter(EMPTY)
+    return value
+
+
+def share(ctx: click.Context, param: click.Parameter, value: str) -> float:
+    """A share of one, "0.01", or a percentage, "1%", as a number from 0 to below 1."""
+    text = value.strip()
+    try:
+        number = float(text[:-1]) / 100 if text.endswith("%") else float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number < 1:
+        raise click.BadParameter(f"{value!r} is no share such as 0.01 or 1%, at least 0 and below 1")
+    return number
+
+
+class File(click.Path):
+    """A file to be written."""
+
+    def __init__(self) -> None:
+        super().__init__(dir_okay=False, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """See `click.Path`, which takes an empty name for the working directory."""
+        if not str(value).strip():
+            self.fail(EMPTY, param, ctx)
+        return super().convert(value, param, ctx)
+
+
+tolerance_option = click.option(
+    "--tolerance",
+    callback=share,
+    metavar="SHARE",
+    default="1%",
+    show_default=True,
+    help="Share of |median - best| of the old values that counts as no difference.",
+)
+
+storage_argument = click.argument("storage", metavar="STORAGE", callback=given)
 """An Optuna storage: URL, SQLite file or journal file."""
 
-objective_argument = click.argument("objective", metavar="OBJECTIVE")
+objective_argument = click.argument("objective", metavar="OBJECTIVE", callback=given)
 """``path/to/file.py:function`` or ``package.module:function``."""
 
 into_option = click.option(
-    "--into", metavar="STORAGE2", help="File or URL of the smaller study.  [default: <study>-gala.db]"
+    "--into",
+    metavar="STORAGE2",
+    callback=given,
+    help="File or URL of the smaller study.  [default: <study>-gala.db]",
 )
 
 name_option = click.option(
-    "--name", metavar="NAME2", help="Name of the smaller study.  [default: <study>-gala]"
+    "--name", metavar="NAME2", callback=given, help="Name of the smaller study.  [default: <study>-gala]"
 )
 
 study_option = click.option(
-    "--study", metavar="NAME", help="Study in STORAGE; may be left out where it holds one."
+    "--study", metavar="NAME", callback=given, help="Study in STORAGE; may be left out where it holds one."
 )
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of tables.")

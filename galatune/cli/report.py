@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING
 import click
 
 from galatune.cli.loading import load
-from galatune.cli.options import json_option, storage_argument, study_option
+from galatune.cli.options import (
+    File,
+    given,
+    into_option,
+    json_option,
+    name_option,
+    storage_argument,
+    study_option,
+    tolerance_option,
+)
 
 if TYPE_CHECKING:
     from galatune.report.pair import Pair
@@ -20,39 +29,24 @@ NEEDED = ("galatune.report.pair", "galatune.report.savings", "scipy.stats", "ric
 DRAWING = ("galatune.report.page", "jinja2", "matplotlib.backends.backend_agg", "matplotlib.figure")
 
 
-def _fraction(_context: click.Context, _option: click.Parameter, value: str) -> float:
-    """Read 0.01 or 1%; anything else is a usage error."""
-    try:
-        number = float(value.rstrip("% ")) / (100 if value.strip().endswith("%") else 1)
-    except ValueError:
-        number = -1.0
-    if not 0 <= number < 1:
-        raise click.BadParameter(f"{value!r} is not a fraction such as 0.01 or 1%")
-    return number
-
-
 @click.command()
 @storage_argument
 @study_option
-@click.option("--into", metavar="STORAGE2", help="Where the smaller study is, if not <study>-gala.db here.")
-@click.option("--name", metavar="NAME", help="Its name, if not <study>-gala.")
-@click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write the report as one page.")
-@click.option(
-    "--csv", type=click.Path(dir_okay=False, path_type=Path), help="Write both studies, a row a trial."
-)
+@into_option
+@name_option
+@click.option("--html", type=File(), help="Write the report as one page.")
+@click.option("--csv", type=File(), help="Write both studies, a row a trial.")
 @click.option("--price", type=click.FloatRange(min=0), help="Money an hour of training; needs --currency.")
-@click.option("--currency", metavar="TEXT", help="Of the price, EUR.")
-@click.option(
-    "--tolerance",
-    callback=_fraction,
-    metavar="FRACTION",
-    default="1%",
-    show_default=True,
-    help="Of |median - best| of the old values: a difference up to this counts as none.",
-)
+@click.option("--currency", callback=given, metavar="TEXT", help="Of the price, EUR.")
+@tolerance_option
 @json_option
-@click.option("--sink", metavar="NAME", help="Send it there too: mlflow.")
-@click.option("--tracking-uri", metavar="URI", help="Where the sink sends it, if not where its host would.")
+@click.option("--sink", callback=given, metavar="NAME", help="Send it there too: mlflow.")
+@click.option(
+    "--tracking-uri",
+    callback=given,
+    metavar="URI",
+    help="Where the sink sends it, if not where its host would.",
+)
 def report(
     storage: str,
     study: str | None,
@@ -160,6 +154,6 @@ def _write(path: Path, text: str) -> None:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise ReportError(
-            f"cannot write {str(path)!r}: {error.strerror}; name a file in a folder that exists"
+            f"cannot write {str(path)!r}: {error.strerror}; name a file where there is room and you may write"
         ) from error
     click.echo(f"written to {path}", err=True)

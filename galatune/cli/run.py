@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import shlex
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -20,6 +19,7 @@ from galatune.cli.options import (
     objective_argument,
     storage_argument,
     study_option,
+    tolerance_option,
 )
 
 if TYPE_CHECKING:
@@ -28,15 +28,6 @@ if TYPE_CHECKING:
     from galatune.study.plan import ShrinkPlan
 
 __all__ = ["run"]
-
-
-def share(ctx: click.Context, param: click.Parameter, value: str) -> float:
-    """A share of one, "0.01", or a percentage, "1%"; whether it lies in range is the library's business."""
-    text = value.strip()
-    try:
-        return float(text[:-1]) / 100 if text.endswith("%") else float(text)
-    except ValueError:
-        raise click.BadParameter(f"{value!r} is neither a share (0.01) nor a percentage (1%)") from None
 
 
 @click.command()
@@ -52,14 +43,7 @@ def share(ctx: click.Context, param: click.Parameter, value: str) -> float:
     help="Stop as soon as the old best is reached; --trials or the old number of trials is the bound. "
     "This is what happens where no budget is named.",
 )
-@click.option(
-    "--tolerance",
-    callback=share,
-    default="1%",
-    show_default=True,
-    metavar="SHARE",
-    help="Share of |median - best| of the old values that counts as no difference.",
-)
+@tolerance_option
 @click.option(
     "--patience", type=click.IntRange(min=1), metavar="N", help="Stop after N trials without a better value."
 )
@@ -176,7 +160,7 @@ def _print(body: dict[str, Any], plan: ShrinkPlan, storage: str, into: str | Non
     from rich.console import Console
     from rich.table import Table
 
-    from galatune.study.address import printable, redact
+    from galatune.study.address import in_shell, printable
 
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(no_wrap=True)
@@ -193,7 +177,14 @@ def _print(body: dict[str, Any], plan: ShrinkPlan, storage: str, into: str | Non
     ):
         table.add_row(printable(str(label)), printable(str(value)))
     Console(markup=False, highlight=False, emoji=False).print(table)
-    command = ["galatune", "report", redact(storage), "--study", plan.study]
-    command += ["--into", redact(into)] if into else []
+    command = ["galatune", "report", _place(storage), "--study", plan.study]
+    command += ["--into", _place(into)] if into else []
     command += ["--name", name] if name else []
-    click.echo(f"What it saved: {printable(shlex.join(command))}", err=True)
+    click.echo(f"What it saved: {' '.join(map(in_shell, command))}", err=True)
+
+
+def _place(storage: str) -> str:
+    """A URL without its password; a file's name stays whatever it is."""
+    from galatune.study.address import is_url, redact
+
+    return redact(storage) if is_url(storage) else storage

@@ -132,7 +132,8 @@ def _counts(plan: ShrinkPlan) -> str:
     states = ("complete", "pruned", "failed", "running", "waiting")
     by_state = ", ".join(f"{getattr(trials, state)} {state}" for state in states if getattr(trials, state))
     split = f" ({by_state})" if by_state else ""
-    return f"{_many(trials.total, 'trial')}{split}, {_time(plan.hours)}, {' and '.join(plan.directions)}"
+    took = "time unknown" if plan.hours is None else _time(plan.hours)
+    return f"{_many(trials.total, 'trial')}{split}, {took}, {' and '.join(plan.directions)}"
 
 
 def _verdict(plan: ShrinkPlan) -> str:
@@ -210,7 +211,7 @@ def _table(title: str | None = None) -> Table:
 def _time(hours: float | None) -> str:
     from galatune.study.plan import in_units
 
-    return "no times" if hours is None else in_units(hours)
+    return "unknown" if hours is None else in_units(hours)
 
 
 def _value(value: object) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ __all__ = [
     "EXPECTED",
     "backend",
     "first_line",
+    "in_shell",
     "is_url",
     "no_driver",
     "parse_url",
@@ -59,6 +61,24 @@ def printable(text: str) -> str:
     'a\\x1b[31mb'
     """
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def in_shell(word: str) -> str:
+    r"""One word of a shell command that can be pasted: quoted, control characters as bash writes them.
+
+    >>> in_shell("my study"), in_shell("it's\x1b")
+    ("'my study'", "$'it\\'s\\x1b'")
+    """
+    if word.isprintable():
+        return shlex.quote(word)
+    escaped = "".join(f"\\{c}" if c in "\\'" else _octets(c) for c in word)
+    return f"$'{escaped}'"
+
+
+def _octets(character: str) -> str:
+    if character.isprintable():
+        return character
+    return "".join(f"\\x{byte:02x}" for byte in character.encode("utf-8", "surrogateescape"))
 
 
 def parse_url(url: str) -> URL:

@@ -16,6 +16,7 @@ __all__ = [
     "count_states",
     "hours_of",
     "running_trials",
+    "seconds_of",
     "total_hours",
     "unique_configurations",
 ]
@@ -72,11 +73,20 @@ def count_states(trials: Sequence[FrozenTrial]) -> TrialCounts:
     )
 
 
-def hours_of(trial: FrozenTrial) -> float | None:
-    """Hours of a finished trial, None where they were not recorded."""
-    if not trial.state.is_finished() or trial.datetime_start is None or trial.datetime_complete is None:
+def seconds_of(trial: FrozenTrial) -> float | None:
+    """Duration of a finished trial; None where it was never started, or where the clock says nonsense.
+
+    `optuna.trial.create_trial` sets both times to the same instant: exactly zero is "added, not run".
+    """
+    if not trial.state.is_finished() or trial.duration is None or trial.duration.total_seconds() <= 0:
         return None
-    return (trial.datetime_complete - trial.datetime_start).total_seconds() / 3600
+    return trial.duration.total_seconds()
+
+
+def hours_of(trial: FrozenTrial) -> float | None:
+    """`seconds_of` in hours."""
+    seconds = seconds_of(trial)
+    return None if seconds is None else seconds / 3600
 
 
 def total_hours(trials: Sequence[FrozenTrial]) -> float | None:

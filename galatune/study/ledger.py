@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from galatune.study.effort import seconds_of
 from galatune.study.record import ATTRIBUTE, TrialRecord
 
 if TYPE_CHECKING:
@@ -207,7 +208,7 @@ def _row(trial: FrozenTrial) -> TrialRow:
         number=trial.number,
         state=trial.state.name,
         values=tuple(map(float, trial.values)) if trial.state == TrialState.COMPLETE else None,
-        seconds=_seconds(trial) if finished else None,
+        seconds=seconds_of(trial),
         start=trial.datetime_start,
         end=trial.datetime_complete if finished else None,
         stage=stage if stage in STAGES else "search",
@@ -226,16 +227,6 @@ def _record(body: Any) -> TrialRecord | None:
         return TrialRecord.from_attribute(body)
     except (KeyError, TypeError, ValueError):
         return None
-
-
-def _seconds(trial: FrozenTrial) -> float | None:
-    """Duration of a finished trial; None where it was never started, or where the clock says nonsense.
-
-    `optuna.trial.create_trial` sets both times to the same instant: exactly zero is "added, not run".
-    """
-    if trial.duration is None or trial.duration.total_seconds() <= 0:
-        return None
-    return trial.duration.total_seconds()
 
 
 def _provenance(body: Any, machine: Any) -> Provenance:

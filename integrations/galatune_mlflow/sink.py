@@ -16,7 +16,7 @@ import click
 
 from galatune.errors import ReportError
 from galatune.report.sinks import Delivery
-from galatune.study.address import printable, redact
+from galatune.study.address import in_shell, printable, redact
 from galatune.study.ledger import Ledger, TrialRow
 from galatune_mlflow.connection import artifact_location, is_new_store, open_client, tracking_uri_or_default
 from galatune_mlflow.payload import (
@@ -254,4 +254,4 @@ def _where(uri: str, experiment: str, run_id: str, sent: int, trials: int) -> st
     head = f"MLflow has the report and {trials} trials ({sent} new)"
     if uri.startswith(("http://", "https://")):
         return f"{head}: {redact(uri).rstrip('/')}/#/experiments/{experiment}/runs/{run_id}"
-    return f"{head}; look at it with: mlflow ui --backend-store-uri {redact(uri)}"
+    return f"{head}; look at it with: mlflow ui --backend-store-uri {in_shell(redact(uri))}"

@@ -86,10 +86,22 @@ def test_tolerance_is_a_fraction_or_a_percentage(text: str, tolerance: float) ->
         ("--price", "-2", "--currency", "EUR"),
         ("--tolerance", "much"),
         ("--tolerance", "5"),
+        ("--tolerance", "1%%"),
+        ("--tolerance", "%"),
+        ("--html", ""),
+        ("--csv", " "),
+        ("--into", ""),
+        ("--name", ""),
+        ("--study", ""),
+        ("--sink", ""),
+        ("--sink", "mlflow", "--tracking-uri", ""),
+        ("--price", "2", "--currency", ""),
     ],
 )
 def test_wrong_usage_is_status_2(arguments: tuple[str, ...]) -> None:
-    assert galatune("study.db", *arguments).exit_code == 2
+    result = galatune("study.db", *arguments)
+    assert result.exit_code == 2
+    assert any(word in result.stderr for word in arguments if word.startswith("--"))
 
 
 @pytest.mark.parametrize(
@@ -101,6 +113,8 @@ def test_wrong_usage_is_status_2(arguments: tuple[str, ...]) -> None:
         (("study.db", "--name", "other"), "it holds: old-gala"),
         (("study.db", "--html", "no/where.html"), "cannot write 'no/where.html'"),
         (("study.db", "--sink", "nowhere"), "available: mlflow"),
+        (("study.db", "--html", "/dev/full"), "cannot write '/dev/full': No space left on device"),
+        (("study.db", "--csv", "/dev/full"), "cannot write '/dev/full': No space left on device"),
     ],
 )
 def test_what_cannot_be_done_is_one_line_and_status_1(arguments: tuple[str, ...], words: str) -> None:

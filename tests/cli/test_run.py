@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -185,7 +186,12 @@ def test_a_percentage_is_a_tolerance() -> None:
         ("--patience", "0"),
         ("--seed", "-1"),
         ("--tolerance", "much"),
-        ("--probe", "echo"),
+        ("--tolerance", "100%"),
+        ("--tolerance", "1%%"),
+        ("--tolerance", "nan"),
+        ("--name", ""),
+        ("--study", " "),
+        ("--probe", "sonar"),
         ("--min-lr", "low"),
         ("--nonsense",),
     ],
@@ -217,7 +223,6 @@ def test_wrong_usage_is_status_2(folder: Path, wrong: tuple[str, ...]) -> None:
         ((*OUR[:-1], "."), "directory"),
         ((*OUR, "--min-lr", "1", "--max-lr", "0.1"), "min_lr"),
         ((*OUR, "--max-lr", "nan"), "max_lr"),
-        ((*OUR, "--tolerance", "100%"), "--tolerance"),
         ((*OUR, "--seed", str(2**32)), "--seed"),
         ((*OUR, "--trials", "3", "--confirm"), "--until-match"),
     ],
@@ -296,6 +301,21 @@ def test_names_from_a_storage_are_printed_as_text(folder: Path) -> None:
     assert "\x1b" not in result.output
     assert "a [b]\\x1b[31m; rm -rf ~" in result.stdout
     assert [path.suffix for path in folder.iterdir() if "gala" in path.name] == [".db"]
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="no bash")
+def test_the_command_that_comes_next_can_be_pasted(folder: Path) -> None:
+    name, into = "a [b]\x1b[31m 'x' \\ \u00a0\n", "new \x07.log"
+    old_study("odd.log", name=name)
+    result = galatune("run", "odd.log", "tiny_objective.py:objective", "--trials", "1", "--into", into)
+    assert result.exit_code == 0, result.stderr
+    line = result.stderr.splitlines()[-1].removeprefix("What it saved: ")
+    assert line.isprintable()
+    told = subprocess.run(
+        ["bash", "-c", f"galatune() {{ printf '%s\\0' \"$@\"; }}; {line}"], capture_output=True, check=True
+    )
+    words = told.stdout.decode().split("\0")[:-1]
+    assert words == ["report", "odd.log", "--study", name, "--into", into]
 
 
 # -- PostgreSQL

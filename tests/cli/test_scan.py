@@ -118,6 +118,12 @@ def test_a_study_of_rates_alone_leaves_nothing_to_search(tmp_path: Path) -> None
     assert "Kept: nothing" in result.stdout
 
 
+def test_trials_that_were_added_and_not_run_took_an_unknown_time(tmp_path: Path) -> None:
+    path = make(tmp_path / "s.db", lr=FloatDistribution(1e-5, 1e-1, log=True))
+    assert "2 trials (2 complete), time unknown, minimize" in flowing(scan(path).stdout)
+    assert json.loads(scan(path, "--json").stdout)["hours"] is None
+
+
 def test_refusals_are_shown(tmp_path: Path) -> None:
     path = make(tmp_path / "s.db", eta=FloatDistribution(0.01, 0.3), max_depth=FloatDistribution(1, 9))
     result = scan(path)

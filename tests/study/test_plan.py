@@ -122,8 +122,9 @@ def test_hours_are_those_of_every_finished_trial() -> None:
     }
 
 
-def test_what_was_not_recorded_is_none() -> None:
-    plan = plan_of(trial(1e-3, 1, minutes=None))
+@pytest.mark.parametrize("minutes", [None, 0, -5])
+def test_what_was_not_recorded_is_none(minutes: int | None) -> None:
+    plan = plan_of(trial(1e-3, 1, minutes=minutes))
     assert plan.hours is None
     assert [way.hours for way in plan.projected] == [None, None]
 
