@@ -151,9 +151,36 @@ def summary(smaller: optuna.Study, place: str) -> dict[str, Any]:
         "interrupted": sum(bool(t.user_attrs.get(INTERRUPTED)) for t in smaller.get_trials(deepcopy=False)),
         "best_value": None if best is None else best.value,
         "best_params": None if best is None else dict(best.params),
+        "best_trials": _best_trials(smaller),
         "stopped_because": smaller.user_attrs[ATTRIBUTE].get("stopped_because"),
         "events": sum(len(record.events) for record in records),
     }
+
+
+MOST_SHOWN = 10
+"""Trials of a Pareto front that are printed."""
+
+
+def _best_trials(smaller: optuna.Study) -> list[dict[str, Any]]:
+    """Numbers and values of the best trial, or of those on the Pareto front."""
+    try:
+        found = smaller.best_trials if len(smaller.directions) > 1 else [smaller.best_trial]
+    except ValueError:  # none is complete
+        return []
+    finite = [trial for trial in found if all(map(math.isfinite, trial.values))]
+    return [{"number": trial.number, "values": list(trial.values)} for trial in finite]
+
+
+def _best_rows(body: dict[str, Any], objectives: int) -> list[tuple[str, str]]:
+    """What a reader of the table is told of the best."""
+    if objectives == 1:
+        value = "none" if body["best_value"] is None else f"{body['best_value']:.6g}"
+        return [("best value", value), *((f"  {k}", str(v)) for k, v in (body["best_params"] or {}).items())]
+    front = body["best_trials"]
+    rows = [("Pareto front", f"{len(front)} trial{'' if len(front) == 1 else 's'}")]
+    for trial in front[:MOST_SHOWN]:
+        rows.append((f"  trial {trial['number']}", ", ".join(f"{value:.6g}" for value in trial["values"])))
+    return rows if len(front) <= MOST_SHOWN else [*rows, ("  ...", f"{len(front) - MOST_SHOWN} more")]
 
 
 def _print(body: dict[str, Any], plan: ShrinkPlan, storage: str, into: str | None, name: str | None) -> None:
@@ -172,8 +199,7 @@ def _print(body: dict[str, Any], plan: ShrinkPlan, storage: str, into: str | Non
         ("study", f"{body['study']} in {body['storage']}"),
         ("stopped", body["stopped_because"]),
         ("trials", states),
-        ("best value", "none" if body["best_value"] is None else f"{body['best_value']:.6g}"),
-        *((f"  {key}", value) for key, value in (body["best_params"] or {}).items()),
+        *_best_rows(body, len(plan.directions)),
     ):
         table.add_row(printable(str(label)), printable(str(value)))
     Console(markup=False, highlight=False, emoji=False).print(table)

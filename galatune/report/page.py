@@ -144,7 +144,8 @@ def _settings(baseline: Ledger, shrunk: Ledger) -> list[tuple[str, str, str]]:
     sampler = old.sampler or source.get("sampler")
     return [
         ("study", baseline.study, shrunk.study),
-        ("storage", redact(_known(source.get("storage"))), ""),
+        ("storage", redact(_known(baseline.storage or source.get("storage"))), _known(shrunk.storage)),
+        ("objective", UNKNOWN, _known(new.objective)),
         ("sampler", _known(sampler), _known(new.sampler)),
         ("pruner", _known(old.pruner), _known(new.pruner)),
         ("seed", _known(old.seed), _known(new.seed)),
@@ -201,7 +202,8 @@ def _known(value: Any) -> str:
 
 
 def _pairs(body: Mapping[str, Any]) -> str:
-    return ", ".join(f"{key} {_cell(value)}" for key, value in body.items()) or UNKNOWN
+    shown = {key: "not set" if value is None else _cell(value) for key, value in body.items()}
+    return ", ".join(f"{key} {text}" for key, text in shown.items()) or UNKNOWN
 
 
 def _sequence(body: Any) -> list[Any]:

@@ -44,11 +44,11 @@ def read_pair(
         ReportError: The smaller study was made from another one.
     """
     with open_source(storage) as source:
-        baseline = ledger(source.study(study))
+        baseline = ledger(source.study(study), source.label)
         notes = [source.note]
     place, target = find_target(baseline.study, into, name)
     with open_source(place) as source:
-        shrunk = ledger(source.study(target))
+        shrunk = ledger(source.study(target), source.label)
         notes += [source.note, check_pair(baseline, shrunk)]
     return Pair(baseline, shrunk, tuple(note for note in notes if note is not None))
 

@@ -9,7 +9,7 @@ import io
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from galatune.study.ledger import Ledger, TrialRow
@@ -26,6 +26,8 @@ OLD, NEW = "#D55E00", "#0072B2"
 CURVES = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9")
 """Okabe and Ito's colours, told apart with any colour vision; line styles differ as well."""
 STYLES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
+LARGEST = 1e200
+"""Larger values are drawn at this one: matplotlib's axes reach a little beyond what they show."""
 INK = "#767676"
 """Readable on white and on the dark background alike."""
 
@@ -68,15 +70,16 @@ class BestByTrial:
         from matplotlib.ticker import MaxNLocator
 
         figure, axes = _figure("finished trials", f"best {self.quantity} so far")
-        for curve, colour, style in zip(self.curves, (OLD, NEW), ("--", "-"), strict=True):
+        curves = [replace(curve, best=tuple(map(_drawable, curve.best))) for curve in self.curves]
+        for curve, colour, style in zip(curves, (OLD, NEW), ("--", "-"), strict=True):
             axes.step(
                 curve.trials, curve.best, style, where="post", color=colour, linewidth=2, label=curve.label
             )
             _ring(axes, curve, colour)
         if self.threshold is not None:
             label = f"old best, within {100 * self.tolerance:g} %"
-            axes.axhline(self.threshold, color=INK, linestyle=":", linewidth=1.2, label=label)
-        _spread(axes, [value for curve in self.curves for value in curve.best])
+            axes.axhline(_drawable(self.threshold), color=INK, linestyle=":", linewidth=1.2, label=label)
+        _spread(axes, [value for curve in curves for value in curve.best])
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         _legend(figure)
         return figure
@@ -241,6 +244,10 @@ def _ring(axes: Axes, curve: SearchCurve, colour: str) -> None:
         color=colour,
         fontsize=9,
     )
+
+
+def _drawable(value: float) -> float:
+    return min(max(value, -LARGEST), LARGEST)
 
 
 def _spread(axes: Axes, values: Sequence[float]) -> None:

@@ -22,6 +22,9 @@ RESAMPLES = 9_999
 FEWEST = 5
 """Values on each side (or pairs) below which resampling says nothing."""
 
+LARGE = 1e100
+"""Values beyond this are resampled in units of the largest: numpy squares them on the way."""
+
 
 @dataclass(frozen=True)
 class Quality:
@@ -71,7 +74,7 @@ def quality_of(baseline: Ledger, shrunk: Ledger, goal: Goal | None, seed: int) -
     if goal.reference_point is not None:
         return _of_volumes(baseline, shrunk, goal)
     old, new = _scores(baseline), _scores(shrunk)
-    difference = float(new.min() - old.min())
+    difference = float(new.min()) - float(old.min())
     pairs = _pairs(baseline, shrunk)
     if pairs is not None:
         old, new = pairs
@@ -95,7 +98,7 @@ def _of_volumes(baseline: Ledger, shrunk: Ledger, goal: Goal) -> Quality:
     """A hypervolume belongs to a whole front: there is no interval, and so no verdict."""
     new = best_so_far(shrunk, goal)[-1]
     difference = None if new is None else goal.best - new
-    method = "difference of hypervolumes, no interval with several objectives"
+    method = "none: several objectives make one hypervolume a study, with nothing to draw again"
     return Quality(difference, None, "undecided", goal.margin, 0, method, difference is not None)
 
 
@@ -105,8 +108,10 @@ def _bootstrap(old: Floats, new: Floats, *, paired: bool, seed: int) -> tuple[fl
     def difference(old: Floats, new: Floats, axis: int = -1) -> Floats:
         return np.asarray(new.min(axis=axis) - old.min(axis=axis))
 
+    largest = float(max(np.abs(old).max(), np.abs(new).max()))
+    unit = largest if largest > LARGE else 1.0
     interval = stats.bootstrap(
-        (old, new),
+        (old / unit, new / unit),
         difference,
         paired=paired,
         vectorized=True,
@@ -116,7 +121,7 @@ def _bootstrap(old: Floats, new: Floats, *, paired: bool, seed: int) -> tuple[fl
         method="percentile",
         random_state=np.random.default_rng(seed),
     ).confidence_interval
-    return float(interval.low), float(interval.high)
+    return unit * float(interval.low), unit * float(interval.high)
 
 
 def _verdict(interval: tuple[float, float], margin: float) -> Verdict:

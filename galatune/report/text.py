@@ -70,7 +70,7 @@ def rows(report: SavingsReport) -> list[tuple[str, str, str, str, str]]:
             f"trials to the old best, within {100 * match.tolerance:g} %",
             number(match.baseline_trials),
             number(match.shrunk_trials) if match.matched else missed,
-            "" if saved.trials is None else f"{-saved.trials:+d}{_share(saved.trials_percent)}",
+            _minus_trials(saved.trials, saved.trials_percent),
             trials_mark,
         ),
         (
@@ -82,7 +82,7 @@ def rows(report: SavingsReport) -> list[tuple[str, str, str, str, str]]:
         ),
     ]
     if saved.cost is not None:
-        cells.append(("cost of it", "", "", f"{-saved.cost:+.2f} {saved.currency}", hours_mark))
+        cells.append(("cost of it", "", "", f"{_signed(-saved.cost, '.2f')} {saved.currency}", hours_mark))
     quality = report.quality
     return [
         *cells,
@@ -190,7 +190,7 @@ _JUDGEMENT = {
 
 
 def _next(report: SavingsReport, shrunk: Ledger) -> str:
-    if shrunk.provenance.made_by_galatune and shrunk.provenance.stopped_because is None:
+    if shrunk.provenance.unfinished:
         return "the smaller study is not finished: the same galatune run command continues it."
     if not shrunk.complete:
         return "no trial is complete: read why the trials failed, then run again."
@@ -235,16 +235,26 @@ def _best(study: StudySummary) -> str:
     return ", ".join(number(value) for value in study.best_values)
 
 
+def _minus_trials(saved: int | None, percent: float | None) -> str:
+    return "" if saved is None else f"{_signed(-saved, 'd')}{_share(percent)}"
+
+
 def _minus_hours(saved: float | None, percent: float | None) -> str:
     """What changed: a saving is a minus."""
     if saved is None:
         return ""
-    sign = "-" if saved >= 0 else "+"
+    sign = "-" if saved > 0 else "+" if saved < 0 else ""
     return f"{sign}{duration(abs(saved))}{_share(percent)}"
 
 
 def _share(percent: float | None) -> str:
-    return "" if percent is None else f" ({-percent:+.0f} %)"
+    return "" if percent is None else f" ({_signed(-percent, '.0f')} %)"
+
+
+def _signed(value: float, how: str) -> str:
+    """A number with its sign; what is shown as zero has none."""
+    text = f"{value:+{how}}"
+    return text if any(digit in text for digit in "123456789") else text.lstrip("+-")
 
 
 def _worse(difference: float | None) -> str:

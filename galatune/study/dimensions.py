@@ -255,8 +255,8 @@ def _by_range(distribution: BaseDistribution, reading: Reading) -> _Verdict:
     if 0 <= low <= 1 and high <= HIGHEST_RATE and high > 0:
         if isinstance(distribution, IntDistribution):
             return _Verdict("an integer that the code turns into a rate", "rate", "unknown")
-        kind = "choices" if isinstance(distribution, CategoricalDistribution) else "range"
-        return _Verdict(f"{'a logarithmic' if logarithmic else 'a'} {kind} of rates", "rate")
+        kind = "choice" if isinstance(distribution, CategoricalDistribution) else "range"
+        return _Verdict(f"a {'logarithmic ' if logarithmic else ''}{kind} of rates", "rate")
     if isinstance(distribution, IntDistribution) and high <= LONGEST_EXPONENT:
         return _Verdict("an integer that the code turns into a rate", "rate", "unknown")
     return _Verdict(f"values from {low:g} to {high:g} are not learning rates; if they are, say --lr", None)

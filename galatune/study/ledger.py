@@ -16,7 +16,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from galatune.study.effort import seconds_of
-from galatune.study.record import ATTRIBUTE, TrialRecord
+from galatune.study.record import ATTRIBUTE, UNFINISHED, TrialRecord
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -91,6 +91,7 @@ class Provenance:
         made_by_galatune: Whether there was anything to read.
         plan: The `ShrinkPlan` as JSON.
         source: The old study: "storage", "study", "sampler", "best_value".
+        objective: "train.py:objective", None where unknown.
         options: Options of the run.
         sampler: Class name, None where unknown.
         pruner: Class name, None where unknown.
@@ -103,6 +104,7 @@ class Provenance:
     made_by_galatune: bool = False
     plan: Mapping[str, Any] = field(default_factory=dict)
     source: Mapping[str, Any] = field(default_factory=dict)
+    objective: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     sampler: str | None = None
     pruner: str | None = None
@@ -110,6 +112,11 @@ class Provenance:
     versions: Mapping[str, str] = field(default_factory=dict)
     machine: Mapping[str, str] = field(default_factory=dict)
     stopped_because: str | None = None
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether the same command would go on where `run` was killed or interrupted."""
+        return self.made_by_galatune and self.stopped_because in (None, UNFINISHED)
 
 
 @dataclass(frozen=True)
@@ -121,12 +128,14 @@ class Ledger:
         directions: "minimize" or "maximize", one an objective.
         rows: By trial number, trials of every state.
         provenance: What `run` wrote into the study.
+        storage: URL or path that it was read from, without a password; None where unknown.
     """
 
     study: str
     directions: tuple[str, ...]
     rows: tuple[TrialRow, ...]
     provenance: Provenance = Provenance()
+    storage: str | None = None
 
     @property
     def finished(self) -> tuple[TrialRow, ...]:
@@ -173,11 +182,12 @@ class Ledger:
         return pd.DataFrame([_flat(self.study, row, len(self.directions)) for row in self.rows])
 
 
-def ledger(study: optuna.Study) -> Ledger:
+def ledger(study: optuna.Study, storage: str | None = None) -> Ledger:
     """Read a study's costs.
 
     Args:
         study: Any Optuna study, made by galatune or not.
+        storage: URL or path that it was read from, without a password.
 
     Returns:
         One row a trial, in the order of trial numbers.
@@ -196,6 +206,7 @@ def ledger(study: optuna.Study) -> Ledger:
         directions=tuple(direction.name.lower() for direction in study.directions),
         rows=tuple(_row(trial) for trial in trials),
         provenance=_provenance(attributes.get(ATTRIBUTE), attributes.get(MACHINE_ATTRIBUTE)),
+        storage=storage,
     )
 
 
@@ -237,6 +248,7 @@ def _provenance(body: Any, machine: Any) -> Provenance:
         made_by_galatune=bool(named),
         plan=_mapping(named.get("plan")),
         source=_mapping(named.get("source")),
+        objective=_text(_mapping(named.get("objective")).get("reference")),
         options=_mapping(named.get("options")),
         sampler=_text(named.get("sampler")),
         pruner=_text(named.get("pruner")),

@@ -7,6 +7,7 @@ or a negated hypervolume where there are several objectives.
 from __future__ import annotations
 
 import statistics
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -78,7 +79,7 @@ def goal_of(old: Ledger, tolerance: float) -> Goal | None:
         sign = -1.0 if old.directions[0] == "maximize" else 1.0
         values = [point[0] for point in points]
         best = min(values)
-        scale = abs(statistics.median(values) - best)
+        scale = min(abs(statistics.median(values) - best), sys.float_info.max)
         return Goal(old.directions, tolerance, sign * best, scale, sign * (best + tolerance * scale))
     reference = tuple(_beyond_worst(column) for column in zip(*points, strict=True))
     volume = hypervolume(points, reference)

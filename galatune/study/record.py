@@ -12,10 +12,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-__all__ = ["ATTRIBUTE", "SCHEMA", "OptimizerRecord", "RateEvent", "RatePoint", "TrialRecord"]
+__all__ = ["ATTRIBUTE", "SCHEMA", "UNFINISHED", "OptimizerRecord", "RateEvent", "RatePoint", "TrialRecord"]
 
 ATTRIBUTE = "galatune"
 """Name of the user attribute, of trials and of the study alike."""
+
+UNFINISHED = "interrupted"
+"""Why a search stopped that is not over."""
 
 SCHEMA = 1
 MAX_POINTS = 200

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import math
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -21,7 +23,7 @@ from galatune.study.match import goal_of
 from galatune.study.objective import Objective
 from galatune.study.options import RunOptions, Watcher
 from galatune.study.plan import MOST_ALIKE, ShrinkPlan
-from galatune.study.record import ATTRIBUTE
+from galatune.study.record import ATTRIBUTE, UNFINISHED
 from galatune.study.smaller import make_or_continue
 from galatune.study.source import open_source
 from galatune.study.target import default_target, open_target
@@ -216,8 +218,8 @@ def _trial(
     except KeyboardInterrupt:
         with interruption.held():
             if trial is not None:
-                release(study, trial.number, "interrupted")
-            _stop(study, "interrupted")
+                release(study, trial.number, UNFINISHED)
+            _stop(study, UNFINISHED)
         raise
     return study.get_trials(deepcopy=False)[trial.number]
 
@@ -265,10 +267,21 @@ def _storage_errors(place: str) -> Iterator[None]:
         cause = error.__cause__ or error
         line = first_line(getattr(cause, "orig", None) or cause)
         reason = without_password(line, place) if is_url(place) else line
+        if _read_only(cause, line):
+            raise StorageError(
+                f"The smaller study's storage {redact(place)} cannot be written to: {reason}. Let this user "
+                "write to it, or name another with --into"
+            ) from None
         raise StorageError(
             f"Lost the smaller study's storage {redact(place)}: {reason}. Its finished trials are kept; the "
             "same command continues"
         ) from None
+
+
+def _read_only(cause: BaseException, line: str) -> bool:
+    """Whether the same command would fail again."""
+    refused = isinstance(cause, OSError) and cause.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
+    return refused or re.search("read-?only|permission denied", line, re.IGNORECASE) is not None
 
 
 def _of_a_storage(error: Exception) -> bool:

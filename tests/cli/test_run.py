@@ -94,6 +94,7 @@ def test_stdout_is_one_json_object(folder: Path) -> None:
         "interrupted",
         "best_value",
         "best_params",
+        "best_trials",
         "stopped_because",
         "events",
     }
@@ -289,6 +290,13 @@ def test_several_objectives_have_no_single_best(folder: Path) -> None:
     objective_file(folder, f"{text}\ndef objective(trial):\n    return inner(trial), 2.0\n")
     found = body("run", "both.log", "tiny_objective.py:objective", "--into", "new.log")
     assert (found["best_value"], found["best_params"]) == (None, None)
+    best = min(trial.values for trial in load(name="old-gala").trials)
+    assert [trial["values"] for trial in found["best_trials"]] == [best]
+    shown = galatune("run", "both.log", "tiny_objective.py:objective", "--into", "new.log").stdout
+    shown = "\n".join(line.rstrip() for line in shown.splitlines())
+    assert "Pareto front  1 trial\n" in shown
+    assert f"  trial {found['best_trials'][0]['number']}     {best[0]:.6g}, 2" in shown
+    assert "none" not in shown
     assert (
         "hypervolume" in galatune("run", "both.log", "tiny_objective.py:objective", "--into", "b.log").stderr
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -59,3 +60,22 @@ def test_browser_draws_something(folder: Path) -> None:
     browse(folder, f"--screenshot={picture}", "--window-size=1000,2400")
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert picture.stat().st_size > 20_000
+
+
+NARROW = """<!DOCTYPE html><iframe style="width: 400px; height: 3000px; border: 0"></iframe><script>
+const frame = document.querySelector("iframe");
+frame.onload = () => {
+  const pieces = [...frame.contentDocument.querySelectorAll("html, main > .scroll")];
+  const wide = pieces.filter(piece => piece.scrollWidth > piece.clientWidth);
+  document.title = "too wide: " + wide.length + " of " + pieces.length;
+};
+frame.srcdoc = PAGE;
+</script>"""
+
+
+@pytest.mark.slow
+def test_a_telephone_shows_every_column(folder: Path) -> None:
+    path = folder / "report.html"
+    document = json.dumps(path.read_text(encoding="utf-8")).replace("</", "<\\/")
+    path.write_text(NARROW.replace("PAGE", document), encoding="utf-8")
+    assert "<title>too wide: 0 of 5</title>" in browse(folder, "--dump-dom")

@@ -146,3 +146,33 @@ def test_the_same_studies_give_the_same_page() -> None:
 def test_events_are_counted_by_kind() -> None:
     (summary,) = events(ledger(fake_study([1.0, 2.0], controlled=True)))
     assert (summary.kind, summary.count, summary.trials) == ("schedule", 2, 2)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ([1e300, 9e299, 1e299, 2e299, 3e299, 4e299], [1e300, 8e299, 1e299, 2e299, 3e299, 5e299]),
+        ([1.7e308, -1.7e308, 1.0, 2.0, 3.0, 4.0], [5.0, 3.0, 2.0, 1.0, 1.0, 1.0]),
+        ([5.0, 4.0, 3.0, 2.0, 1.0, 0.5], [1e308, 3.0, 2.0, 1.0, 1.0, 1.0]),
+        ([1e-320] * 6, [2e-320] * 6),
+    ],
+)
+@pytest.mark.parametrize("direction", ["minimize", "maximize"])
+def test_values_at_the_end_of_floats_make_a_page(old: list[float], new: list[float], direction: str) -> None:
+    one, two = (
+        fake_study(old, directions=[direction]),
+        fake_study(new, directions=[direction], controlled=True),
+    )
+    assert "<svg" in page(savings(one, two), ledger(one), ledger(two))
+
+
+def test_settings_say_where_both_lie_and_what_was_not_set() -> None:
+    old, new = fake_study([3.0, 1.0]), fake_study([2.0, 1.0], controlled=True)
+    attribute = run_attribute()
+    attribute["options"] = {"trials": None, "until_match": False}
+    attribute["objective"] = {"reference": "train.py:objective", "sha256": "ab"}
+    new.set_user_attr("galatune", attribute)
+    document = page(savings(old, new), ledger(old, "runs/old.db"), ledger(new, "new.db"))
+    assert '<th scope="row">storage</th><td>runs/old.db</td><td>new.db</td>' in document
+    assert "<td>trials not set, until_match False</td>" in document
+    assert "<td>train.py:objective</td>" in document

@@ -65,3 +65,15 @@ def test_few_trials_give_no_interval_and_no_verdict() -> None:
     assert quality.interval is None
     assert quality.verdict == "undecided"
     assert quality.measured
+
+
+@pytest.mark.parametrize("size", [1e120, 1e300])
+def test_an_interval_has_the_size_of_its_values_however_large(size: float) -> None:
+    new = [v + 0.5 for v in VALUES]
+    small = savings(fake_study(VALUES), fake_study(new, controlled=True)).quality
+    quality = savings(
+        fake_study([size * v for v in VALUES]), fake_study([size * v for v in new], controlled=True)
+    ).quality
+    assert small.interval is not None
+    assert quality.interval == pytest.approx([size * bound for bound in small.interval], rel=1e-12)
+    assert quality.verdict == small.verdict == "worse"

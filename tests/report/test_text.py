@@ -50,6 +50,33 @@ def test_a_machine_that_was_busier_once_is_asked_about(seconds: float, asked: bo
     assert ("as busy" in risk) == asked
 
 
+def test_no_difference_has_no_sign() -> None:
+    study = fake_study(OLD, name="new", controlled=True)
+    report = savings(fake_study(OLD), study, price=60.0, currency="EUR")
+    shown = {row[0]: row[3] for row in rows(report)}
+    assert shown["trials to the old best, within 1 %"] == "0 (0 %)"
+    assert shown["time to it"] == "0 s (0 %)"
+    assert shown["cost of it"] == "0.00 EUR"
+    slower = savings(fake_study(OLD, seconds=1000.0), fake_study(OLD, controlled=True, seconds=1001.0))
+    assert {row[0]: row[3] for row in rows(slower)}["time to it"] == "+5 s (0 %)"
+
+
+def test_hypervolumes_differ_and_nobody_can_say_by_luck_or_not() -> None:
+    both = ("minimize", "minimize")
+    old = fake_study([(2.0, 1.0), (1.0, 2.0), (3.0, 3.0)], directions=both)
+    new = fake_study([(2.0, 1.0)], directions=both, controlled=True)
+    assert verdict(savings(old, new), ledger(new)).risk.endswith(
+        "worse; undecided (no interval: several objectives make one hypervolume a study, with nothing to "
+        "draw again)."
+    )
+
+
+def test_an_interrupted_run_is_continued_first() -> None:
+    study = fake_study([1.0], controlled=True)
+    study.set_user_attr("galatune", {**study.user_attrs["galatune"], "stopped_because": "interrupted"})
+    assert "not finished" in verdict(savings(fake_study(OLD), study), ledger(study)).next
+
+
 def test_an_unfinished_run_is_continued_first() -> None:
     study = fake_study([1.0], controlled=True)
     attribute = {k: v for k, v in study.user_attrs["galatune"].items() if k != "stopped_because"}

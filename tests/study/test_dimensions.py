@@ -246,3 +246,8 @@ def test_lr_and_keep_of_one_name_contradict() -> None:
 
 def test_no_trials_no_dimensions() -> None:
     assert find_dimensions([]) == Dimensions((), (), ())
+
+
+def test_a_choice_of_rates_is_said_in_the_singular() -> None:
+    evidence = one("lr", CategoricalDistribution([1e-3, 1e-2]), company={}).evidence
+    assert evidence == "its name; a choice of rates"
