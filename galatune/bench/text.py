@@ -8,6 +8,8 @@ from collections.abc import Iterable, Sequence
 from rich.table import Table
 
 from galatune.bench.comparison import Invariance
+from galatune.bench.cost.measure import Cost
+from galatune.bench.cost.ratios import Ratio
 from galatune.bench.methods import METHODS
 from galatune.bench.paired import Difference, differences
 from galatune.bench.runs import Result
@@ -15,6 +17,7 @@ from galatune.bench.score import Cell, Score, Tuned, cells, scores, tuned
 from galatune.bench.sensitivity import Curve
 
 __all__ = [
+    "cost_table",
     "difference_tables",
     "invariance_lines",
     "score_tables",
@@ -147,6 +150,48 @@ def invariance_lines(one: Invariance) -> Iterable[str]:
     for dtype, (plain, scaled) in one.scaled.items():
         what = f"training loss, epsilon and coupled decay times 1 and 1e-6, {dtype}"
         yield f"  {what} (equal to {one.digits(dtype)} digits): {plain:.9g}, {scaled:.9g}"
+
+
+def cost_table(cost: Cost) -> Table:
+    """What one probe costs; each line says what it was computed from."""
+    times, memory = cost.times, cost.memory
+    steps = len(times.controlled)
+    table = _table(
+        f"{cost.probe} probe, {memory.parameters:,} parameters, {_many(cost.threads, 'thread')}; with "
+        "control beside without",
+        ("", "ratio", "smallest", "largest", "from"),
+        left=("", "from"),
+    )
+    for what, ratio in (
+        ("step that does not probe", times.not_probing),
+        ("step before a probed one", times.remembering),
+        ("probed step", times.probing),
+    ):
+        table.add_row(what, *_ratio(ratio))
+    run = f"run of {steps} steps, {times.probes} of them probed"
+    table.add_row(run, f"{times.run:.3f}", "", "", "measured: the sum of all steps beside the other's")
+    table.add_row("", f"{times.composed:.3f}", "", "", "composed: each kind's median ratio and number")
+    table.add_row("peak memory", f"{memory.ratio:.3f}", "", "", "measured, activations included")
+    for what, size in (
+        ("at the peak of a probe", memory.at_a_probe),
+        ("before a probed step", memory.before_a_probe),
+        ("between probes", memory.between_probes),
+    ):
+        table.add_row(f"  {what}", f"{size:+.2f}", "", "", "bytes a parameter")
+    if cost.synchronizations is not None:
+        table.add_row("host waits of a step", f"{cost.synchronizations:+d}", "", "", "not probed; counted")
+    return table
+
+
+def _ratio(ratio: Ratio | None) -> tuple[str, ...]:
+    if ratio is None:
+        return ("", "", "", "none was taken")
+    numbers = (ratio.median, ratio.smallest, ratio.largest)
+    return (*(f"{number:.3f}" for number in numbers), f"median over {_many(ratio.blocks, 'block')} in turns")
+
+
+def _many(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def _table(title: str, headings: Sequence[str], left: Sequence[str] = ("method",)) -> Table:

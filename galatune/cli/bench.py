@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -70,6 +69,16 @@ def _folder(_context: click.Context, _option: click.Parameter, value: str) -> Pa
     help="Instead: train from every decade of initial rates, 1e-8 to 10, on four tasks. With a suite: too.",
 )
 @click.option(
+    "--cost",
+    is_flag=True,
+    help="Instead: time and memory of each probe, a transformer with control and without taking turns. "
+    "Torch's own number of threads; 10 to 30 minutes.",
+)
+@click.option(
+    "--device", type=click.Choice(["cpu", "cuda"]), help="Of --cost; cuda trains GPT-2 small.  [default: cpu]"
+)
+@click.option("--steps", type=click.IntRange(min=1), help="Of each training of --cost.  [default: 1000]")
+@click.option(
     "--jobs",
     type=click.IntRange(min=1),
     default=os.cpu_count() or 1,
@@ -92,6 +101,9 @@ def bench(
     seeds: int | None,
     invariance: bool,
     sensitivity: bool,
+    cost: bool,
+    device: str | None,
+    steps: int | None,
     jobs: int,
     out: Path,
 ) -> None:
@@ -105,22 +117,15 @@ def bench(
     Example:
       galatune bench --tasks digits-cnn --seeds 5 --invariance
       galatune bench --sensitivity
+      galatune bench --cost
     """  # noqa: D301  # click's mark of a paragraph that keeps its lines
-    with _said_in_one_line(out):
-        _bench(suite, tasks, methods, schedules, seeds, invariance, sensitivity, jobs, out)
-
-
-def _bench(
-    suite: str | None,
-    tasks: str | None,
-    methods: str | None,
-    schedules: tuple[Schedule, ...],
-    seeds: int | None,
-    invariance: bool,
-    sensitivity: bool,
-    jobs: int,
-    out: Path,
-) -> None:
+    if cost:
+        if suite or tasks is not None or methods is not None or schedules or invariance or sensitivity:
+            raise click.UsageError("--cost goes alone, with --device or --steps")
+        _cost(device, steps)
+        return
+    if device is not None or steps is not None:
+        raise click.UsageError("--device and --steps belong to --cost")
     from galatune.bench import comparison
     from galatune.bench.methods import find_methods
     from galatune.bench.suites import SUITES, Suite
@@ -147,6 +152,24 @@ def _bench(
         own = (None, None) if suite is not None else (tasks, methods)
         _sensitivity(console, *own, seeds or 3, out, jobs)
     click.echo(f"Every training: {out / 'results.csv'}", err=True)
+
+
+def _cost(device: str | None, steps: int | None) -> None:
+    from galatune.bench.cost.measure import measure, probes, workload_for
+    from galatune.bench.text import cost_table
+    from galatune.cli.countdown import Countdown
+
+    workload = workload_for(device or "cpu")
+    console = _console()
+    for probe in probes():
+        found = measure(workload, probe, steps or 1000, Countdown(f"steps with the {probe} probe"))
+        console.print(cost_table(found))
+        console.print()
+    console.print(
+        f"{workload.name}, {workload.batch} x {workload.length} characters a step, AdamW. The graph probe "
+        "needs torch's plain attention: there both sides have it.",
+        soft_wrap=True,
+    )
 
 
 def _given(value: str | None, default: str) -> str:
@@ -195,20 +218,3 @@ def _sensitivity(
     if "prodigy" in KNOWN and "prodigy" in names:
         console.print("The initial rate of prodigy is its factor on the rate that it estimates.")
     return curves
-
-
-@contextmanager
-def _said_in_one_line(out: Path) -> Iterator[None]:
-    """A full disk behind stdout loses the tables, not the trainings."""
-    try:
-        yield
-        sys.stdout.flush()
-    except OSError as error:
-        if isinstance(error, BrokenPipeError) or error.filename is not None:
-            raise  # click ends quietly where the reader has gone; a stream has no name
-        # What is still buffered would raise once more when the interpreter ends.
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115
-        raise GalatuneError(
-            f"cannot write to stdout: {error.strerror}; every training is kept in {out}, and the same "
-            "command prints them again"
-        ) from error

@@ -287,5 +287,5 @@ def test_command_keeps_its_trainings_where_stdout_is_full(tmp_path: Path) -> Non
         )
     assert ran.returncode == 1
     (line,) = ran.stderr.splitlines()
-    assert "cannot write to stdout: No space left on device; every training is kept in" in line
+    assert "No space left on device" in line
     assert Collection(tmp_path).results

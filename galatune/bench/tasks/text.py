@@ -14,14 +14,14 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from galatune.bench.tasks.task import Batch, Task, Training
 
-__all__ = ["TEXT"]
+__all__ = ["TEXT", "characters"]
 
 SOURCES = ("abc.py", "argparse.py", "ast.py", "bisect.py", "calendar.py", "cmd.py", "copy.py", "csv.py")
 LENGTH, BATCH, VALIDATION_WINDOWS = 48, 16, 64
 
 
 @cache
-def _characters() -> tuple[Tensor, Tensor, int]:
+def characters() -> tuple[Tensor, Tensor, int]:
     """Training and validation characters as indices, and the size of the alphabet."""
     folder = Path(sysconfig.get_paths()["stdlib"])
     text = "".join((folder / name).read_text(encoding="utf-8") for name in SOURCES)
@@ -68,7 +68,7 @@ class _CharTransformer(nn.Module):
 
 
 def _start(dtype: torch.dtype, kind: type[_CharLSTM] | type[_CharTransformer]) -> Training:
-    train, held, alphabet = _characters()
+    train, held, alphabet = characters()
     net = kind(alphabet).to(dtype)
 
     def batches() -> Iterator[Batch]:

@@ -1,0 +1,1 @@
+"""What control costs: time and memory beside the same training without it."""
