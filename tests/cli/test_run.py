@@ -486,13 +486,51 @@ def test_the_same_command_twice_at_once_harms_nothing(folder: Path, into: str) -
     assert [trial.state.name for trial in trials[12:]] in ([], ["WAITING"]), "one without a ticket"
 
 
+def as_anybody(command: list[str]) -> list[str]:
+    """The command without root's right to write everywhere."""
+    if os.geteuid() != 0:
+        return command
+    if shutil.which("setpriv") is None:
+        pytest.skip("root may write everywhere, and there is no setpriv")
+    rights = "-dac_override,-dac_read_search"
+    return ["setpriv", f"--bounding-set={rights}", f"--inh-caps={rights}", *command]
+
+
 @pytest.mark.slow
-def test_an_unwritable_folder_is_one_line(folder: Path) -> None:
-    if os.geteuid() == 0:
-        pytest.skip("root may write everywhere")
-    closed = folder / "closed"
-    closed.mkdir(mode=0o500)
-    assert "Cannot write" in complaint(*OUR[:-1], str(closed / "new.db"))
+@pytest.mark.parametrize("name", ["new.db", "new.log"])
+def test_an_unwritable_folder_is_one_line(folder: Path, name: str) -> None:
+    (folder / "closed").mkdir(mode=0o500)
+    done = subprocess.run(
+        as_anybody(command("--trials", "1", into=f"closed/{name}")),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert re.fullmatch(
+        rf"galatune: Cannot write to closed/{name}: .*\. Name another place with --into\n", done.stderr
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["new.db", "new.log"])
+def test_a_storage_that_may_not_be_written_to_says_so(folder: Path, name: str) -> None:
+    assert run_apart("--trials", "1", into=name).returncode == 0
+    (folder / name).chmod(0o400)
+    done = subprocess.run(
+        as_anybody(command("--trials", "2", into=name)),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 1
+    words = (
+        rf"galatune: The smaller study's storage {name} cannot be written to: .*, or name another with --into"
+    )
+    assert re.fullmatch(words, done.stderr.splitlines()[-1])
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.slow

@@ -1,4 +1,10 @@
-"""Convergence battery, optimizer x problem: as good as a tuned rate, within an honest multiple."""
+"""Convergence battery, optimizer x problem.
+
+With noise in its minibatches a training ends within 1.4 times the loss of the best of six fixed rates.
+Without noise it does not: on a quadratic the best of them goes on to almost nothing (with momentum 1,400
+times, with signs 14,000 times below a controlled one), and what is checked is that nearly all of the loss is
+gone.
+"""
 
 from __future__ import annotations
 
@@ -39,9 +45,7 @@ BRIEFLY = ("sgd", "momentum", "adamw", "rmsprop", "sign")
 
 
 class Quadratic:
-    """Curvatures 1 to 100, no noise; the loss begins at 225."""
-
-    floor = 0.1
+    """Curvatures 1 to 100, no noise; the loss begins at 358."""
 
     def __init__(self):
         self.net = nn.Linear(8, 1, bias=False)
@@ -58,8 +62,6 @@ class Quadratic:
 
 class Logistic:
     """Regression on inputs of scales 1 to 30, minibatches of 32."""
-
-    floor = 0.02
 
     def __init__(self):
         generator = torch.Generator().manual_seed(5)
@@ -83,8 +85,6 @@ class Logistic:
 class Perceptron:
     """A regression net with noise in its targets, minibatches of 32."""
 
-    floor = 0.02
-
     def __init__(self):
         generator = torch.Generator().manual_seed(6)
         self.x = torch.randn(512, 5, generator=generator)
@@ -102,7 +102,17 @@ class Perceptron:
         return functional.mse_loss(self.net(self.x), self.y).item()
 
 
+REMAINS = 3e-4
+"""Of the quadratic's first loss."""
+
 PROBLEMS = {"quadratic": Quadratic, "logistic": Logistic, "perceptron": Perceptron}
+
+
+def is_near(problem, loss, other):
+    """Whether a loss is about as good as another, or next to nothing where there is no noise."""
+    if problem == "quadratic":
+        return loss <= REMAINS * Quadratic().final()
+    return loss <= 1.4 * other
 
 
 def final_loss(problem, optimizer, lr, control, *, closure=False, weight=1.0, clip=None):
@@ -132,16 +142,20 @@ def final_loss(problem, optimizer, lr, control, *, closure=False, weight=1.0, cl
     return final if math.isfinite(final) else math.inf
 
 
+def test_the_quadratic_begins_where_its_text_says():
+    assert Quadratic().final() == pytest.approx(358, abs=0.5)
+
+
 @pytest.mark.parametrize(
     "optimizer",
     [pytest.param(o, marks=[] if o in BRIEFLY else [pytest.mark.slow]) for o in OPTIMIZERS],
 )
 @pytest.mark.parametrize("problem", PROBLEMS)
-def test_controlled_loss_is_near_that_of_the_best_tuned_rate(problem, optimizer):
+def test_controlled_loss_is_near_that_of_the_best_fixed_rate(problem, optimizer):
     grid = [10.0**exponent for exponent in (-3, -2.5, -2, -1.5, -1, -0.5)]
     best = min(final_loss(problem, optimizer, lr, control=False) for lr in grid)
     controlled = final_loss(problem, optimizer, 123.0, control=True)
-    assert controlled <= 1.3 * best + PROBLEMS[problem].floor
+    assert is_near(problem, controlled, best)
 
 
 @pytest.mark.parametrize("closure", [False, True], ids=["graph", "closure"])
@@ -150,7 +164,7 @@ def test_controlled_loss_is_near_that_of_the_best_tuned_rate(problem, optimizer)
 def test_direction_travelled_serves_sign_updates_at_every_scale_of_the_loss(problem, weight, closure):
     plain = final_loss(problem, "sign", 123.0, control=True, closure=closure)
     scaled = final_loss(problem, "sign", 123.0, control=True, closure=closure, weight=weight)
-    assert scaled <= 1.3 * plain + PROBLEMS[problem].floor
+    assert is_near(problem, scaled, plain)
 
 
 @pytest.mark.parametrize("closure", [False, True], ids=["graph", "closure"])
@@ -158,13 +172,14 @@ def test_direction_travelled_serves_sign_updates_at_every_scale_of_the_loss(prob
 def test_clipped_gradients_cost_little(optimizer, closure):
     plain = final_loss("perceptron", optimizer, 123.0, control=True)
     clipped = final_loss("perceptron", optimizer, 123.0, control=True, closure=closure, clip=0.1)
-    assert clipped <= 1.3 * plain + 0.02
+    assert is_near("perceptron", clipped, plain)
 
 
 @pytest.mark.parametrize("weight", [1e-2, 1e4])
 def test_metric_serves_rmsprop_at_several_scales_of_the_loss(weight):
     plain = final_loss("perceptron", "rmsprop", 123.0, control=True)
-    assert final_loss("perceptron", "rmsprop", 123.0, control=True, weight=weight) <= 1.3 * plain + 0.02
+    scaled = final_loss("perceptron", "rmsprop", 123.0, control=True, weight=weight)
+    assert is_near("perceptron", scaled, plain)
 
 
 @pytest.mark.parametrize("kind", [SGD, AdamW])

@@ -1,0 +1,141 @@
+"""What the README shows is what the commands print: words exactly, results nearly, times left aside."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from contextlib import closing
+from datetime import datetime
+from pathlib import Path
+
+import optuna
+import pytest
+from click.testing import CliRunner
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
+from optuna.trial import FrozenTrial, TrialState
+
+from galatune.cli import main
+from galatune.study.ledger import MACHINE_ATTRIBUTE
+from galatune.study.machine import this_machine
+
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+NUMBER = r"[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?"
+TIME = rf"[-+]?{NUMBER} (?:s|min|h)\b(?: {NUMBER} (?:s|min)\b)?(?: \([-+]?\d+ %\))?"
+SPACE: dict[str, BaseDistribution] = {
+    "width": CategoricalDistribution([4, 8, 16]),
+    "dropout": FloatDistribution(0.0, 0.5),
+    "batch_size": CategoricalDistribution([32, 64, 128]),
+    "weight_decay": FloatDistribution(1e-6, 1e-2, log=True),
+    "optimizer": CategoricalDistribution(["SGD", "AdamW"]),
+    "lr": FloatDistribution(1e-5, 1.0, log=True),
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+    return tmp_path
+
+
+def transcripts() -> dict[str, str]:
+    """Command to what the README shows below it."""
+    blocks = re.findall(r"^```console\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+    pieces = [piece for block in blocks for piece in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]]
+    return {command: shown for command, _, shown in (piece.partition("\n") for piece in pieces) if shown}
+
+
+def command(start: str) -> tuple[str, str]:
+    """The README's command that begins so, and what it shows."""
+    (found,) = [(typed, shown) for typed, shown in transcripts().items() if typed.startswith(start)]
+    return found
+
+
+def printed(typed: str) -> str:
+    """What the command prints, without its hint for the next one."""
+    result = CliRunner().invoke(main, typed.split()[1:])
+    assert result.exit_code == 0, result.output
+    lines = [line for line in result.stderr.splitlines() if not line.startswith("What it saved")]
+    return "\n".join([*lines, result.stdout])
+
+
+def pieces(text: str) -> tuple[list[str], list[float]]:
+    """Words and numbers; how long something took depends on the machine, and so does the width of a table."""
+    text = re.sub(r"[─━┏┓┡┩└┘┳┻╇┴┬┃│╋]+", "|", re.sub(TIME, "TIME", text))
+    text = re.sub(r"\s+", " ", text).replace(" |", "|").replace("| ", "|").strip()
+    return re.split(NUMBER, text), [float(number) for number in re.findall(NUMBER, text)]
+
+
+def assert_same(shown: str, now: str) -> None:
+    words, numbers = pieces(shown)
+    words_now, numbers_now = pieces(now)
+    assert words_now == words
+    assert numbers_now == pytest.approx(numbers, rel=0.05)
+
+
+def digits() -> None:
+    """The demo's old study as far as the README's commands look at it, without the half minute it takes."""
+    best, median, away, matched, trials = 0.0328498, 0.0802598, 0.02, 31, 40
+    values = [median - away] * (trials // 2 - 1) + [median + away] * (trials // 2)
+    values.insert(matched - 1, best)
+    Path("galatune-demo").mkdir()
+    study = optuna.create_study(study_name="digits", storage="sqlite:///galatune-demo/digits.db")
+    study.set_user_attr(MACHINE_ATTRIBUTE, {**this_machine(), "device": "cpu"})
+    start = datetime(2025, 3, 1)
+    for number, value in enumerate(values):
+        params = {"width": 4, "dropout": number / 100, "batch_size": 32, "weight_decay": 1e-4}
+        study.add_trial(
+            FrozenTrial(
+                number=number,
+                trial_id=number,
+                state=TrialState.COMPLETE,
+                value=value,
+                datetime_start=start,
+                datetime_complete=start,
+                params={**params, "optimizer": "SGD", "lr": 0.0566112466 if value == best else 0.001},
+                distributions=SPACE,
+                user_attrs={},
+                system_attrs={},
+                intermediate_values={},
+            )
+        )
+
+
+def as_if_each_took(seconds: float, name: str) -> None:
+    """A report has words for a trial that took much longer than before, and this machine may be busy."""
+    with closing(sqlite3.connect(f"galatune-demo/{name}.db")) as connection:
+        end = f"strftime('%Y-%m-%d %H:%M:%f', datetime_start, '{seconds} seconds') || '000'"
+        connection.execute(f"UPDATE trials SET datetime_complete = {end}")
+        connection.commit()
+
+
+def check_the_way() -> None:
+    as_if_each_took(0.61, "digits")
+    typed, shown = command("galatune scan")
+    assert_same(shown, printed(typed).partition("Projected")[0])
+    typed, shown = command("galatune run")
+    assert_same(shown, printed(typed))
+    as_if_each_took(1.09, "digits-gala")
+    typed, shown = command("galatune report")
+    assert_same(shown, printed(typed))
+
+
+def test_the_way_is_what_the_readme_shows(folder: Path) -> None:
+    digits()
+    check_the_way()
+
+
+@pytest.mark.slow
+def test_the_demo_is_what_the_readme_shows(folder: Path) -> None:
+    assert CliRunner().invoke(main, ["demo", "--seed", "0"]).exit_code == 0
+    (folder / "galatune-demo" / "digits-gala.db").unlink()
+    check_the_way()
+
+
+def test_a_changed_word_or_number_would_be_noticed() -> None:
+    for _, shown in (command("galatune run"), command("galatune report")):
+        assert_same(shown, shown.replace("1.1 s", "1.9 s").replace("17.9 s", "1.2 min"))
+        for before, after in (("trial", "attempt"), ("0.033", "0.043"), ("0.00154", "0.00164")):
+            if before in shown:
+                with pytest.raises(AssertionError):
+                    assert_same(shown, shown.replace(before, after))
