@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import runpy
 import subprocess
 import sys
@@ -26,6 +27,8 @@ def test_examples_run_in_their_order(
     losses = {line.split(": ")[1] for line in printed["5_attach"].splitlines()}
     assert len(losses) == 1, printed["5_attach"]
     assert float(printed["7_tabular"].split()[1]) > 0.9
+    regret, bound = map(float, re.findall(r": ([\d.]+)", printed["8_regret"]))
+    assert 0 < regret <= bound
 
 
 def test_an_example_ends_without_a_word_on_stderr(tmp_path: Path) -> None:
