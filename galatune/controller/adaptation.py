@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -22,6 +21,7 @@ from galatune.controller.geometry import Geometry, as_real, has_stepped
 from galatune.controller.guard import Accident, Guard
 from galatune.controller.learner import Learner
 from galatune.controller.probe import Change
+from galatune.controller.ranks import GlobalSum, squared
 from galatune.controller.schedule import MEMORY
 from galatune.errors import DivergenceError
 
@@ -264,15 +264,16 @@ class Adaptation:
         if self._geometry.first_direction is None:
             memory["blind"] = True
             return BLIND_RATE
-        length = 0.0
+        length = GlobalSum()
         for group in groups:
             weight = group[MEMORY]["ratio"] * self._geometry.momentum_factor(group)
             for p in group["params"]:
                 if p.grad is not None and weight:
-                    length += weight**2 * _squared(self._direction(optimizer, group, p))
-        if not length or not math.isfinite(length):
+                    length.add(p, weight**2 * squared(self._direction(optimizer, group, p)))
+        total = sum(length.result())
+        if not total or not math.isfinite(total):
             return 0.0
-        rate = self._first_move(groups) / math.sqrt(length)
+        rate = self._first_move(groups) / math.sqrt(total)
         reason = f"first step moves the parameters by {FIRST_MOVE:g} of their norm, whatever rate was given"
         self._note("start", reason, {"rate": rate})
         return rate
@@ -302,10 +303,8 @@ class Adaptation:
     def _first_move(groups: Sequence[dict[str, Any]]) -> float:
         moved = [p for g in groups if g[MEMORY]["ratio"] for p in g["params"] if p.grad is not None]
         count = sum(p.numel() for p in moved)
-        norm = math.sqrt(sum(_squared(p.detach()) for p in moved))
+        total = GlobalSum()
+        for p in moved:
+            total.add(p, squared(p.detach()))
+        norm = math.sqrt(sum(total.result()))
         return float(FIRST_MOVE * max(norm, SMALLEST_WEIGHT * math.sqrt(count)))
-
-
-def _squared(tensor: Tensor) -> float:
-    wide = torch.float32 if tensor.device.type == "mps" else torch.float64
-    return float(as_real(tensor).to(wide).square().sum().item())

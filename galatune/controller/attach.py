@@ -17,7 +17,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from galatune.controller.adaptation import Adaptation
 from galatune.controller.backward import listen, unlisten
-from galatune.controller.carried import carry, in_plain_types, lay_down, take_up
+from galatune.controller.carried import carry, in_plain_types, lay_down, packed, take_up, unpack
 from galatune.controller.estimate import Observation
 from galatune.controller.geometry import geometry_of
 from galatune.controller.guard import Event, Guard
@@ -26,7 +26,7 @@ from galatune.controller.losses import LossWatch, loss_value
 from galatune.controller.options import Options
 from galatune.controller.pairs import PairSource
 from galatune.controller.probe import Probe
-from galatune.controller.ranks import Ranks
+from galatune.controller.ranks import Ranks, count
 from galatune.controller.schedule import (
     MEMORY,
     SetRates,
@@ -164,6 +164,7 @@ class Controller:
     def __init__(self, optimizer: Optimizer, options: Options) -> None:
         _refuse_twice(optimizer)
         _refuse_sparse(optimizer)
+        _refuse_flattened(optimizer)
         _refuse_schema(optimizer)
         self.history: list[ProbeRecord] = []
         self.events: list[Event] = []
@@ -176,7 +177,7 @@ class Controller:
         self._pairs = pairs = PairSource(options, self._note)
         # Once the optimizer is gone, what the probe remembers of its parameters goes too.
         self._optimizer: Callable[[], Optimizer | None] = weakref.ref(optimizer, _closing(pairs))
-        self._depth = 0
+        self._depth, self._idle = 0, False
         guard = options.chosen_guard
         self._watch = LossWatch()
         self._reads_losses, self._rolls_back = guard.reads_losses, guard.reaction == "roll back"
@@ -307,8 +308,11 @@ class Controller:
         self._depth += 1
         if self._depth > 1:
             return None  # a subclass whose step calls that of its base: torch runs the hooks of both
-        remember_groups(optimizer.param_groups, per_group=self._options.per_group)
         closure = args[1] if len(args) > 1 else kwargs.get("closure")
+        self._idle = closure is None and not self.steps and _only_makes_state(optimizer)
+        if self._idle:
+            return None
+        remember_groups(optimizer.param_groups, per_group=self._options.per_group)
         self._spend(self._pairs.before(closure))
         if closure is None:
             self._decide()
@@ -366,7 +370,7 @@ class Controller:
 
     def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         self._depth -= 1
-        if self._depth > 0:
+        if self._depth > 0 or self._idle:
             return
         self._rates.restore()
         self._pairs.stepped(self.steps + 1)
@@ -389,6 +393,8 @@ class Controller:
         """Go on with the step that the memory, if it comes from elsewhere, carries."""
         _refuse_schema(self.optimizer)
         groups = self.optimizer.param_groups
+        for group in groups:
+            unpack(group.get(MEMORY, {}))
         if all("ratio" in group.get(MEMORY, ()) for group in groups):
             take_up(self._memory, self._pairs, _moving(groups))
         self._pairs.expect(self.steps)
@@ -509,6 +515,18 @@ def _moving(groups: Sequence[dict[str, Any]]) -> list[Tensor]:
     return [p for g in groups if g[MEMORY]["ratio"] > 0 for p in g["params"] if p.requires_grad]
 
 
+def _only_makes_state(optimizer: Optimizer) -> bool:
+    """Whether a step at rate 0 without any gradient is about to be taken.
+
+    `torch.distributed.checkpoint` takes one before it loads or saves, so that the state is there.
+    """
+    groups = optimizer.param_groups
+    if any(float(group["lr"]) for group in groups):
+        return False
+    _refuse_sparse(optimizer)
+    return not count(torch.count_nonzero, [p.grad for group in groups for p in group["params"]])
+
+
 def _refuse_twice(optimizer: Optimizer) -> None:
     if optimizer in _controllers:
         raise ControlError(f"this {type(optimizer).__name__} is already under control; detach() it first")
@@ -548,11 +566,19 @@ def _refuse_sparse(optimizer: Optimizer) -> None:
                 )
 
 
+def _refuse_flattened(optimizer: Optimizer) -> None:
+    """FullyShardedDataParallel marks them so; its ranks hold plain pieces, and nothing says of what."""
+    if any(hasattr(p, "_fsdp_flattened") for group in optimizer.param_groups for p in group["params"]):
+        raise ControlError(
+            f"{type(optimizer).__name__} cannot be controlled with parameters that FullyShardedDataParallel "
+            "made flat; shard the net with torch.distributed.fsdp.fully_shard"
+        )
+
+
 def _by_value(optimizer: Optimizer, state: dict[str, Any]) -> None:
     """A state that was saved stays as it was, like the rates beside it."""
     for group in state["param_groups"]:
-        if MEMORY in group:
-            group[MEMORY] = in_plain_types(group[MEMORY])
+        group[MEMORY] = packed(group.get(MEMORY, {}))
 
 
 def _warn_of_lost_hooks(optimizer: Optimizer, args: Any, kwargs: Any) -> None:

@@ -1,19 +1,31 @@
-"""A step whose probe is still to come lies in the optimizer's memory: checkpoints and copies carry it."""
+"""A step whose probe is still to come lies in the optimizer's memory: checkpoints and copies carry it.
+
+Shards are left out of ``optimizer.state_dict()``: `torch.distributed.checkpoint` would take those of one rank
+for everybody's. A training that goes on from there does without that one probe; with each rank's
+``controller.state_dict()`` beside it, it goes on to the last bit.
+"""
 
 from __future__ import annotations
 
+import io
+import json
 from collections.abc import MutableMapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from galatune.controller.pairs import PairSource
+from galatune.controller.ranks import is_sharded, local
 
-__all__ = ["CarriedStep", "carry", "in_plain_types", "lay_down", "take_up"]
+__all__ = ["CarriedStep", "carry", "in_plain_types", "lay_down", "packed", "take_up", "unpack"]
 
 CARRIED, PROBE, OWED = "carried", "probe", "owed"
 """Keys of a memory: what the probe remembers, only while the next step is probed; the probe's name; whether
 a probe is to be made up for."""
+
+NUMBERS = "numbers"
+"""Key of a packed memory, under which all but the tensors lie."""
 
 Memory = MutableMapping[str, Any]
 
@@ -62,7 +74,9 @@ def take_up(memory: Memory, pairs: PairSource, parameters: Sequence[Tensor]) -> 
 
 def _fit(tensors: Sequence[Tensor | None], parameters: Sequence[Tensor]) -> bool:
     return len(tensors) == len(parameters) and all(
-        t is None or t.shape == p.shape for t, p in zip(tensors, parameters, strict=True)
+        t is None
+        or (t.shape == p.shape and is_sharded(t) == is_sharded(p) and local(t).shape == local(p).shape)
+        for t, p in zip(tensors, parameters, strict=True)
     )
 
 
@@ -72,6 +86,37 @@ def _placed(tensors: Sequence[Tensor | None], parameters: Sequence[Tensor]) -> l
         None if t is None else t.detach().to(p.device, p.dtype, copy=True)
         for t, p in zip(tensors, parameters, strict=True)
     ]
+
+
+def packed(memory: Memory) -> dict[str, Any]:
+    """A memory as it travels in ``optimizer.state_dict()``: the same few keys always, and no shards.
+
+    `torch.distributed.checkpoint` takes dicts, lists and tuples apart, and wants each key of the new
+    optimizer in the checkpoint. So the numbers are one line of text, and the tensors one piece of bytes.
+    """
+    numbers = in_plain_types(memory)
+    tensors = numbers.pop(CARRIED, {})
+    if any(is_sharded(one) for part in tensors.values() if isinstance(part, list) for one in part):
+        tensors = {}
+    buffer = io.BytesIO()
+    if tensors:
+        torch.save(tensors, buffer)
+    return {
+        "schema": numbers.get("schema", 0),
+        NUMBERS: json.dumps(numbers, default=float),
+        CARRIED: buffer.getvalue() or None,
+    }
+
+
+def unpack(memory: Memory) -> None:
+    """Undo `packed`, in place; nothing where it is not packed."""
+    if NUMBERS not in memory:
+        return
+    numbers, tensors = json.loads(memory[NUMBERS]), memory[CARRIED]
+    memory.clear()
+    memory.update(numbers)
+    if tensors:
+        memory[CARRIED] = torch.load(io.BytesIO(tensors), map_location="cpu", weights_only=True)
 
 
 def in_plain_types(memory: Memory) -> dict[str, Any]:

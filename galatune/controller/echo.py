@@ -13,6 +13,7 @@ from torch import Tensor
 
 from galatune.controller import minibatches
 from galatune.controller.probe import Change, RememberedGradients
+from galatune.controller.ranks import GlobalSum, squared
 from galatune.controller.seeding import RandomState
 from galatune.errors import ProbeError
 
@@ -184,12 +185,11 @@ class EchoProbe(RememberedGradients):
         self._checked = kept["echo"]["checked"]
 
     def _check(self, changes: Sequence[Change]) -> None:
-        turned = size = moved = whole = 0.0
+        total = GlobalSum()
         for change in changes:
-            turned += _squared(change.after - change.before)
-            size += _squared(change.before)
-            moved += _squared(change.step)
-            whole += _squared(change.parameter.detach())
+            parts = (change.after - change.before, change.before, change.step, change.parameter.detach())
+            total.add(change.parameter, torch.stack([squared(part) for part in parts]))
+        turned, size, moved, whole = total.result() or [0.0] * 4
         self._checked = 0.0 < size < float("inf")
         if self._checked and moved <= SMALL_STEP**2 * whole and turned > TURNED**2 * size:
             raise ProbeError(
@@ -204,7 +204,3 @@ def _is_plain(batch: Any) -> bool:
     if type(batch) is dict:
         return all(_is_plain(part) for item in batch.items() for part in item)
     return batch is None or type(batch) in (Tensor, int, float, str, bool)
-
-
-def _squared(tensor: Tensor) -> float:
-    return float(tensor.abs().square().sum(dtype=torch.float64))

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from galatune.controller.ranks import GlobalSum, local, wide
+
 __all__ = ["InnerProducts", "Observation", "PairEntry", "along_the_way", "in_metric", "inner_products"]
 
 CURVATURE_FLOOR = 0.01
@@ -98,17 +100,15 @@ class Observation:
 
 
 def inner_products(entries: Sequence[PairEntry]) -> InnerProducts:
-    """Sum the six inner products over parameters; one transfer to the host in all.
+    """Sum the six inner products over parameters, and over ranks; one transfer to the host in all.
 
     Float64, since with a loss scaled by 1e-8 the squares of gradient changes leave float32's range.
     """
-    # Apple's MPS has no float64.
-    wide = torch.float32 if entries[0].before.device.type == "mps" else torch.float64
-    total: Tensor | None = None
+    total = GlobalSum()
     for entry in entries:
-        g0, g1, d = (_full(t).to(wide) for t in (entry.before, entry.after, entry.step))
+        g0, g1, d = (local(t).to(wide(t)) for t in (entry.before, entry.after, entry.step))
         y = g1 - g0
-        p = entry.ratio if entry.metric is None else _full(entry.metric).to(wide) * entry.ratio
+        p = entry.ratio if entry.metric is None else local(entry.metric).to(g0.dtype) * entry.ratio
         sums = torch.stack(
             [
                 (g1 * g0 * p).sum(),
@@ -119,9 +119,8 @@ def inner_products(entries: Sequence[PairEntry]) -> InnerProducts:
                 (g0 * d).sum(),
             ]
         )
-        total = sums if total is None else total + sums.to(total.device)
-    assert total is not None
-    return InnerProducts(*total.tolist())
+        total.add(entry.before, sums)
+    return InnerProducts(*total.result())
 
 
 def in_metric(products: InnerProducts) -> Observation | None:
@@ -174,9 +173,3 @@ def along_the_way(products: InnerProducts, rate: float) -> Observation | None:
         curvature=products.change_step / products.step_step,
         gradient_norm_squared=products.before_before,
     )
-
-
-def _full(tensor: Tensor) -> Tensor:
-    """The whole tensor: of a DTensor, `.item()` would silently be the local shard's value."""
-    gather = getattr(tensor, "full_tensor", None)
-    return tensor if gather is None else gather()

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from galatune.controller.backward import leaves
+from galatune.controller.ranks import Ranks, is_sharded
 
 __all__ = ["LossWatch", "loss_value"]
 
@@ -21,6 +22,7 @@ class LossWatch:
 
     def __init__(self) -> None:
         self._wanted: set[int] = set()
+        self._sharded, self._ranks = False, Ranks()
         self._seen: list[Tensor] = []
 
     @property
@@ -31,10 +33,12 @@ class LossWatch:
     def watch(self, parameters: Sequence[Tensor]) -> None:
         """From here on, remember losses that reach these parameters."""
         self._wanted, self._seen = {id(p) for p in parameters}, []
+        self._sharded = any(is_sharded(p) for p in parameters)
 
     def saw_backward(self, outputs: Sequence[Any], grad_outputs: Any, inputs: Any) -> None:
         """See `galatune.controller.backward.Listener`."""
-        if self._wanted & {id(leaf) for leaf in leaves(outputs)}:
+        wanted = self._wanted | self._ranks.whole_copies(self._wanted) if self._sharded else self._wanted
+        if wanted & {id(leaf) for leaf in leaves(outputs)}:
             self._seen += [o.detach() for o in outputs if isinstance(o, Tensor) and o.numel() == 1]
 
     def take(self) -> float | None:

@@ -16,7 +16,15 @@ from torch import Tensor
 from galatune.controller.backward import leaves, listen, nodes, unlisten
 from galatune.controller.estimate import PairEntry, inner_products
 from galatune.controller.geometry import as_real
-from galatune.controller.ranks import Ranks
+from galatune.controller.ranks import (
+    GlobalSum,
+    Ranks,
+    count,
+    is_sharded,
+    local,
+    placed_like,
+    squared,
+)
 from galatune.controller.rehearsal import rehearsal
 from galatune.errors import ProbeError
 
@@ -190,6 +198,7 @@ class ClosureProbe(_Remembered):
         self._before: list[Tensor | None] = []
         self._again: list[Tensor | None] = []
         self._checked = False
+        self._ranks = Ranks()
 
     def evaluate(self, closure: Closure) -> int:
         """Compute g0: the closure at the parameters before the last step.
@@ -199,11 +208,11 @@ class ClosureProbe(_Remembered):
         """
         if not self._checked:
             self._again = [None if g is None else _head(g).clone() for g in self._gradients(closure)]
-        _swap(self.parameters, self.old)
+        self._swap()
         try:
             self._before = self._gradients(closure)
         finally:
-            _swap(self.parameters, self.old)
+            self._swap()
         return 1 if self._checked else 2
 
     def pair(self) -> list[Change]:
@@ -221,23 +230,32 @@ class ClosureProbe(_Remembered):
         super().forget()
         self._before, self._again = [], []
 
+    def _swap(self) -> None:
+        _swap(self.parameters, self.old)
+        self._ranks.refresh(self.parameters)
+
     def _gradients(self, closure: Closure) -> list[Tensor | None]:
         with rehearsal(self.parameters):
             closure()
-            return [None if p.grad is None else p.grad.detach() for p in self.parameters]
+            gradients = [None if p.grad is None else p.grad.detach() for p in self.parameters]
+            if self._ranks.reuse_gradients(self.parameters):
+                return [None if g is None else g.clone() for g in gradients]
+            return gradients
 
     def _check(self) -> None:
         """Compare two gradients at the same parameters: not the losses, equal for a zero-initialized net.
 
         The heads of their tensors do: whole copies would cost memory.
         """
-        difference, size = 0.0, 0.0
+        total, unpaired = GlobalSum(), 0.0
         for p, again in zip(self.parameters, self._again, strict=True):
             if p.grad is None or again is None:
-                difference += float(p.grad is not again)
+                unpaired += float(p.grad is not again)
                 continue
-            difference += float((_head(p.grad.detach()) - again).abs().square().sum(dtype=torch.float64))
-            size += float(again.abs().square().sum(dtype=torch.float64))
+            second = _head(p.grad.detach())
+            total.add(p, torch.stack([squared(second - again), squared(again)]))
+        difference, size = total.result() or (0.0, 0.0)
+        difference += unpaired
         self._checked = 0.0 < size < float("inf")
         if difference > REPEATS**2 * size and self._checked:
             raise ProbeError(
@@ -252,6 +270,8 @@ class GraphProbe(_Remembered):
 
     It runs on the loop's own graph, before the ordinary backward, which is left untouched. Several
     backward calls before a step (accumulation, several losses) add up, as their gradients do.
+    Under `fully_shard` it cannot: there the graph holds copies of the parameters, and hooks gather and
+    scatter them around one backward call. The closure and the consecutive probe can.
     """
 
     name = "graph"
@@ -289,7 +309,7 @@ class GraphProbe(_Remembered):
         places = [i for i, p in enumerate(self.parameters) if id(p) in reached]
         if not places:
             return
-        if all(p.grad is None or not bool(p.grad.any()) for p in self.parameters):
+        if not count(torch.count_nonzero, [p.grad for p in self.parameters]):
             self._restart()  # gradients were zeroed: what was seen before does not count
         if self.failure is not None:
             return
@@ -304,17 +324,24 @@ class GraphProbe(_Remembered):
         Raises:
             ProbeError: The graph could not be differentiated twice, or no backward call was seen.
         """
-        if self.failure is not None:
-            raise ProbeError(f"this loss cannot be differentiated twice ({self.failure})")
+        if self._ranks.any(self.failure is not None, self.parameters):
+            why = self.failure or "on another rank"
+            raise ProbeError(f"this loss cannot be differentiated twice ({why})")
         self._average()
-        if not _finite(self._change) and _finite(self._after):
+        if count(_non_finite, self._change) and not count(_non_finite, self._after):
             self._change = [None] * len(self._change)  # H d overflowed, no gradient did: nothing was seen
         changes, scale = [], self._scale()
         for p, after, change, step in zip(self.parameters, self._after, self._change, self.old, strict=True):
             if after is not None:
                 before = after if change is None else after - change
                 changes.append(Change(p, scale * before, scale * after, step))
+        sharded = any(is_sharded(p) for p in self.parameters)
         self.forget()
+        if not changes and sharded:
+            raise ProbeError(
+                "fully_shard keeps the parameters of this optimizer out of the loss's graph, so the graph "
+                "probe cannot serve them; optimizer.step(closure) can be probed"
+            )
         if not changes:
             raise ProbeError("no backward call reached the parameters of this optimizer")
         return changes
@@ -374,9 +401,9 @@ class GraphProbe(_Remembered):
                 retain_graph=True,
                 allow_unused=True,
             )
-        for i, g, h in zip(places, first, second, strict=True):
-            self._after[i] = _add(self._after[i], g)
-            self._change[i] = _add(self._change[i], h)
+        for i, p, g, h in zip(places, parameters, first, second, strict=True):
+            self._after[i] = _add(self._after[i], placed_like(g, p))
+            self._change[i] = _add(self._change[i], placed_like(h, p))
 
 
 class RememberedGradients(_Remembered):
@@ -419,13 +446,12 @@ class ConsecutiveProbe(RememberedGradients):
     name = "consecutive"
 
 
-def _finite(tensors: Sequence[Tensor | None]) -> bool:
-    seen = [torch.isfinite(t).all() for t in tensors if t is not None]
-    return not seen or bool(torch.stack([one.to(seen[0].device) for one in seen]).all())
+def _non_finite(tensor: Tensor) -> Tensor:
+    return tensor.isfinite().logical_not_().sum()
 
 
 def _head(tensor: Tensor) -> Tensor:
-    return tensor.flatten()[:HEAD]
+    return local(tensor).flatten()[:HEAD]
 
 
 def _add(total: Tensor | None, part: Tensor | None) -> Tensor | None:

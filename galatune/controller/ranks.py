@@ -1,20 +1,35 @@
-"""Copies of one net in several processes: what a probe measured on one of them is averaged over all.
+"""Several processes train one net: numbers are summed or averaged over them, never the decision.
 
-DistributedDataParallel averages what ``backward()`` leaves in ``.grad``; a gradient that was asked for
-beside it is that of the local minibatch. The measured numbers are averaged, never the decision: ranks that
-see the same numbers set the same rate.
+Ranks that see the same numbers set the same rate.
+
+Copies (DistributedDataParallel): it averages what ``backward()`` leaves in ``.grad``, but a gradient that
+was asked for beside it is that of the local minibatch, and is averaged here.
+
+Shards (`fully_shard`, tensor parallelism): parameters, gradients and state are DTensors, of which each rank
+holds a part. Sums are computed over the local parts and then added up over the ranks: a few numbers travel,
+no tensor is gathered. ``.item()`` of a DTensor that is not yet reduced would silently be the local value.
 """
 
 from __future__ import annotations
 
 import gc
-from collections.abc import Sequence
+import weakref
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-__all__ = ["Ranks"]
+__all__ = [
+    "GlobalSum",
+    "Ranks",
+    "count",
+    "is_sharded",
+    "local",
+    "placed_like",
+    "squared",
+    "wide",
+]
 
 _UNASKED = object()
 
@@ -28,7 +43,8 @@ class Ranks:
     """
 
     def __init__(self) -> None:
-        self._group: Any = _UNASKED
+        self._copies: Any = _UNASKED
+        self._sharding: list[weakref.ref[Any]] | None = None
 
     def means(self, tensors: Sequence[Tensor | None], parameters: Sequence[Tensor]) -> list[Tensor | None]:
         """Mean of each tensor over the ranks; one that this rank has not counts as zero."""
@@ -44,25 +60,171 @@ class Ranks:
 
     def mean_loss(self, loss: float | None, parameters: Sequence[Tensor]) -> float | None:
         """Mean of the ranks' losses, None where one of them has none; the same on each of them."""
-        group = self._group_of(parameters)
-        if group is None:
+        groups = self._groups_of(parameters)
+        if not groups:
             return loss
-        seen = torch.tensor([loss or 0.0, float(loss is not None)], device=parameters[0].device)
-        torch.distributed.all_reduce(seen, group=group)
-        total, count = seen.tolist()
-        ranks = torch.distributed.get_world_size(group)
+        seen = torch.tensor([loss or 0.0, float(loss is not None), 1.0], device=parameters[0].device)
+        for group in groups:
+            torch.distributed.all_reduce(seen, group=group)
+        total, count, ranks = seen.tolist()
         return total / ranks if count == ranks else None
 
+    def reuse_gradients(self, parameters: Sequence[Tensor]) -> bool:
+        """Whether gradients are views of messages between ranks, which the next backward call overwrites."""
+        return self._copies_of(parameters)[1]
+
+    def any(self, flag: bool, parameters: Sequence[Tensor]) -> bool:
+        """Whether it is so on any of the ranks; the same on each of them."""
+        groups = self._groups_of(parameters)
+        if not groups:
+            return flag
+        seen = torch.tensor([float(flag)], device=parameters[0].device)
+        for group in groups:
+            torch.distributed.all_reduce(seen, group=group)
+        return bool(seen.item())
+
+    def refresh(self, parameters: Sequence[Tensor]) -> None:
+        """Have `fully_shard` gather anew what a forward without backward left whole: values have changed."""
+        if any(is_sharded(p) for p in parameters):
+            for module in self._sharding_modules():
+                module.reshard()
+
+    def whole_copies(self, parameters: set[int]) -> set[int]:
+        """Ids of the leaves that `fully_shard` puts into a graph in place of the parameters of these ids."""
+        return {
+            id(getattr(held, "_unsharded_param", None))
+            for module in self._sharding_modules()
+            for held in _held_by(module)
+            if id(held.sharded_param) in parameters
+        }
+
+    def _sharding_modules(self) -> list[Any]:
+        if self._sharding is None:
+            self._sharding = [weakref.ref(module) for module in _all_sharding_modules()]
+        return [module for reference in self._sharding if (module := reference()) is not None]
+
+    def _groups_of(self, parameters: Sequence[Tensor]) -> list[Any]:
+        """Process groups that together join the ranks: one of copies, or one a dimension of a mesh."""
+        sharded = next((p for p in parameters if is_sharded(p)), None)
+        if sharded is not None:
+            mesh: Any = sharded.device_mesh  # type: ignore[attr-defined]
+            return [mesh.get_group(dimension) for dimension in range(mesh.ndim)]
+        group = self._group_of(parameters)
+        return [] if group is None else [group]
+
     def _group_of(self, parameters: Sequence[Tensor]) -> Any:
-        if self._group is _UNASKED:
-            self._group = _replicas_of(parameters)
-        return self._group
+        return self._copies_of(parameters)[0]
+
+    def _copies_of(self, parameters: Sequence[Tensor]) -> tuple[Any, bool]:
+        if self._copies is _UNASKED:
+            self._copies = _replicas_of(parameters)
+        copies: tuple[Any, bool] = self._copies
+        return copies
 
 
-def _replicas_of(parameters: Sequence[Tensor]) -> Any:
-    """Process group of the DistributedDataParallel that holds any of these parameters, None without one."""
+class GlobalSum:
+    """Numbers summed over tensors, and over the ranks that hold shards of them, in float64.
+
+    Example:
+        >>> norm = GlobalSum()
+        >>> for tensor in (torch.ones(3), torch.full((2,), 2.0)):
+        ...     norm.add(tensor, tensor.square().sum())
+        >>> norm.result()
+        [11.0]
+    """
+
+    def __init__(self) -> None:
+        self._totals: dict[Any, Tensor] = {}
+
+    def add(self, tensor: Tensor, numbers: Tensor) -> None:
+        """Add the numbers that were computed from the local part of this tensor."""
+        key = _held_in_parts_by(tensor)
+        numbers = numbers.reshape(-1).to(wide(numbers))
+        total = self._totals.get(key)
+        self._totals[key] = numbers if total is None else total + numbers.to(total.device)
+
+    def result(self) -> list[float]:
+        """The sums, the same on each rank; empty where nothing was added. One transfer to the host."""
+        whole: Tensor | None = None
+        for groups, total in self._totals.items():
+            for group in groups:
+                torch.distributed.all_reduce(total, group=group)
+            whole = total if whole is None else whole + total.to(whole.device)
+        return [] if whole is None else whole.tolist()
+
+
+def count(which: Callable[[Tensor], Tensor], tensors: Sequence[Tensor | None]) -> float:
+    """How many entries of a kind these tensors have, on all ranks.
+
+    Example:
+        >>> count(torch.count_nonzero, [torch.tensor([1.0, 0.0, 2.0]), None])
+        2.0
+    """
+    total = GlobalSum()
+    for tensor in tensors:
+        if tensor is not None:
+            total.add(tensor, which(local(tensor)))
+    return sum(total.result(), 0.0)
+
+
+def squared(tensor: Tensor) -> Tensor:
+    """Sum of the squares of this rank's part."""
+    part = local(tensor)
+    return (torch.view_as_real(part) if part.is_complex() else part).to(wide(part)).square().sum()
+
+
+def wide(tensor: Tensor) -> torch.dtype:
+    """Double precision; Apple's MPS has none."""
+    return torch.float32 if tensor.device.type == "mps" else torch.float64
+
+
+def is_sharded(tensor: Any) -> bool:
+    """Whether this is a DTensor, of which the present rank holds a part."""
+    return hasattr(tensor, "full_tensor")
+
+
+def local(tensor: Tensor) -> Tensor:
+    """The part of a DTensor that this rank holds, and any other tensor as it is."""
+    return tensor.to_local() if is_sharded(tensor) else tensor  # type: ignore[attr-defined]
+
+
+def placed_like(tensor: Tensor | None, parameter: Tensor) -> Tensor | None:
+    """A gradient in the parts that the parameter is held in; others as they are."""
+    if tensor is None or not is_sharded(tensor) or not is_sharded(parameter):
+        return tensor
+    placed: Tensor = tensor.redistribute(placements=parameter.placements)  # type: ignore[attr-defined]
+    return placed
+
+
+def _held_in_parts_by(tensor: Tensor) -> tuple[Any, ...]:
+    """The process groups over which this tensor's parts lie; none where each rank holds all of it."""
+    if not is_sharded(tensor):
+        return ()
+    mesh: Any = tensor.device_mesh  # type: ignore[attr-defined]
+    placements: Any = tensor.placements  # type: ignore[attr-defined]
+    return tuple(mesh.get_group(i) for i, placement in enumerate(placements) if not placement.is_replicate())
+
+
+def _all_sharding_modules() -> list[Any]:
+    from torch.distributed.fsdp import FSDPModule
+
+    return [candidate for candidate in gc.get_objects() if issubclass(type(candidate), FSDPModule)]
+
+
+def _held_by(module: Any) -> list[Any]:
+    """There is no public way in torch from a sharded parameter to its whole copy."""
+    state = module._get_fsdp_state()
+    groups = getattr(state, "_fsdp_param_groups", None) or [getattr(state, "_fsdp_param_group", None)]
+    return [held for group in groups if group is not None for held in group.fsdp_params]
+
+
+def _replicas_of(parameters: Sequence[Tensor]) -> tuple[Any, bool]:
+    """Process group of the DistributedDataParallel that holds any of these parameters, None without one.
+
+    And whether its gradients are views of what it sends.
+    """
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return None
+        return None, False
     from torch.nn.parallel import DistributedDataParallel
 
     wanted = {id(p) for p in parameters}
@@ -70,5 +232,5 @@ def _replicas_of(parameters: Sequence[Tensor]) -> Any:
         if issubclass(type(candidate), DistributedDataParallel) and any(
             id(p) in wanted for p in candidate.parameters()
         ):
-            return candidate.process_group
-    return None
+            return candidate.process_group, candidate.gradient_as_bucket_view
+    return None, False

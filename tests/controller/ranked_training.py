@@ -1,55 +1,273 @@
-"""One rank of a training under DistributedDataParallel, or the same training alone; prints its rates."""
+"""One rank of several trainings, or the same trainings alone; writes down their rates and weights."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import torch
-from torch import distributed, nn
+from torch import Tensor, distributed, nn
+from torch.distributed import checkpoint
+from torch.distributed.checkpoint.state_dict import get_optimizer_state_dict, set_optimizer_state_dict
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import FullyShardedDataParallel, fully_shard
+from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, parallelize_module
 from torch.nn import functional
 
 import galatune
 from galatune.controller.guard import Guard
+from galatune.errors import ControlError
 
-STEPS, BATCH = 60, 32
+BATCH, RANKS = 32, 2
+
+SPIKE = 20
+"""Step at which one rank's loss is large: the guard divides the rate on all of them, or on none."""
 
 
-def train(rank: int, ranks: int, probe: str) -> tuple[list[float], list[float]]:
-    torch.manual_seed(0)
-    net: nn.Module = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 3)).double()
-    if ranks > 1:
-        net = nn.parallel.DistributedDataParallel(net)
-    optimizer = torch.optim.AdamW(net.parameters(), lr=1.0)
-    controller = galatune.attach(optimizer, probe=probe, guard=Guard(spike=1.2))
-    generator = torch.Generator().manual_seed(1)
-    rates = []
-    for _ in range(STEPS):
-        inputs = torch.randn(BATCH, 4, generator=generator, dtype=torch.float64)[rank::ranks]
-        labels = torch.randint(3, (BATCH,), generator=generator)[rank::ranks]
+@dataclass(frozen=True)
+class Case:
+    """One training.
 
-        def evaluate(inputs=inputs, labels=labels):
-            optimizer.zero_grad()
-            loss = functional.cross_entropy(net(inputs), labels)
-            loss.backward()
-            return loss
+    Attributes:
+        wrap: What spreads the net: "copies" (with gradients of their own, or "views" of the messages),
+            "shards", "hybrid" (shards of copies) or "columns".
+        probe: Asked for.
+        kind: Class name of the optimizer.
+        options: Of the optimizer.
+        per_group: Two groups with rates of their own.
+        parts: Minibatches accumulated before a step; all but the last are not synchronized.
+        uneven: Every third minibatch is short by a half on one of the ranks.
+        evaluate: A forward without backward before every step, as a validation does.
+        steps: How many.
+    """
 
-        if probe == "closure":
-            optimizer.step(evaluate)
+    wrap: str
+    probe: str
+    kind: str = "AdamW"
+    options: dict[str, Any] = field(default_factory=dict)
+    per_group: bool = False
+    parts: int = 1
+    uneven: bool = False
+    evaluate: bool = False
+    steps: int = 33
+
+
+SGD = {"momentum": 0.9, "weight_decay": 1e-3}
+ROWS: dict[str, dict[str, Any]] = {
+    "SGD": {"momentum": 0.9, "nesterov": True, "weight_decay": 1e-3},
+    "Adam": {"weight_decay": 1e-3, "amsgrad": True},
+    "NAdam": {},
+    "RAdam": {},
+    "Adamax": {},
+    "Adagrad": {"weight_decay": 1e-3},
+    "RMSprop": {"centered": True},
+    "Adadelta": {},
+}
+CASES = {
+    **{f"copies {probe}": Case("copies", probe) for probe in ("closure", "graph", "consecutive")},
+    **{f"views {probe}": Case("views", probe) for probe in ("closure", "graph", "consecutive")},
+    "copies groups": Case("copies", "graph", per_group=True),
+    "copies uneven graph": Case("copies", "graph", "SGD", SGD, uneven=True),
+    "copies uneven closure": Case("copies", "closure", uneven=True),
+    "copies accumulated graph": Case("copies", "graph", "SGD", SGD, parts=2),
+    "copies accumulated closure": Case("copies", "closure", parts=2),
+    **{f"shards {probe}": Case("shards", probe) for probe in ("closure", "consecutive")},
+    **{f"shards {probe} sgd": Case("shards", probe, "SGD", SGD) for probe in ("closure", "consecutive")},
+    **{
+        f"shards {kind}": Case("shards", "closure", kind, options, steps=28) for kind, options in ROWS.items()
+    },
+    "shards groups": Case("shards", "closure", per_group=True),
+    "shards accumulated": Case("shards", "closure", parts=2),
+    "shards evaluated": Case("shards", "closure", evaluate=True),
+    "shards auto": Case("shards", "auto"),
+    "hybrid closure": Case("hybrid", "closure"),
+    **{f"columns {probe}": Case("columns", probe) for probe in ("closure", "graph", "consecutive")},
+}
+
+
+class Gain(nn.Module):
+    """A parameter with fewer rows than there are ranks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.ones(1))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.gain * inputs
+
+
+def spread(net: nn.Sequential, wrap: str) -> nn.Module:
+    if wrap in ("copies", "views"):
+        return nn.parallel.DistributedDataParallel(net, gradient_as_bucket_view=wrap == "views")
+    if wrap == "columns":
+        plan = {"0": ColwiseParallel(), "2": RowwiseParallel()}
+        return parallelize_module(net, init_device_mesh("cpu", (RANKS,)), plan)
+    shape, names = ((RANKS,), ("shard",)) if wrap == "shards" else ((RANKS, 1), ("replicate", "shard"))
+    mesh = init_device_mesh("cpu", shape, mesh_dim_names=names)
+    for module in (net[0], net[2], net):
+        fully_shard(module, mesh=mesh)
+    return net
+
+
+class Training:
+    """A net, its optimizer under control, and the minibatches of a case.
+
+    Args:
+        case: What to do.
+        rank: Of this process.
+        ranks: How many there are; 1 for the same training alone.
+    """
+
+    def __init__(self, case: Case, rank: int = 0, ranks: int = 1) -> None:
+        torch.manual_seed(0)
+        whole = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 3), Gain()).double()
+        self.case, self.net = case, spread(whole, case.wrap) if ranks > 1 else whole
+        self.shares = [rank] if ranks > 1 and case.wrap != "columns" else list(range(RANKS))
+        self.parameters = list(self.net.parameters())
+        groups: Any = self.parameters
+        if case.per_group:
+            groups = [{"params": groups[:2], "lr": 0.1}, {"params": groups[2:]}]
+        self.optimizer = getattr(torch.optim, case.kind)(groups, lr=1.0, **case.options)
+        self.controller = galatune.attach(
+            self.optimizer,
+            probe=case.probe,
+            probe_first=28,
+            guard=Guard(spike=1.2),
+            per_group=case.per_group,
+        )
+        self.rates: list[Any] = []
+
+    def run(self, start: int, stop: int) -> None:
+        generator = torch.Generator().manual_seed(1)
+        for step in range(stop):
+            drawn = [
+                (
+                    torch.randn(BATCH, 4, generator=generator, dtype=torch.float64),
+                    torch.randint(3, (BATCH,), generator=generator),
+                )
+                for _ in range(self.case.parts)
+            ]
+            if step >= start:
+                self._step(step, drawn)
+
+    def _step(self, step: int, drawn: list[tuple[Tensor, Tensor]]) -> None:
+        def evaluate() -> Tensor:
+            self.optimizer.zero_grad()
+            total = torch.zeros((), dtype=torch.float64)
+            for part, (inputs, labels) in enumerate(drawn):
+                with unsynchronized(self.net, part < len(drawn) - 1):
+                    losses = [self._loss(step, inputs, labels, share) for share in self.shares]
+                    loss = torch.stack(losses).mean() / len(drawn)
+                    loss.backward()
+                total += loss.detach()
+            return total
+
+        if self.case.evaluate:
+            with torch.no_grad():
+                self.net(drawn[0][0])
+        if self.case.probe == "closure":
+            self.optimizer.step(evaluate)
         else:
             evaluate()
-            optimizer.step()
-        rates.append(controller.learning_rate)
-    assert controller.probe == probe
-    return rates, torch.cat([p.detach().flatten() for p in net.parameters()]).tolist()
+            self.optimizer.step()
+        self.rates.append(self.controller.learning_rate)
+
+    def _loss(self, step: int, inputs: Tensor, labels: Tensor, share: int) -> Tensor:
+        inputs, labels = inputs[share::RANKS], labels[share::RANKS]
+        short = self.case.uneven and step % 3 == 2 and share > 0
+        length = len(inputs) // 2 if short else len(inputs)
+        weight = 3.0 if share and step == SPIKE else 1.0
+        return weight * functional.cross_entropy(self.net(inputs[:length]), labels[:length])
+
+    def result(self) -> dict[str, Any]:
+        return {
+            "probe": self.controller.probe,
+            "probes": self.controller.probes,
+            "rates": self.rates,
+            "weights": torch.cat([whole_of(p).flatten() for p in self.parameters]).tolist(),
+            "events": [[event.step, event.kind, event.reason] for event in self.controller.events],
+        }
+
+
+def train(case: Case, rank: int = 0, ranks: int = 1) -> dict[str, Any]:
+    training = Training(case, rank, ranks)
+    training.run(0, case.steps)
+    return training.result()
+
+
+def resume(how: str, cut: int, rank: int, ranks: int, folder: Path) -> dict[str, Any]:
+    """Train to the cut, save, load into a new training, go on to the end."""
+    first, second = (Training(CASES["shards closure"], rank, ranks) for _ in range(2))
+    first.run(0, cut)
+    if how == "checkpoint":
+        checkpoint.save(of(first), checkpoint_id=folder / str(cut))
+        saved = of(second)
+        checkpoint.load(saved, checkpoint_id=folder / str(cut))
+        second.net.load_state_dict(saved["net"])
+        set_optimizer_state_dict(second.net, second.optimizer, saved["optimizer"])
+    else:
+        path = folder / f"{cut}-{rank}.pt"
+        torch.save([part.state_dict() for part in (first.net, first.optimizer, first.controller)], path)
+        states = torch.load(path, weights_only=True)
+        for part, state in zip((second.net, second.optimizer, second.controller), states, strict=True):
+            part.load_state_dict(state)
+    second.run(cut, second.case.steps)
+    return second.result()
+
+
+def of(training: Training) -> dict[str, Any]:
+    optimizer = get_optimizer_state_dict(training.net, training.optimizer)
+    return {"net": training.net.state_dict(), "optimizer": optimizer}
+
+
+def refused() -> str:
+    """What is said of parameters that FullyShardedDataParallel made flat."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        net = FullyShardedDataParallel(nn.Linear(4, 8), use_orig_params=True, device_id=torch.device("cpu"))
+    try:
+        galatune.attach(torch.optim.AdamW(net.parameters()))
+    except ControlError as error:
+        return f"{type(error).__name__}: {error}"
+    return "nothing"
+
+
+RESUMED = [("files", 10), ("files", 29), ("checkpoint", 10), ("checkpoint", 29)]
+
+
+@contextlib.contextmanager
+def unsynchronized(net: nn.Module, wanted: bool) -> Any:
+    if not wanted:
+        yield
+    elif hasattr(net, "no_sync"):
+        with net.no_sync():
+            yield
+    elif hasattr(net, "set_requires_gradient_sync"):
+        net.set_requires_gradient_sync(False)
+        yield
+        net.set_requires_gradient_sync(True)
+    else:
+        yield
+
+
+def whole_of(p: Tensor) -> Tensor:
+    return p.detach().full_tensor() if hasattr(p, "full_tensor") else p.detach()
 
 
 if __name__ == "__main__":
-    given_rank, given_ranks, given_probe, meeting = sys.argv[1:]
-    if int(given_ranks) > 1:
-        distributed.init_process_group(
-            "gloo", init_method=f"file://{meeting}", rank=int(given_rank), world_size=int(given_ranks)
-        )
-    print(json.dumps(train(int(given_rank), int(given_ranks), given_probe)))
-    if int(given_ranks) > 1:
-        distributed.destroy_process_group()
+    given_rank, folder, *names = sys.argv[1:]
+    rank, here = int(given_rank), Path(folder)
+    distributed.init_process_group(
+        "gloo", init_method=f"file://{here / 'meeting'}", rank=rank, world_size=RANKS
+    )
+    found = {name: train(CASES[name], rank, RANKS) for name in names}
+    if "shards closure" in names:
+        found |= {f"{how} {cut}": resume(how, cut, rank, RANKS, here) for how, cut in RESUMED}
+        found["flattened"] = refused()
+    (here / f"{rank}.json").write_text(json.dumps(found))
+    distributed.destroy_process_group()

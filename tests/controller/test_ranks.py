@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 import sys
@@ -9,29 +10,74 @@ from pathlib import Path
 
 import pytest
 
+from .ranked_training import CASES, RANKS, RESUMED, SPIKE, train
+
 SCRIPT = Path(__file__).with_name("ranked_training.py")
+ALIKE = [name for name, case in CASES.items() if case.probe != "auto"]
 
 
-def start(rank: int, ranks: int, probe: str, meeting: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, str(SCRIPT), str(rank), str(ranks), probe, str(meeting)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def results(processes):
-    found = []
+@pytest.fixture(scope="module")
+def ranks(tmp_path_factory):
+    """What each rank found, by case. All cases in one pair of processes: starting one takes seconds."""
+    folder = tmp_path_factory.mktemp("ranks")
+    processes = [
+        subprocess.Popen(
+            [sys.executable, str(SCRIPT), str(rank), str(folder), *CASES],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(RANKS)
+    ]
     for process in processes:
-        out, errors = process.communicate(timeout=120)
+        _, errors = process.communicate(timeout=600)
         assert process.returncode == 0, errors
-        found.append(json.loads(out.splitlines()[-1]))
-    return found
+    return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(RANKS)]
+
+
+def largest(rate):
+    return max(rate) if isinstance(rate, list) else rate
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("probe", ["closure", "graph", "consecutive"])
-def test_ranks_set_the_rate_of_one_process_on_the_global_batch(probe, tmp_path):
-    ((alone, weights),) = results([start(0, 1, probe, tmp_path / "none")])
-    first, second = results([start(rank, 2, probe, tmp_path / "meeting") for rank in (0, 1)])
+@pytest.mark.parametrize("name", ALIKE)
+def test_ranks_set_the_rate_of_one_process_on_the_global_batch(name, ranks):
+    alone, (first, second) = train(CASES[name]), [rank[name] for rank in ranks]
     assert first == second
-    assert len(set(alone)) > 30  # it did move
-    assert first[0] == pytest.approx(alone, rel=1e-5)
-    assert first[1] == pytest.approx(weights, rel=1e-5, abs=1e-7)
+    moves = {round(now / before, 6) for before, now in itertools.pairwise(map(largest, alone["rates"]))}
+    assert len(moves - {2.0, 1.0, 0.25}) > 4  # not only as far as the guard lets it
+    assert first["probe"] == CASES[name].probe
+    assert [event[:2] for event in first["events"]] == [list(event[:2]) for event in alone["events"]]
+    spikes = {step - 1 for step, kind, _ in first["events"] if kind == "spike"}
+    assert spikes == {SPIKE}
+    for rates, expected in zip(first["rates"], alone["rates"], strict=True):
+        assert rates == pytest.approx(expected, rel=1e-5)
+    assert first["weights"] == pytest.approx(alone["weights"], rel=1e-5, abs=1e-7)
+
+
+@pytest.mark.slow
+def test_loop_whose_parameters_are_sharded_falls_back_with_an_event(ranks):
+    first, second = (rank["shards auto"] for rank in ranks)
+    assert first == second
+    assert first["probe"] == "consecutive"
+    assert any("fully_shard keeps the parameters" in reason for _, _, reason in first["events"])
+
+
+@pytest.mark.slow
+def test_flattened_parameters_are_refused_in_one_line(ranks):
+    for rank in ranks:
+        assert rank["flattened"].startswith("ControlError: AdamW cannot be controlled with parameters that")
+        assert "fully_shard" in rank["flattened"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("how", "cut"), RESUMED)
+def test_sharded_training_continues(how, cut, ranks):
+    first, second = (rank[f"{how} {cut}"] for rank in ranks)
+    assert first == second
+    whole = ranks[0]["shards closure"]
+    if (how, cut) == ("checkpoint", 10):  # shards of a step that is to be probed are left out
+        assert first["probes"] == whole["probes"] - 1
+        return
+    assert first["probes"] == whole["probes"]
+    assert first["rates"] == whole["rates"][cut:]
+    assert first["weights"] == whole["weights"]

@@ -8,12 +8,19 @@ import pickle
 import subprocess
 import sys
 import textwrap
+import warnings
 from functools import partial
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
+from torch.distributed import checkpoint
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_optimizer_state_dict,
+    set_optimizer_state_dict,
+)
 from torch.nn import functional
 from torch.optim import SGD, Adagrad, AdamW, RAdam
 from torch.optim.lr_scheduler import CosineAnnealingLR
@@ -188,13 +195,14 @@ def test_carried_step_is_gone_once_it_was_probed():
 def test_saved_step_stays_as_it_was():
     net = classifier()
     optimizer = SGD(net.parameters(), lr=0.1)
-    _ = attach(optimizer, probe="closure")
+    controller = attach(optimizer, probe="closure")
     train(net, optimizer, batches(20), closure=True)
-    saved = optimizer.state_dict()["param_groups"][0]["galatune"]["carried"]["old"]
-    kept = [tensor.clone() for tensor in saved]
+    saved, state = controller.state_dict()["groups"][0]["carried"], optimizer.state_dict()
+    assert type(saved) is dict
+    kept = copy.deepcopy((saved["old"], state["param_groups"]))
     train(net, optimizer, batches(5), closure=True)
-    assert type(optimizer.state_dict()["param_groups"][0]["galatune"]["carried"]) is dict
-    assert all(torch.equal(*pair) for pair in zip(saved, kept, strict=True))
+    assert all(torch.equal(*pair) for pair in zip(saved["old"], kept[0], strict=True))
+    assert state["param_groups"] == kept[1]
 
 
 def test_step_of_other_parameters_loses_that_probe_only():
@@ -239,6 +247,43 @@ def test_state_of_another_schema_is_refused_whatever_brings_it():
         attach(other)
     with pytest.raises(ControlError, match="schema 99"):
         controller.optimizer.load_state_dict(state)
+
+
+WAYS = [{}, {"flatten_optimizer_state_dict": True}, {"full_state_dict": True}]
+
+
+@pytest.mark.parametrize("cut", [45, 50])  # one before a step that is not probed, one before a step that is
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: next(iter(way), "nested"))
+def test_distributed_checkpoint_continues_bit_for_bit(way, cut, tmp_path):
+    options = StateDictOptions(**way)
+
+    def through_checkpoint(net, optimizer, scheduler, kind, **given):
+        state = get_optimizer_state_dict(net, optimizer, options=options)
+        checkpoint.save({"optimizer": state}, checkpoint_id=tmp_path, no_dist=True)
+        other, twin, _ = built(kind)
+        other.load_state_dict(net.state_dict())
+        controller = attach(twin, **given)
+        loaded = {"optimizer": get_optimizer_state_dict(other, twin, options=options)}
+        checkpoint.load(loaded, checkpoint_id=tmp_path, no_dist=True)
+        set_optimizer_state_dict(other, twin, loaded["optimizer"], options=options)
+        return other, twin, rescheduled(twin, scheduler), controller
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="torch.distributed")  # without processes it says so
+        assert_continues(through_checkpoint, AdamW, cut)
+
+
+@pytest.mark.parametrize("closure", [False, True])
+def test_step_that_only_makes_a_state_does_not_count(closure):
+    net = classifier()
+    groups = [{"params": net[0].parameters(), "lr": 1.0}, {"params": net[2].parameters(), "lr": 0.25}]
+    optimizer = AdamW(groups)
+    controller = attach(optimizer)
+    get_optimizer_state_dict(net, optimizer)  # takes a step at rate 0
+    train(net, optimizer, batches(20), closure=closure)
+    assert controller.probe == ("closure" if closure else "graph")
+    assert controller.steps == 20
+    assert [group["galatune"]["ratio"] for group in optimizer.param_groups] == [1.0, 0.25]
 
 
 SCRIPT = """
