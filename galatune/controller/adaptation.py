@@ -17,7 +17,13 @@ from galatune.controller.estimate import (
     in_metric,
     inner_products,
 )
-from galatune.controller.geometry import Geometry, as_real, has_stepped
+from galatune.controller.geometry import (
+    Geometry,
+    adam_first_direction,
+    as_real,
+    has_seen_gradient,
+    has_stepped,
+)
 from galatune.controller.guard import Accident, Guard
 from galatune.controller.learner import Learner
 from galatune.controller.probe import Change
@@ -262,6 +268,8 @@ class Adaptation:
             self._note("start", "the first rate is the learner's own", {"rate": own})
             return own
         if self._geometry.first_direction is None:
+            if not any(p.grad is not None and bool(p.grad.any()) for g in groups for p in g["params"]):
+                return 0.0
             memory["blind"] = True
             return BLIND_RATE
         length = GlobalSum()
@@ -279,7 +287,10 @@ class Adaptation:
         return rate
 
     def _direction(self, optimizer: Optimizer, group: dict[str, Any], p: Tensor) -> Tensor:
-        """The direction of the first controlled step; a state from before control has its metric."""
+        """The direction of the first controlled step; a state from before control has its metric.
+
+        A state that has seen zeros only has none yet: a second moment of 0 would say that the step is huge.
+        """
         gradient = as_real(p.grad.detach())  # type: ignore[union-attr]
         if group.get("maximize"):
             gradient = -gradient
@@ -288,7 +299,10 @@ class Adaptation:
             gradient = gradient + decay * as_real(p.detach())
         state = optimizer.state.get(p)
         if has_stepped(state) and self._geometry.diagonal is not None:
-            return self._geometry.diagonal(group, state) * gradient
+            if has_seen_gradient(state):
+                return self._geometry.diagonal(group, state) * gradient
+            if self._geometry.starts_plain is not None and not self._geometry.starts_plain(group, state):
+                return adam_first_direction(group, gradient)
         assert self._geometry.first_direction is not None
         return self._geometry.first_direction(group, gradient)
 

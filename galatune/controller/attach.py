@@ -100,7 +100,7 @@ def attach(
             (`loss.backward()`), "echo" (the DataLoader repeats a minibatch), "consecutive" (of two
             minibatches), or "auto": the first of them that works.
         probe_every: Steps between probes once the first ones are done.
-        probe_first: Number of steps at the start that are all probed.
+        probe_first: Number of steps that are all probed, from the first one with a gradient.
         step_scale: Multiplies the chosen rate; None for the recipe's 2 while a schedule decays, else 1 (the
             echo probe: 3 and 1.5).
         min_lr: Lower bound of the rate before the schedule.
@@ -174,7 +174,7 @@ class Controller:
             self._geometry.momentum_factor(group)  # refuses a dampening of 1
         self._options = options
         self._last_memory: dict[str, Any] = {}
-        self._pairs = pairs = PairSource(options, self._note)
+        self._pairs = pairs = PairSource(options, self._note, self._began)
         # Once the optimizer is gone, what the probe remembers of its parameters goes too.
         self._optimizer: Callable[[], Optimizer | None] = weakref.ref(optimizer, _closing(pairs))
         self._depth, self._idle = 0, False
@@ -351,11 +351,22 @@ class Controller:
         if changes is not None:
             self._memory["probes"] = self.probes + 1
             self._record(slots, seen, played)
+        for members in slots:
+            self._begin(groups[members[0]][MEMORY])
         if not self._frozen:
             self._pairs.remember(self.steps + 1, _moving(groups))
         self._await_loss(self.steps + 1)
         if self._rolls_back and (changes is not None or not self._snapshot.taken):
             self._snapshot.take(self.optimizer)
+
+    def _begin(self, memory: dict[str, Any]) -> None:
+        """A slot's first probes are counted from its first gradient: before that it has no rate."""
+        if memory.get("rate"):
+            memory.setdefault("began", self.steps)
+
+    def _began(self) -> list[int]:
+        memories = [group.get(MEMORY, {}) for group in self.optimizer.param_groups]
+        return [int(memory.get("began", 0)) for memory in memories if memory.get("rate")]
 
     def _await_loss(self, step: int) -> None:
         """Hear the loss of the step with this number, from 0, where it is probed and the guard wants it."""

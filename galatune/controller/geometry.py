@@ -17,7 +17,7 @@ from torch import Tensor
 
 from galatune.errors import ControlError
 
-__all__ = ["Geometry", "as_real", "geometry_of", "has_stepped"]
+__all__ = ["Geometry", "adam_first_direction", "as_real", "geometry_of", "has_seen_gradient", "has_stepped"]
 
 Group = Mapping[str, Any]
 State = Mapping[str, Any]
@@ -75,6 +75,14 @@ def as_real(tensor: Tensor) -> Tensor:
 def has_stepped(state: State | None) -> TypeGuard[State]:
     """Whether a parameter took part in a step; Adagrad has a state before the first one."""
     return state is not None and bool(state) and float(state.get("step", 1)) > 0
+
+
+def has_seen_gradient(state: State) -> bool:
+    """Whether any gradient that an optimizer's running means took in was other than zero."""
+    return any(bool(state[name].any()) for name in _MEANS if name in state)
+
+
+_MEANS = ("exp_avg", "exp_avg_sq", "square_avg", "sum")
 
 
 # -- metrics, from the state before the step of the probed minibatch

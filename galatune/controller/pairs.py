@@ -23,10 +23,11 @@ class PairSource:
     Args:
         options: `probe`, `probe_every`, `probe_first`.
         note: Called with (kind, reason, values) when a probe is chosen or given up.
+        began: For each rate that is chosen by now, the number of the first step with a gradient, from 0.
     """
 
-    def __init__(self, options: Options, note: Note) -> None:
-        self._options, self._note = options, note
+    def __init__(self, options: Options, note: Note, began: Callable[[], Sequence[int]]) -> None:
+        self._options, self._note, self._began = options, note, began
         self._chosen = False
         self._stepping = False
         self.owed = False
@@ -54,8 +55,14 @@ class PairSource:
         return self._probe.holds or self.due(step)
 
     def due(self, step: int) -> bool:
-        """Whether the step with this number, from 0, is to be probed: the first ones, then every k-th."""
-        return 1 <= step <= self._options.probe_first or (step > 0 and step % self._options.probe_every == 0)
+        """Whether the step with this number, from 0, is to be probed: the first ones, then every k-th.
+
+        The first ones are counted from the first gradient; before that no parameter moves.
+        """
+        began, first = self._began(), self._options.probe_first
+        if any(1 <= step - start <= first for start in began):
+            return True
+        return bool(began) and step > 0 and step % self._options.probe_every == 0
 
     def before(self, closure: Callable[[], Any] | None) -> int:
         """Fit the probe to how `step` is called and, with a closure on a probe step, evaluate it.
@@ -106,7 +113,7 @@ class PairSource:
 
     def expect(self, taken: int) -> None:
         """After so many steps: tell the probe whether the coming one is to be remembered."""
-        self._probe.expect(self.owed or self.due(taken + 1))
+        self._probe.expect(self.owed or not self._began() or self.due(taken + 1))
 
     def remembered(self) -> dict[str, Any]:
         """What a checkpoint carries where the next step is probed; nothing where it is not."""

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional
-from torch.optim import SGD, Adam, AdamW
+from torch.optim import SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, NAdam, RAdam, RMSprop
 
 from galatune import attach
 from galatune.controller.probe import ClosureProbe, GraphProbe
@@ -495,6 +495,31 @@ def test_gradients_of_zero_are_waited_out(kind, closure):
     assert again[-1] < losses[0]
 
 
+@pytest.mark.parametrize("kind", [SGD, Adam, AdamW, NAdam, RAdam, Adamax, Adagrad, RMSprop, Adadelta])
+def test_zero_gradients_at_the_start_do_not_strand_the_rate(kind):
+    parameter = nn.Parameter(torch.ones(5))
+    optimizer = kind([parameter], lr=1e-3)
+    controller = attach(optimizer)
+    losses, rates = [], []
+    for step in range(130):
+        optimizer.zero_grad()
+        loss = (parameter - 3).square().sum() * float(step >= 50)
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+        rates.append(controller.learning_rate)
+    assert controller.history[0].step == 52  # the first one with a gradient before and after
+    assert rates[49] == 0.0
+    assert rates[50] == pytest.approx(1e-5 * 5**0.5 / rates_unit(kind), rel=0.2)
+    assert losses[-1] < 0.05 * losses[50]
+
+
+def rates_unit(kind):
+    """Length of the first step per unit of rate, where each of five gradients is -4."""
+    entry = {SGD: 4.0, RMSprop: 10.0, NAdam: 1.05, Adadelta: 1e-3 / (0.1**0.5)}
+    return entry.get(kind, 1.0) * 5**0.5
+
+
 @pytest.mark.parametrize("closure", [False, True])
 @pytest.mark.parametrize("kind", [SGD, AdamW])
 def test_tiny_gradients_are_served(kind, closure):
@@ -518,6 +543,7 @@ def test_dead_net_is_no_harm():
         (net(x) * 0).sum().backward()
         optimizer.step()
     assert controller.learning_rate == 0.0
+    assert controller.gradient_evaluations == 60  # nothing moved, so nothing was probed
     assert all(torch.isfinite(p).all() for p in net.parameters())
 
 

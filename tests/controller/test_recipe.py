@@ -144,6 +144,35 @@ def test_attach_to_an_unknown_optimizer_follows_the_literal_recipe(probe):
     assert rates == pytest.approx(expected.rates, rel=1e-7, abs=0)
 
 
+@pytest.mark.parametrize("quiet", [7, 50])
+@pytest.mark.parametrize("case", ["sgd", "adamw", "unknown"])
+def test_start_without_gradient_follows_the_literal_recipe(case, quiet):
+    kind, options, twin = CASES.get(case, (SignDescent, {}, reference.Sign))
+    net, batches = reference_net.module(), reference_net.minibatches(quiet + STEPS)
+    expected = reference.recipe(
+        lambda x, batch: batch[2] * reference_net.cross_entropy(x, batch[:2]),
+        reference_net.flat(net).numpy(),
+        [(*batch, float(t >= quiet)) for t, batch in enumerate(batches)],
+        twin(**options),
+    )
+    optimizer = kind(net.parameters(), 0.3, **options)
+    controller = attach(optimizer, probe="closure")
+    rates = []
+    for t, (inputs, labels) in enumerate(batches):
+
+        def closure(t=t, inputs=inputs, labels=labels):
+            optimizer.zero_grad()
+            loss = float(t >= quiet) * torch.nn.functional.cross_entropy(net(inputs), labels)
+            loss.backward()
+            return loss
+
+        optimizer.step(closure)
+        rates.append(controller.learning_rate)
+    assert rates[:quiet] == [0.0] * quiet
+    assert rates == pytest.approx(expected.rates, rel=1e-7, abs=0)
+    assert [r.step - 1 for r in controller.history[:40]] == list(range(quiet + 1, quiet + 41))
+
+
 def test_probing_rarely_follows_the_literal_recipe():
     net, batches = reference_net.module(), reference_net.minibatches(STEPS)
     rarely = {"probe_first": 5, "probe_every": 4}

@@ -347,7 +347,7 @@ def recipe(  # noqa: C901, PLR0912, PLR0915 - in one piece, as the recipe is wri
     run = Run(x)
     A = C = A1 = C1 = 0.0
     rate, first, x0, peak, applied = 0.0, 0.0, x, 0.0, 0.0
-    blind, observed = False, False
+    blind, observed, began = False, False, None
     known = not isinstance(optimizer, Sign)
     was_plain = getattr(optimizer, "plain", False)
     for t, batch in enumerate(batches):
@@ -363,12 +363,16 @@ def recipe(  # noqa: C901, PLR0912, PLR0915 - in one piece, as the recipe is wri
 
         if rate == 0.0:
             sign = -1 if optimizer.maximize else 1
-            if known:
+            if not (sign * g1 + optimizer.coupled * x1).any():
+                pass  # no gradient, no rate
+            elif known:
                 u = optimizer.first_direction(sign * g1 + optimizer.coupled * x1) * ratio * optimizer.factor
                 rate = first = first_move(x1) / np.linalg.norm(u)
             else:
                 rate, blind = 1e-6, True
-        elif t <= probe_first or t % probe_every == 0:
+            if rate and began is None:
+                began = t  # the first probes are counted from here
+        elif t - began <= probe_first or t % probe_every == 0:
             d = x1 - x0
             g0 = gradient(loss, x0, batch) if probe == "closure" else g1 - hessian_vector(loss, x1, d, batch)
             G1 = g1
