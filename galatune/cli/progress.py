@@ -15,7 +15,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.text import Text
 
+from galatune.cli.scan import CONSTRAINED
 from galatune.study.address import printable, redact
+from galatune.study.constraint import feasible
 from galatune.study.record import ATTRIBUTE, TrialRecord
 
 if TYPE_CHECKING:
@@ -82,6 +84,8 @@ class RunProgress:
             "nothing, so every trial is the same configuration with another seed"
         )
         self._say(f"Dropped: {dropped}. Searched: {searched}.")
+        if self._plan.constrained:
+            self._say(CONSTRAINED)
         self._say(f"Budget: {budget.in_words()}, into {self._place}.")
         if self._state.done:
             self._say(f"Continuing after {_many(self._state.done, 'trial')}.")
@@ -193,7 +197,8 @@ class _State:
         self._look(trial)
 
     def _look(self, trial: FrozenTrial) -> None:
-        if not self._single or trial.state.name != "COMPLETE" or not trial.values:
+        scored = trial.state.name == "COMPLETE" and trial.values and feasible(trial)
+        if not self._single or not scored:
             return
         value = trial.values[0]
         if math.isfinite(value):

@@ -23,7 +23,12 @@ if TYPE_CHECKING:
 
     from galatune.study.plan import RateDimension, ShrinkPlan
 
-__all__ = ["scan"]
+__all__ = ["CONSTRAINED", "scan"]
+
+CONSTRAINED = (
+    "Its sampler knew constraints that no storage keeps: a smaller search knows only those that the "
+    "objective sets itself, with trial.set_constraint."
+)
 
 
 @click.command()
@@ -121,6 +126,8 @@ def _print_plan(console: Console, plan: ShrinkPlan) -> None:
     console.print(f"Kept: {', '.join(_safe(name) for name in plan.kept) or 'nothing'}")
     for refusal in plan.refused:
         console.print(f"Refused: {_safe(refusal.name)}: {_safe(refusal.reason)}", style="yellow")
+    if plan.constrained:
+        console.print(CONSTRAINED, style="yellow")
     for line in _unfinished(plan):
         console.print(line, style="yellow")
     if plan.projected:

@@ -49,7 +49,7 @@ def read_pair(
     place, target = find_target(baseline.study, into, name)
     with open_source(place) as source:
         shrunk = ledger(source.study(target), source.label)
-        notes += [source.note, check_pair(baseline, shrunk)]
+        notes += [source.note, check_pair(baseline, shrunk), _lost_constraints(baseline, shrunk)]
     return Pair(baseline, shrunk, tuple(note for note in notes if note is not None))
 
 
@@ -74,6 +74,16 @@ def check_pair(baseline: Ledger, shrunk: Ledger) -> str | None:
             f"{baseline.study!r}; name the pair with --study, --into and --name"
         )
     return _changed(baseline, shrunk)
+
+
+def _lost_constraints(baseline: Ledger, shrunk: Ledger) -> str | None:
+    """An infeasible trial may look best where nobody said that it is infeasible."""
+    if not baseline.constrained or shrunk.constrained:
+        return None
+    return (
+        f"the sampler of {printable(baseline.study)} knew constraints, and {printable(shrunk.study)} does "
+        "not: see by hand whether its best trial meets them"
+    )
 
 
 def _changed(baseline: Ledger, shrunk: Ledger) -> str | None:

@@ -32,6 +32,7 @@ class Quality:
 
     Attributes:
         difference: Positive is worse, in both directions. None where one side has no COMPLETE trial.
+        volumes: The hypervolumes of the old study and of the smaller one, None with one objective.
         interval: 95 %, of the same difference when trials are drawn again from those that ran. None
             where there are too few, or several objectives.
         verdict: "better" or "worse" where the interval lies beyond `margin`, "equal" where it lies
@@ -50,6 +51,7 @@ class Quality:
     pairs: int
     method: str
     measured: bool
+    volumes: tuple[float, float] | None = None
 
 
 def quality_of(baseline: Ledger, shrunk: Ledger, goal: Goal | None, seed: int) -> Quality:
@@ -99,7 +101,8 @@ def _of_volumes(baseline: Ledger, shrunk: Ledger, goal: Goal) -> Quality:
     new = best_so_far(shrunk, goal)[-1]
     difference = None if new is None else goal.best - new
     method = "none: several objectives make one hypervolume a study, with nothing to draw again"
-    return Quality(difference, None, "undecided", goal.margin, 0, method, difference is not None)
+    volumes = None if new is None else (goal.best, new)
+    return Quality(difference, None, "undecided", goal.margin, 0, method, difference is not None, volumes)
 
 
 def _bootstrap(old: Floats, new: Floats, *, paired: bool, seed: int) -> tuple[float, float]:

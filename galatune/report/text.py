@@ -84,15 +84,15 @@ def rows(report: SavingsReport) -> list[tuple[str, str, str, str, str]]:
     if saved.cost is not None:
         cells.append(("cost of it", "", "", f"{_signed(-saved.cost, '.2f')} {saved.currency}", hours_mark))
     quality = report.quality
+    mark = "measured" if quality.measured else NOT_MEASURED
+    if match.reference_point:
+        volumes = [number(volume) for volume in quality.volumes or (None, None)]
+        cells.append(("hypervolume", volumes[0], volumes[1], _worse(quality.difference), mark))
+        cells.append(("best of each objective", _best(old), _best(new), "", mark))
+    else:
+        cells.append(("best value", _best(old), _best(new), _worse(quality.difference), mark))
     return [
         *cells,
-        (
-            "hypervolume" if match.reference_point else "best value",
-            _best(old),
-            _best(new),
-            _worse(quality.difference),
-            "measured" if quality.measured else NOT_MEASURED,
-        ),
         ("finished trials", number(old.trials), number(new.trials), "", "measured"),
         (
             "time in all",

@@ -9,6 +9,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from galatune.errors import PlanError
 from galatune.study.address import printable
+from galatune.study.constraint import feasible
 from galatune.study.ledger import STAGE_ATTRIBUTE, Ledger, ledger
 from galatune.study.match import Goal, best_so_far, goal_of, trials_to_reach
 from galatune.study.ticket import counts, running_elsewhere
@@ -78,8 +79,8 @@ class Budget:
             return None
         repeated = [_configuration(trial) for trial in repeats if counts(trial)]
         for trial in trials:
-            reached = trial.state == TrialState.COMPLETE and self.goal.reached(trial.value)
-            if reached and _configuration(trial) not in repeated:
+            complete = trial.state == TrialState.COMPLETE and feasible(trial)
+            if complete and self.goal.reached(trial.value) and _configuration(trial) not in repeated:
                 return trial
         return None
 

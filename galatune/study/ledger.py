@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from galatune.study.constraint import feasible, known_to_the_sampler_alone
 from galatune.study.effort import seconds_of
 from galatune.study.record import ATTRIBUTE, UNFINISHED, TrialRecord
 
@@ -51,6 +52,7 @@ class TrialRow:
         gradient_evaluations: Gradients computed, probes included, None where nothing was recorded.
         record: What galatune left in the trial, None in an ordinary trial.
         reason: Why a FAILed trial failed, None where nobody said.
+        feasible: Whether it violates no constraint.
     """
 
     number: int
@@ -66,6 +68,7 @@ class TrialRow:
     gradient_evaluations: int | None = None
     record: TrialRecord | None = None
     reason: str | None = None
+    feasible: bool = True
 
     @property
     def finished(self) -> bool:
@@ -74,8 +77,8 @@ class TrialRow:
 
     @property
     def scored(self) -> bool:
-        """Whether it is COMPLETE with finite values: only then has it a quality."""
-        return self.values is not None and all(map(math.isfinite, self.values))
+        """Whether it is COMPLETE with finite values and feasible: only then has it a quality."""
+        return self.values is not None and self.feasible and all(map(math.isfinite, self.values))
 
     @property
     def value(self) -> float | None:
@@ -128,6 +131,7 @@ class Ledger:
         directions: "minimize" or "maximize", one an objective.
         rows: By trial number, trials of every state.
         provenance: What `run` wrote into the study.
+        constrained: Whether the sampler knew constraints that the objective does not set.
         storage: URL or path that it was read from, without a password; None where unknown.
     """
 
@@ -135,6 +139,7 @@ class Ledger:
     directions: tuple[str, ...]
     rows: tuple[TrialRow, ...]
     provenance: Provenance = Provenance()
+    constrained: bool = False
     storage: str | None = None
 
     @property
@@ -144,7 +149,7 @@ class Ledger:
 
     @property
     def complete(self) -> tuple[TrialRow, ...]:
-        """COMPLETE trials with finite values: only these have a quality."""
+        """COMPLETE trials with finite values that violate no constraint: only these have a quality."""
         return tuple(row for row in self.rows if row.scored)
 
     @property
@@ -206,6 +211,7 @@ def ledger(study: optuna.Study, storage: str | None = None) -> Ledger:
         directions=tuple(direction.name.lower() for direction in study.directions),
         rows=tuple(_row(trial) for trial in trials),
         provenance=_provenance(attributes.get(ATTRIBUTE), attributes.get(MACHINE_ATTRIBUTE)),
+        constrained=known_to_the_sampler_alone(trials),
         storage=storage,
     )
 
@@ -229,6 +235,7 @@ def _row(trial: FrozenTrial) -> TrialRow:
         gradient_evaluations=record.gradient_evaluations if record else None,
         record=record,
         reason=str(reason) if trial.state == TrialState.FAIL and reason else None,
+        feasible=feasible(trial),
     )
 
 

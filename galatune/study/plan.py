@@ -12,6 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from galatune.errors import PlanError
 from galatune.study.address import printable
+from galatune.study.constraint import known_to_the_sampler_alone
 from galatune.study.dimensions import RateDimension, Refusal, Role, find_dimensions
 from galatune.study.effort import (
     RunningTrial,
@@ -78,6 +79,8 @@ class ShrinkPlan:
             dimensions are left out. A trial that has suggested nothing yet has none.
         projected: What the smaller search might cost.
         running: The trials without an end.
+        constrained: Whether the sampler knew constraints that the objective does not set: the smaller search
+            cannot know them.
         note: What had to be done to read the storage, in words; None where nothing had to.
     """
 
@@ -92,6 +95,7 @@ class ShrinkPlan:
     unique_configurations: int
     projected: tuple[Projection, ...]
     running: tuple[RunningTrial, ...] = ()
+    constrained: bool = False
     note: str | None = None
 
     @property
@@ -126,6 +130,7 @@ class ShrinkPlan:
                 unique_configurations=body["unique_configurations"],
                 projected=tuple(Projection(**projection) for projection in body["projected"]),
                 running=tuple(RunningTrial(**running) for running in body.get("running", ())),
+                constrained=bool(body.get("constrained", False)),
                 note=body.get("note"),
             )
         except (KeyError, TypeError, AttributeError) as error:
@@ -241,6 +246,7 @@ def plan_study(
         unique_configurations=unique,
         projected=_project(counts, unique, mean, len(study.directions), found.kept) if dropped else (),
         running=running_trials(trials),
+        constrained=known_to_the_sampler_alone(trials),
     )
 
 

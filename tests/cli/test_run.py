@@ -124,6 +124,16 @@ def test_stdout_is_a_table_and_stderr_has_a_line_a_trial() -> None:
     assert lines[4:] == ["What it saved: galatune report old.log --study old --into new.log"]
 
 
+def test_constraints_that_only_the_old_sampler_knew_are_missed_aloud() -> None:
+    held = optuna.trial.create_trial(value=0.0, system_attrs={"constraints": [1.0]})
+    old_study("held.log").add_trial(held)
+    words = "Its sampler knew constraints that no storage keeps"
+    assert words in galatune("scan", "held.log").stdout
+    typed = ("run", "held.log", "tiny_objective.py:objective", "--into", "new.log", "--trials", "1")
+    assert words in galatune(*typed).stderr
+    assert words not in galatune(*OUR[:-1], "other.log", "--trials", "1").stderr
+
+
 def test_a_continued_run_says_so() -> None:
     galatune(*OUR, "--trials", "2")
     result = galatune(*OUR, "--trials", "3")

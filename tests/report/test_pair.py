@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from fake_studies import fake_study, run_attribute
+from optuna.trial import create_trial
 
 from galatune.errors import ReportError, StorageError
 from galatune.report.pair import check_pair, read_pair
@@ -58,3 +59,11 @@ def test_a_study_of_the_same_name_that_lost_its_best_is_noted(seen: float | None
     attribute["source"]["best_value"] = seen
     new.set_user_attr("galatune", attribute)
     assert (check_pair(ledger(fake_study([3.0, 1.0])), ledger(new)) is not None) == noted
+
+
+def test_constraints_that_the_sampler_alone_knew_are_missed(tmp_path: Path) -> None:
+    old = fake_study([3.0, 2.0], storage=f"sqlite:///{tmp_path}/old.db")
+    old.add_trial(create_trial(value=1.0, system_attrs={"constraints": [1.0]}))
+    fake_study([1.0], name="old-gala", controlled=True, storage=f"sqlite:///{tmp_path}/new.db")
+    (note,) = read_pair(str(tmp_path / "old.db"), into=str(tmp_path / "new.db")).notes
+    assert note.startswith("the sampler of old knew constraints, and old-gala does not: see by hand")

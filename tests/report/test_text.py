@@ -65,6 +65,9 @@ def test_hypervolumes_differ_and_nobody_can_say_by_luck_or_not() -> None:
     both = ("minimize", "minimize")
     old = fake_study([(2.0, 1.0), (1.0, 2.0), (3.0, 3.0)], directions=both)
     new = fake_study([(2.0, 1.0)], directions=both, controlled=True)
+    shown = {row[0]: row[1:3] for row in rows(savings(old, new))}
+    assert shown["hypervolume"] == ("3.84", "2.64")
+    assert shown["best of each objective"] == ("1, 1", "2, 1")
     assert verdict(savings(old, new), ledger(new)).risk.endswith(
         "worse; undecided (no interval: several objectives make one hypervolume a study, with nothing to "
         "draw again)."

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from typing import Any
+
 import optuna
 import pytest
 from fake_studies import MACHINE, fake_study
 from optuna.trial import create_trial
 
 from galatune.study.ledger import ledger
+from galatune.study.match import goal_of
 
 
 def test_ledger_counts_finished_trials_and_lists_running_ones() -> None:
@@ -71,3 +74,32 @@ def test_frame_has_a_row_a_trial_and_a_column_a_parameter() -> None:
 def test_frame_of_several_objectives_has_a_column_each() -> None:
     frame = ledger(fake_study([(1.0, 2.0)], directions=("minimize", "maximize"))).frame()
     assert list(frame[["value.0", "value.1"]].iloc[0]) == [1.0, 2.0]
+
+
+@pytest.mark.parametrize("attributes", [{"constraints": [-1.0, 0.5]}, {"constraints:size": 0.5}])
+def test_an_infeasible_trial_has_no_quality(attributes: dict[str, Any]) -> None:
+    study = optuna.create_study()
+    study.add_trial(optuna.trial.create_trial(value=1.0, system_attrs=attributes))
+    study.add_trial(optuna.trial.create_trial(value=2.0, system_attrs={"constraints:size": -0.5}))
+    study.add_trial(optuna.trial.create_trial(value=3.0))
+    rows = ledger(study)
+    assert [row.value for row in rows.complete] == [2.0, 3.0]
+    assert len(rows.finished) == 3
+    assert rows.constrained == ("constraints" in attributes)
+    goal = goal_of(rows, 0.0)
+    assert goal is not None
+    assert goal.best == study.best_value == 2.0
+
+
+def test_constraints_that_an_objective_sets_stand_in_the_ledger() -> None:
+    def objective(trial: optuna.Trial) -> float:
+        x = trial.suggest_float("x", 0, 1)
+        trial.set_constraint("half", x - 0.5)
+        return x
+
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    study.optimize(objective, n_trials=8)
+    rows = ledger(study)
+    assert not rows.constrained
+    assert {row.feasible for row in rows.rows} == {True, False}
+    assert all(row.feasible == (row.params["x"] <= 0.5) for row in rows.rows)

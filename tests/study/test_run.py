@@ -392,6 +392,20 @@ def test_a_handler_of_the_program_around_is_left_alone() -> None:
         signal.signal(signal.SIGTERM, mine)
 
 
+# -- constraints
+
+
+def test_an_infeasible_trial_is_no_match(folder: Path) -> None:
+    old_study("old.log", [1e9, 1e8, 1e8 - 1])
+
+    def constrained(trial: Any) -> float:
+        trial.set_constraint("late", 1.0 if trial.number < 2 else -1.0)
+        return objective(trial)
+
+    study = go(scan("old.log"), constrained, confirm=False)
+    assert study.user_attrs[ATTRIBUTE]["stopped_because"] == "the old best was matched after 3 trials"
+
+
 # -- failures
 
 
