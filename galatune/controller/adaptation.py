@@ -26,6 +26,7 @@ from galatune.controller.geometry import (
 )
 from galatune.controller.guard import Accident, Guard
 from galatune.controller.learner import Learner
+from galatune.controller.loss_scale import gradient_scale
 from galatune.controller.probe import Change
 from galatune.controller.ranks import GlobalSum, squared
 from galatune.controller.schedule import MEMORY
@@ -292,6 +293,9 @@ class Adaptation:
         A state that has seen zeros only has none yet: a second moment of 0 would say that the step is huge.
         """
         gradient = as_real(p.grad.detach())  # type: ignore[union-attr]
+        scale = gradient_scale(optimizer)
+        if scale is not None:
+            gradient = gradient / float(scale)
         if group.get("maximize"):
             gradient = -gradient
         decay = self._geometry.coupled_decay(group)

@@ -22,10 +22,11 @@ from galatune.controller.estimate import Observation
 from galatune.controller.geometry import geometry_of
 from galatune.controller.guard import Event, Guard
 from galatune.controller.learner import Learner
+from galatune.controller.loss_scale import gradient_scale, overflow, unscaled
 from galatune.controller.losses import LossWatch, loss_value
 from galatune.controller.options import Options
 from galatune.controller.pairs import PairSource
-from galatune.controller.probe import Probe
+from galatune.controller.probe import Change, Probe
 from galatune.controller.ranks import Ranks, count
 from galatune.controller.schedule import (
     MEMORY,
@@ -193,6 +194,7 @@ class Controller:
             travelled=options.alignment == "travelled",
         )
         self._rates = SetRates()
+        self._scaling: tuple[Tensor | None, Tensor | None] = (None, None)
         self._ranks = Ranks()
         self._applied: list[float] = []
         self._frozen = False
@@ -335,14 +337,17 @@ class Controller:
     def _decide(self, returned: Any = None) -> None:
         """With this step's gradients there: choose the rate, apply it, remember what the next probe needs."""
         groups = self.optimizer.param_groups
-        factors = [schedule_factor(group) for group in groups]
+        factors = [schedule_factor(group, self._rates.read) for group in groups]
+        slots = self._slots(groups)
+        if self._skips(groups, slots):
+            self._idle = True
+            return
         scale = self._scale(groups)
         if self._pairs.ready or not self.steps:
             _refuse_sparse(self.optimizer)
         lay_down(self._memory)
-        changes, spent = self._pairs.take()
+        changes, spent = self._take()
         self._spend(spent)
-        slots = self._slots(groups)
         probed = changes is not None
         loss = self._loss(returned) if probed and self._reads_losses else None
         played = [self._adaptation.played_rate([groups[i] for i in m]) for m in slots] if probed else []
@@ -355,6 +360,7 @@ class Controller:
             self._begin(groups[members[0]][MEMORY])
         if not self._frozen:
             self._pairs.remember(self.steps + 1, _moving(groups))
+            self._scaling = gradient_scale(self.optimizer), overflow(self.optimizer)
         self._await_loss(self.steps + 1)
         if self._rolls_back and (changes is not None or not self._snapshot.taken):
             self._snapshot.take(self.optimizer)
@@ -367,6 +373,27 @@ class Controller:
     def _began(self) -> list[int]:
         memories = [group.get(MEMORY, {}) for group in self.optimizer.param_groups]
         return [int(memory.get("began", 0)) for memory in memories if memory.get("rate")]
+
+    def _take(self) -> tuple[list[Change] | None, int]:
+        """The pair of this step, if any, without the loss's scale; and what it cost."""
+        before, skipped = self._scaling
+        if self._pairs.ready and skipped is not None and bool(skipped):
+            self._pairs.postpone()
+        after, remembered = gradient_scale(self.optimizer), self._pairs.remembers_gradients
+        changes, spent = self._pairs.take()
+        if changes is not None:
+            changes = unscaled(changes, before if remembered else after, after)
+        return changes, spent
+
+    def _skips(self, groups: Sequence[dict[str, Any]], slots: Sequence[list[int]]) -> bool:
+        """Whether a step that would be learned from is going to be skipped, its gradients too large.
+
+        Asked of such steps alone: the answer lies on the device.
+        """
+        found = overflow(self.optimizer)
+        memories = [groups[members[0]][MEMORY] for members in slots]
+        learns = self._pairs.ready or not all(memory.get("rate") for memory in memories)
+        return found is not None and learns and bool(found)
 
     def _await_loss(self, step: int) -> None:
         """Hear the loss of the step with this number, from 0, where it is probed and the guard wants it."""
@@ -396,6 +423,7 @@ class Controller:
         # The remembered step belongs to parameters that may just have been replaced.
         self._pairs.forget()
         self._snapshot.forget()
+        self._scaling = None, None
         self._noted.clear()
         self._take_up()
         self._await_loss(self.steps)
@@ -443,7 +471,7 @@ class Controller:
             scheduler = decaying_scheduler(self.optimizer)
             memory["decays"] = scheduler is not None
             self._note_scale("no decaying schedule seen yet" if scheduler is None else f"{scheduler} decays")
-        if not memory["decays"] and fell(groups):
+        if not memory["decays"] and fell(groups, self._rates.read):
             memory["decays"] = True
             self._note_scale("a group's rate fell below its peak")
         return self._chosen_scale

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from galatune.controller.catalogue import PROBES, SUCCESSORS
 from galatune.controller.options import Options
-from galatune.controller.probe import Change, ClosureProbe, Probe
+from galatune.controller.probe import Change, ClosureProbe, Probe, RememberedGradients
 from galatune.errors import ProbeError
 
 __all__ = ["PairSource"]
@@ -49,6 +49,11 @@ class PairSource:
     def scales(self) -> tuple[float, float]:
         """Step scale of the probe in use while a schedule decays, and without one."""
         return self._probe.decaying_scale, self._probe.constant_scale
+
+    @property
+    def remembers_gradients(self) -> bool:
+        """Whether g0 is the gradient of the step before, as the loop computed it."""
+        return isinstance(self._probe, RememberedGradients)
 
     def awaits(self, step: int) -> bool:
         """Whether the step with this number, from 0, is likely to be probed."""
@@ -127,6 +132,11 @@ class PairSource:
             self._chosen = True
         if kept and name == self.name:
             self._probe.restore(parameters, kept)
+
+    def postpone(self) -> None:
+        """The remembered step was not taken: another one is to be probed."""
+        self.forget()
+        self.owed = True
 
     def forget(self) -> None:
         """The remembered step no longer counts."""

@@ -7,7 +7,7 @@ What a group needs to remember travels in ``group["galatune"]``, and with it in
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterable, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, MutableMapping, Sequence
 from typing import Any
 
 import torch
@@ -43,20 +43,25 @@ def remember_groups(groups: Sequence[Group], *, per_group: bool = False) -> None
             memory.setdefault("peak", 0.0)
 
 
-def schedule_factor(group: Group) -> float:
+def given_rate(group: Group) -> float:
+    """The rate that the schedule has set."""
+    return float(group["lr"])
+
+
+def schedule_factor(group: Group, read: Callable[[Group], float] = given_rate) -> float:
     """The group's rate relative to the largest it has had so far, which it updates; 0/0 is 1.
 
     So a warmup has factor 1 (the controller's own growth is the warmup) and only decay counts. Nine
     digits, so that cosine schedules of different base rates agree to the last one.
     """
-    memory, current = group[MEMORY], float(group["lr"])
+    memory, current = group[MEMORY], read(group)
     memory["peak"] = max(memory["peak"], current)
     return _nine_digits(current / memory["peak"]) if memory["peak"] > 0 else 1.0
 
 
-def fell(groups: Sequence[Group]) -> bool:
+def fell(groups: Sequence[Group], read: Callable[[Group], float] = given_rate) -> bool:
     """Whether any group's rate lies below the largest it has had."""
-    return any(float(group["lr"]) < group[MEMORY]["peak"] for group in groups)
+    return any(read(group) < group[MEMORY]["peak"] for group in groups)
 
 
 class SetRates:
@@ -64,6 +69,18 @@ class SetRates:
 
     def __init__(self) -> None:
         self._saved: list[tuple[Group, Any, Tensor | None]] = []
+        self._known: dict[int, tuple[Tensor, int, float]] = {}
+
+    def read(self, group: Group) -> float:
+        """The rate that the schedule has set; waits for a device only where it set a Tensor anew."""
+        rate = group["lr"]
+        if not isinstance(rate, Tensor):
+            return float(rate)
+        tensor, version, value = self._known.get(id(rate), (None, 0, 0.0))
+        if tensor is not rate or version != rate._version:
+            value = float(rate)
+            self._known[id(rate)] = (rate, rate._version, value)
+        return value
 
     def write(self, groups: Iterable[Group], rates: Iterable[float]) -> None:
         """Set every group's rate; a Tensor rate is filled in place, so that compiled steps stay valid."""
@@ -83,6 +100,8 @@ class SetRates:
             group, current, values = self._saved.pop()
             if values is not None:
                 current.copy_(values)
+                if id(current) in self._known:  # the same value, written by ourselves
+                    self._known[id(current)] = (current, current._version, self._known[id(current)][2])
             group["lr"] = current
 
 
