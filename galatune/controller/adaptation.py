@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -28,7 +29,7 @@ from galatune.controller.guard import Accident, Guard
 from galatune.controller.learner import Learner
 from galatune.controller.loss_scale import gradient_scale
 from galatune.controller.probe import Change
-from galatune.controller.ranks import GlobalSum, squared
+from galatune.controller.ranks import GlobalSum, count, squared
 from galatune.controller.schedule import MEMORY
 from galatune.errors import DivergenceError
 
@@ -269,7 +270,7 @@ class Adaptation:
             self._note("start", "the first rate is the learner's own", {"rate": own})
             return own
         if self._geometry.first_direction is None:
-            if not any(p.grad is not None and bool(p.grad.any()) for g in groups for p in g["params"]):
+            if not count(torch.count_nonzero, [p.grad for g in groups for p in g["params"]]):
                 return 0.0
             memory["blind"] = True
             return BLIND_RATE
@@ -320,9 +321,9 @@ class Adaptation:
     @staticmethod
     def _first_move(groups: Sequence[dict[str, Any]]) -> float:
         moved = [p for g in groups if g[MEMORY]["ratio"] for p in g["params"] if p.grad is not None]
-        count = sum(p.numel() for p in moved)
+        entries = sum(p.numel() for p in moved)
         total = GlobalSum()
         for p in moved:
             total.add(p, squared(p.detach()))
         norm = math.sqrt(sum(total.result()))
-        return float(FIRST_MOVE * max(norm, SMALLEST_WEIGHT * math.sqrt(count)))
+        return float(FIRST_MOVE * max(norm, SMALLEST_WEIGHT * math.sqrt(entries)))

@@ -6,7 +6,7 @@ import functools
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any, Protocol
 
 import torch
@@ -24,8 +24,14 @@ class Listener(Protocol):
         """Whether it wants to be told now."""
         ...
 
-    def saw_backward(self, outputs: Sequence[Any], grad_outputs: Any, inputs: Sequence[Any] | None) -> None:
-        """The tensors being differentiated; their graph is still whole."""
+    def saw_backward(
+        self, outputs: Sequence[Any], grad_outputs: Any, inputs: Sequence[Any] | None
+    ) -> AbstractContextManager[None] | None:
+        """The tensors being differentiated; their graph is still whole.
+
+        Returns:
+            What the backward call is to run in, None where it does not matter.
+        """
         ...
 
 
@@ -130,12 +136,13 @@ def _announcing(inner: Callable[..., None]) -> Callable[..., None]:
         inputs: Any = None,
     ) -> None:
         outputs, wanted = _several(tensors), None if inputs is None else _several(inputs)
-        if backward is _newest:
-            for listener in _told():
-                listener.saw_backward(
-                    outputs, grad_variables if grad_tensors is None else grad_tensors, wanted
-                )
-        inner(outputs, grad_tensors, retain_graph, create_graph, grad_variables, wanted)
+        with ExitStack() as around:
+            for listener in _told() if backward is _newest else ():
+                given = grad_variables if grad_tensors is None else grad_tensors
+                surroundings = listener.saw_backward(outputs, given, wanted)
+                if surroundings is not None:
+                    around.enter_context(surroundings)
+            inner(outputs, grad_tensors, retain_graph, create_graph, grad_variables, wanted)
 
     return backward
 

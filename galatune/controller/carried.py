@@ -20,9 +20,9 @@ from galatune.controller.ranks import is_sharded, local
 
 __all__ = ["CarriedStep", "carry", "in_plain_types", "lay_down", "packed", "take_up", "unpack"]
 
-CARRIED, PROBE, OWED = "carried", "probe", "owed"
+CARRIED, PROBE, OWED, MATH = "carried", "probe", "owed", "math_kernel"
 """Keys of a memory: what the probe remembers, only while the next step is probed; the probe's name; whether
-a probe is to be made up for."""
+a probe is to be made up for; whether attention needs the math kernel."""
 
 NUMBERS = "numbers"
 """Key of a packed memory, under which all but the tensors lie."""
@@ -41,6 +41,9 @@ def carry(memory: Memory, pairs: PairSource) -> None:
     """After a step: keep what its probe needs, where it has one."""
     lay_down(memory)
     memory[PROBE] = pairs.name
+    memory.pop(MATH, None)
+    if pairs.needs_math:
+        memory[MATH] = True
     if pairs.owed:
         memory[OWED] = True
     kept = pairs.remembered()
@@ -69,7 +72,7 @@ def take_up(memory: Memory, pairs: PairSource, parameters: Sequence[Tensor]) -> 
         for name, part in (kept if fits else {}).items()
     }
     pairs.owed = memory.get(OWED, False)
-    pairs.restore(memory[PROBE], parameters, own)
+    pairs.restore(memory[PROBE], parameters, own, bool(memory.get(MATH)))
 
 
 def _fit(tensors: Sequence[Tensor | None], parameters: Sequence[Tensor]) -> bool:

@@ -15,6 +15,7 @@ from typing import Any, TypeGuard
 import torch
 from torch import Tensor
 
+from galatune.controller.ranks import local
 from galatune.errors import ControlError
 
 __all__ = ["Geometry", "adam_first_direction", "as_real", "geometry_of", "has_seen_gradient", "has_stepped"]
@@ -79,7 +80,7 @@ def has_stepped(state: State | None) -> TypeGuard[State]:
 
 def has_seen_gradient(state: State) -> bool:
     """Whether any gradient that an optimizer's running means took in was other than zero."""
-    return any(bool(state[name].any()) for name in _MEANS if name in state)
+    return any(bool(local(state[name]).any()) for name in _MEANS if name in state)
 
 
 _MEANS = ("exp_avg", "exp_avg_sq", "square_avg", "sum")

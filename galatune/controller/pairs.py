@@ -9,7 +9,14 @@ from torch import Tensor
 
 from galatune.controller.catalogue import PROBES, SUCCESSORS
 from galatune.controller.options import Options
-from galatune.controller.probe import Change, ClosureProbe, Probe, RememberedGradients
+from galatune.controller.probe import (
+    Change,
+    ClosureProbe,
+    GraphProbe,
+    Probe,
+    RememberedGradients,
+    SkippedProbeError,
+)
 from galatune.errors import ProbeError
 
 __all__ = ["PairSource"]
@@ -92,6 +99,9 @@ class PairSource:
         spent = 0 if closure else self._probe.cost  # the closure's were counted when it was evaluated
         try:
             return self._probe.pair(), spent
+        except SkippedProbeError as skipped:
+            self._note("probe", str(skipped), {})
+            return None, spent
         except ProbeError as error:
             self._give_up(error)
             return None, spent
@@ -124,12 +134,25 @@ class PairSource:
         """What a checkpoint carries where the next step is probed; nothing where it is not."""
         return self._probe.remembered()
 
-    def restore(self, name: str, parameters: Sequence[Tensor], kept: Mapping[str, Any] | None) -> None:
+    @property
+    def needs_math(self) -> bool:
+        """Whether the graph probe is in use and has attention computed by the math kernel."""
+        return isinstance(self._probe, GraphProbe) and self._probe.needs_math
+
+    def restore(
+        self,
+        name: str,
+        parameters: Sequence[Tensor],
+        kept: Mapping[str, Any] | None,
+        needs_math: bool = False,
+    ) -> None:
         """Continue with the probe of this name, where the options allow it, from what it `remembered`."""
         if self._options.probe == "auto" and name in PROBES:
             if name != self.name:
                 self._use(PROBES[name]())
             self._chosen = True
+        if isinstance(self._probe, GraphProbe):
+            self._probe.needs_math = needs_math
         if kept and name == self.name:
             self._probe.restore(parameters, kept)
 

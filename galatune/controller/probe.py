@@ -7,12 +7,14 @@ after: nothing per parameter is kept between probes. No probe changes a gradient
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import torch
 from torch import Tensor
 
+from galatune.controller.attention import MathForwards, is_fused, math_kernel
 from galatune.controller.backward import leaves, listen, nodes, unlisten
 from galatune.controller.estimate import PairEntry, inner_products
 from galatune.controller.geometry import as_real
@@ -28,7 +30,15 @@ from galatune.controller.ranks import (
 from galatune.controller.rehearsal import rehearsal
 from galatune.errors import ProbeError
 
-__all__ = ["Change", "ClosureProbe", "ConsecutiveProbe", "GraphProbe", "Probe", "RememberedGradients"]
+__all__ = [
+    "Change",
+    "ClosureProbe",
+    "ConsecutiveProbe",
+    "GraphProbe",
+    "Probe",
+    "RememberedGradients",
+    "SkippedProbeError",
+]
 
 Closure = Callable[[], Any]
 
@@ -43,6 +53,10 @@ HEAD = 4096
 
 DEAD_ENDS = ("torch::autograd::Error", "torch::autograd::NotImplemented")
 """Nodes that would raise if they ran. Asked for leaves, torch leaves them out, and so curvature."""
+
+
+class SkippedProbeError(Exception):
+    """This one probe showed nothing, and the reason is mended for the next one."""
 
 
 @dataclass(frozen=True)
@@ -272,6 +286,9 @@ class GraphProbe(_Remembered):
     backward calls before a step (accumulation, several losses) add up, as their gradients do.
     Under `fully_shard` it cannot: there the graph holds copies of the parameters, and hooks gather and
     scatter them around one backward call. The closure and the consecutive probe can.
+
+    Fused kernels of attention have no second derivative. The first probe that meets one is skipped; from
+    then on the modules of a probed step, and of no other, compute attention by torch's math kernel.
     """
 
     name = "graph"
@@ -282,8 +299,12 @@ class GraphProbe(_Remembered):
         self._after: list[Tensor | None] = []
         self._change: list[Tensor | None] = []
         self._ranks = Ranks()
+        self._forwards: MathForwards | None = None
+        self._fused = False
         self.failure: str | None = None
         """Why the last graph could not be differentiated twice; None where it could."""
+        self.needs_math = False
+        """Whether attention has to be computed by the math kernel; a checkpoint carries it."""
 
     def watch(self) -> None:
         """Look at backward calls."""
@@ -297,12 +318,24 @@ class GraphProbe(_Remembered):
         """See `Probe.stepped`; the remembered parameters are the step from here on."""
         self._turn_into_step()
         self._restart()
+        self._begin_forwards()
 
-    def saw_backward(self, outputs: Sequence[Tensor], grad_outputs: Any, inputs: Any) -> None:
+    def saw_backward(
+        self, outputs: Sequence[Tensor], grad_outputs: Any, inputs: Any
+    ) -> AbstractContextManager[None] | None:
         """Add this backward call's share of the pair.
 
         Calls that do not reach these parameters (another net's, another thread's) are none of its business.
+
+        Returns:
+            The math kernel for the call, where its forward used it: a checkpoint computes it once more.
         """
+        mathematical = self._forwards is not None and not is_fused(outputs)
+        with math_kernel() if mathematical else nullcontext():
+            self._look(outputs, grad_outputs, inputs)
+        return math_kernel() if mathematical else None
+
+    def _look(self, outputs: Sequence[Tensor], grad_outputs: Any, inputs: Any) -> None:
         reached = {id(leaf) for leaf in leaves(outputs)}
         if inputs is not None:
             reached &= {id(wanted) for wanted in inputs}
@@ -316,17 +349,17 @@ class GraphProbe(_Remembered):
         try:
             self._differentiate(outputs, grad_outputs, places)
         except (RuntimeError, NotImplementedError) as error:
-            self.failure = str(error).splitlines()[0]
+            self.failure, self._fused = str(error).splitlines()[0], is_fused(outputs)
 
     def pair(self) -> list[Change]:
         """See `Probe.pair`.
 
         Raises:
             ProbeError: The graph could not be differentiated twice, or no backward call was seen.
+            SkippedProbeError: It could not this time, and will be able to.
         """
         if self._ranks.any(self.failure is not None, self.parameters):
-            why = self.failure or "on another rank"
-            raise ProbeError(f"this loss cannot be differentiated twice ({why})")
+            self._fail(self.failure or "on another rank")
         self._average()
         if count(_non_finite, self._change) and not count(_non_finite, self._after):
             self._change = [None] * len(self._change)  # H d overflowed, no gradient did: nothing was seen
@@ -349,12 +382,38 @@ class GraphProbe(_Remembered):
     def forget(self) -> None:
         """See `Probe.forget`."""
         super().forget()
+        self._end_forwards()
         self._restart()
 
     def restore(self, parameters: Sequence[Tensor], kept: Mapping[str, Any]) -> None:
         """See `Probe.restore`."""
         super().restore(parameters, kept)
         self._restart()
+        self._begin_forwards()
+
+    def _begin_forwards(self) -> None:
+        if self.needs_math and self._forwards is None:
+            self._forwards = MathForwards()
+
+    def _end_forwards(self) -> None:
+        if self._forwards is not None:
+            self._forwards.close()
+        self._forwards = None
+
+    def _fail(self, failure: str) -> NoReturn:
+        if not self._ranks.any(self._fused, self.parameters):
+            raise ProbeError(f"this loss cannot be differentiated twice ({failure})")
+        if self.needs_math:
+            raise ProbeError(
+                "a fused kernel of attention cannot be differentiated twice, and the math kernel could not "
+                "replace it: attention is called outside any torch.nn.Module, or that kernel is switched off"
+            )
+        self.needs_math = True
+        self.forget()
+        raise SkippedProbeError(
+            "a fused kernel of attention cannot be differentiated twice: this probe is left out, and from "
+            "the next one on the forward of a probed step computes attention by torch's math kernel"
+        )
 
     def _average(self) -> None:
         """Under DistributedDataParallel: what was asked for beside ``backward()`` is this rank's alone."""
@@ -380,7 +439,7 @@ class GraphProbe(_Remembered):
     def _restart(self) -> None:
         self._after = [None] * len(self.parameters)
         self._change = [None] * len(self.parameters)
-        self.failure = None
+        self.failure, self._fused = None, False
 
     def _differentiate(self, outputs: Sequence[Tensor], grad_outputs: Any, places: list[int]) -> None:
         parameters = [self.parameters[i] for i in places]

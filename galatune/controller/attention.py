@@ -1,0 +1,116 @@
+"""Attention that can be differentiated twice: torch's math kernel, for the forwards of a probed step alone.
+
+Torch's choice of kernel is one for the whole process. So it is made as late as possible, around a call of a
+module, and undone right after; what another thread computes meanwhile uses the math kernel as well. Whoever
+has switched that kernel off (it keeps the whole attention matrix) is not overruled.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch.nn import Module
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from galatune.controller.backward import nodes
+
+__all__ = ["MathForwards", "is_fused", "math_kernel"]
+
+FUSED = "ScaledDotProduct"
+"""How the names of fused kernels' nodes start; those of the math kernel are products and a softmax."""
+
+_lock = threading.RLock()
+_threads: list[int] = []
+"""Threads whose modules are to use the math kernel, one entry for each `MathForwards` that is open."""
+
+_blocks = 0
+_chosen = ExitStack()
+"""Undoes the choice of kernel once no `math_kernel` block is left, in any thread."""
+
+_newest: Callable[..., Any] | None = None
+"""The wrapper that chooses. An older one, left where another library wrapped it, only passes on."""
+_inner: Callable[..., Any] = Module.__call__
+
+
+class MathForwards:
+    """From now until `close`, modules that this thread calls for a gradient use the math kernel.
+
+    Example:
+        >>> forwards, net = MathForwards(), torch.nn.MultiheadAttention(4, 1)
+        >>> x = torch.ones(3, 4)
+        >>> is_fused([net(x, x, x, need_weights=False)[0]])
+        False
+        >>> forwards.close()
+        >>> is_fused([net(x, x, x, need_weights=False)[0]])
+        True
+    """
+
+    def __init__(self) -> None:
+        self._thread: int | None = threading.get_ident()
+        with _lock:
+            _threads.append(self._thread)
+            _install()
+
+    def close(self) -> None:
+        """Everything is as it was; once more does no harm."""
+        with _lock:
+            if self._thread is not None:
+                _threads.remove(self._thread)
+                _uninstall()
+            self._thread = None
+
+
+@contextmanager
+def math_kernel() -> Iterator[None]:
+    """Within the block attention is computed by the math kernel, unless that is switched off."""
+    global _blocks
+    with _lock:
+        if not _blocks and torch.backends.cuda.math_sdp_enabled():
+            _chosen.enter_context(sdpa_kernel(SDPBackend.MATH))
+        _blocks += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _blocks -= 1
+            if not _blocks:
+                _chosen.close()
+
+
+def is_fused(outputs: Iterable[Any]) -> bool:
+    """Whether a fused kernel of attention is in the graph behind these tensors."""
+    return any(node.name().startswith(FUSED) for node in nodes(outputs))
+
+
+def _install() -> None:
+    global _newest, _inner
+    if _newest is None or Module.__call__ is not _newest:
+        _inner = Module.__call__
+        _newest = Module.__call__ = _choosing(_inner)  # type: ignore[method-assign]
+
+
+def _uninstall() -> None:
+    global _newest
+    if _threads or _newest is None:
+        return
+    if Module.__call__ is _newest:
+        Module.__call__ = _inner  # type: ignore[method-assign]
+    _newest = None
+
+
+def _choosing(inner: Callable[..., Any]) -> Callable[..., Any]:
+    # Not a module hook: those warn of compiled modules, and are not told of an interrupt.
+    @functools.wraps(inner)
+    def call(self: Module, *args: Any, **kwargs: Any) -> Any:
+        wanted = call is _newest and torch.is_grad_enabled() and threading.get_ident() in _threads
+        if not wanted or torch.compiler.is_compiling():
+            return inner(self, *args, **kwargs)
+        with math_kernel():
+            return inner(self, *args, **kwargs)
+
+    return call
