@@ -22,10 +22,10 @@ __all__ = [
     "no_driver",
     "parse_url",
     "printable",
+    "reason_of",
     "redact",
     "sqlite_file",
     "sqlite_url",
-    "without_password",
 ]
 
 EXPECTED = "Give an Optuna study: an SQLite file, a journal file or a storage URL"
@@ -164,7 +164,18 @@ def first_line(error: BaseException) -> str:
     return printable(lines[0]).rstrip(" .:") if lines else type(error).__name__
 
 
-def without_password(message: str, url: str) -> str:
+def reason_of(error: BaseException, place: str) -> str:
+    """What a storage's driver complains of, in one line without the password of the storage.
+
+    Args:
+        error: From SQLAlchemy, a driver or the system.
+        place: URL or path of the storage.
+    """
+    line = first_line(getattr(error, "orig", None) or error)
+    return _without_password(line, place) if is_url(place) else line
+
+
+def _without_password(message: str, url: str) -> str:
     """Drivers repeat what they were given."""
     parsed = parse_url(url)
     secrets: Mapping[str, Any] = {"password": parsed.password, **parsed.query}

@@ -16,7 +16,7 @@ from galatune.study.driven import drives
 from galatune.study.interruption import Interruption
 from galatune.study.machine import this_machine, versions
 from galatune.study.objective import Objective, where
-from galatune.study.options import RunOptions, Watcher
+from galatune.study.options import Search
 from galatune.study.plan import ShrinkPlan
 from galatune.study.record import ATTRIBUTE, OptimizerRecord, RateEvent, RatePoint, TrialRecord
 from galatune.study.ticket import REASON, number_of
@@ -40,15 +40,7 @@ class Attempt:
     reason: str | None = None
 
 
-def attempt(
-    study: optuna.Study,
-    trial: optuna.trial.Trial,
-    plan: ShrinkPlan,
-    objective: Objective,
-    options: RunOptions,
-    watcher: Watcher | None,
-    interruption: Interruption,
-) -> Attempt:
+def attempt(search: Search, trial: optuna.trial.Trial, interruption: Interruption) -> Attempt:
     """Call the objective, record what was controlled, and tell the study.
 
     A trial in which nothing was controlled trained on the placeholder, and one that searched another space
@@ -57,7 +49,7 @@ def attempt(
     Raises:
         KeyboardInterrupt: The trial was interrupted and is still RUNNING.
     """
-    ended, record = _under_control(study, trial, plan, objective, options, watcher)
+    ended, record = _under_control(search, trial)
     interruption.check()
     with interruption.held():
         try:
@@ -66,26 +58,20 @@ def attempt(
             return ended
         if ended.reason is not None:
             trial.set_user_attr(REASON, ended.reason)
-        study.tell(trial, ended.values, state=ended.state)
+        search.study.tell(trial, ended.values, state=ended.state)
     return ended
 
 
-def _under_control(
-    study: optuna.Study,
-    trial: optuna.trial.Trial,
-    plan: ShrinkPlan,
-    objective: Objective,
-    options: RunOptions,
-    watcher: Watcher | None,
-) -> tuple[Attempt, TrialRecord]:
-    seed = options.seed + number_of(study, trial)
+def _under_control(search: Search, trial: optuna.trial.Trial) -> tuple[Attempt, TrialRecord]:
+    study, plan = search.study, search.plan
+    seed = search.options.seed + number_of(study, trial)
     notes: list[str] = []
-    with controlled(select=drives(plan), **options.control()) as capture:
-        if watcher is not None:
-            watcher.trial_started(trial.number, capture)
+    with controlled(select=drives(plan), **search.options.control()) as capture:
+        if search.watcher is not None:
+            search.watcher.trial_started(trial.number, capture)
         seed_everything(seed)
         adopted = ShrunkTrial.adopt(trial, plan.placeholders)
-        ended = _call(objective, adopted, len(study.directions))
+        ended = _call(search.objective, adopted, len(study.directions))
         if capture.controllers and reseeded(seed):
             notes.append("the objective seeds torch itself")
         record = _record(capture, notes)

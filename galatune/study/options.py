@@ -1,4 +1,4 @@
-"""What a run is told, and whom it tells how it goes."""
+"""What a run is told, whom it tells how it goes, and the search that is made of it."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from optuna.trial import FrozenTrial
 if TYPE_CHECKING:
     from galatune.controller.capture import Capture
     from galatune.study.budget import Budget
+    from galatune.study.objective import Objective
+    from galatune.study.plan import ShrinkPlan
 
-__all__ = ["RunOptions", "Watcher"]
+__all__ = ["RunOptions", "Search", "Watcher"]
 
 
 class Watcher(Protocol):
@@ -72,3 +74,24 @@ class RunOptions:
         body = asdict(self)
         body["max_lr"] = self.max_lr if math.isfinite(self.max_lr) else None
         return body
+
+
+@dataclass(frozen=True)
+class Search:
+    """One smaller search: what every trial of it needs.
+
+    Attributes:
+        study: The smaller study.
+        plan: What is dropped.
+        objective: The old study's objective, unchanged.
+        options: How its trials run.
+        budget: When it is over.
+        watcher: Told how it goes, if anybody is.
+    """
+
+    study: optuna.Study
+    plan: ShrinkPlan
+    objective: Objective
+    options: RunOptions
+    budget: Budget
+    watcher: Watcher | None = None

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import math
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,20 +11,20 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from galatune.errors import ObjectiveError, PlanError, StorageError
-from galatune.study.address import first_line, is_url, printable, redact, without_password
-from galatune.study.budget import Budget, budget_for
+from galatune.errors import ObjectiveError, PlanError
+from galatune.study.address import is_url, printable, redact
+from galatune.study.budget import budget_for
 from galatune.study.fingerprint import Fingerprint
 from galatune.study.interruption import Interruption
 from galatune.study.ledger import STAGE_ATTRIBUTE, ledger
 from galatune.study.match import goal_of
 from galatune.study.objective import Objective
-from galatune.study.options import RunOptions, Watcher
+from galatune.study.options import RunOptions, Search, Watcher
 from galatune.study.plan import MOST_ALIKE, ShrinkPlan
 from galatune.study.record import ATTRIBUTE, UNFINISHED
 from galatune.study.smaller import make_or_continue
 from galatune.study.source import open_source
-from galatune.study.target import default_target, open_target
+from galatune.study.target import default_target, open_target, storage_errors
 from galatune.study.ticket import REASON, claim, counts, hand_back, release, take_over
 
 __all__ = ["run"]
@@ -112,7 +110,7 @@ def run(
         )
         about_old = _about(old, plan)
     storage = open_target(into, plan.study, source=place)
-    with _quiet(), _storage_errors(into or default_target(plan.study)[0]):
+    with _quiet(), storage_errors(into or default_target(plan.study)[0]):
         study = make_or_continue(
             storage,
             name or default_target(plan.study)[1],
@@ -122,7 +120,7 @@ def run(
             about_old,
             agree,
         )
-        _search(study, plan, objective, options, budget, watcher)
+        _search(Search(study, plan, objective, options, budget, watcher))
     return study
 
 
@@ -158,21 +156,15 @@ def _about(old: optuna.Study, plan: ShrinkPlan) -> dict[str, Any]:
     return {"storage": redact(plan.storage), "study": plan.study, "sampler": None, "best_value": best}
 
 
-def _search(
-    study: optuna.Study,
-    plan: ShrinkPlan,
-    objective: Objective,
-    options: RunOptions,
-    budget: Budget,
-    watcher: Watcher | None,
-) -> None:
+def _search(search: Search) -> None:
+    study, budget, watcher = search.study, search.budget, search.watcher
     failures = 0
     with _as_in_optimize(study), Interruption() as interruption:
         take_over(study)
         if watcher is not None:
             watcher.run_started(budget, study)
         while (reason := budget.over(study)) is None:
-            trial = _trial(study, plan, objective, options, budget, watcher, interruption)
+            trial = _trial(search, interruption)
             if trial is None:
                 continue
             if watcher is not None:
@@ -188,15 +180,7 @@ def _search(
     _check_outcome(study, reason, failures, left=budget.trials - budget.used(study))
 
 
-def _trial(
-    study: optuna.Study,
-    plan: ShrinkPlan,
-    objective: Objective,
-    options: RunOptions,
-    budget: Budget,
-    watcher: Watcher | None,
-    interruption: Interruption,
-) -> FrozenTrial | None:
+def _trial(search: Search, interruption: Interruption) -> FrozenTrial | None:
     """One trial, which is finished or given up at the end, whatever interrupts it.
 
     Returns:
@@ -204,6 +188,7 @@ def _trial(
     """
     from galatune.study.attempt import attempt  # loads torch
 
+    study, budget = search.study, search.budget
     trial = None
     try:
         with interruption.held():
@@ -214,7 +199,7 @@ def _trial(
             if not claim(study, trial, budget.trials):
                 hand_back(study, trial)
                 return None
-        attempt(study, trial, plan, objective, options, watcher, interruption)
+        attempt(search, trial, interruption)
     except KeyboardInterrupt:
         with interruption.held():
             if trial is not None:
@@ -254,40 +239,6 @@ def _as_in_optimize(study: optuna.Study) -> Iterator[None]:
 
 def _stop(study: optuna.Study, reason: str) -> None:
     study.set_user_attr(ATTRIBUTE, {**study.user_attrs[ATTRIBUTE], "stopped_because": reason})
-
-
-@contextmanager
-def _storage_errors(place: str) -> Iterator[None]:
-    """A full disk or a lost server, in one line. What the objective raises does not come this far."""
-    try:
-        yield
-    except Exception as error:
-        if not _of_a_storage(error):
-            raise
-        cause = error.__cause__ or error
-        line = first_line(getattr(cause, "orig", None) or cause)
-        reason = without_password(line, place) if is_url(place) else line
-        if _read_only(cause, line):
-            raise StorageError(
-                f"The smaller study's storage {redact(place)} cannot be written to: {reason}. Let this user "
-                "write to it, or name another with --into"
-            ) from None
-        raise StorageError(
-            f"Lost the smaller study's storage {redact(place)}: {reason}. Its finished trials are kept; the "
-            "same command continues"
-        ) from None
-
-
-def _read_only(cause: BaseException, line: str) -> bool:
-    """Whether the same command would fail again."""
-    refused = isinstance(cause, OSError) and cause.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
-    return refused or re.search("read-?only|permission denied", line, re.IGNORECASE) is not None
-
-
-def _of_a_storage(error: Exception) -> bool:
-    raised_by = type(error).__module__.partition(".")[0]
-    system = isinstance(error, OSError) and not isinstance(error, BrokenPipeError)
-    return system or raised_by == "sqlalchemy" or isinstance(error, optuna.exceptions.StorageInternalError)
 
 
 @contextmanager

@@ -28,10 +28,10 @@ from galatune.study.address import (
     no_driver,
     parse_url,
     printable,
+    reason_of,
     redact,
     sqlite_file,
     sqlite_url,
-    without_password,
 )
 from galatune.study.snapshot import snapshot
 
@@ -260,9 +260,8 @@ def _open_server(url: str, label: str, stack: ExitStack) -> Source:
             "database with: optuna storage upgrade"
         ) from error
     except Exception as error:
-        reason = without_password(first_line(getattr(error, "orig", None) or error), url)
         raise StorageError(
-            f"Cannot reach {label}: {reason}. Check that the server runs and lets you in"
+            f"Cannot reach {label}: {reason_of(error, url)}. Check that the server runs and lets you in"
         ) from None
     stack.callback(_close, storage)
     return Source(storage, label)

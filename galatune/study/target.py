@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +16,18 @@ from optuna.storages.journal import JournalFileBackend
 from galatune.errors import PlanError, StorageError
 from galatune.study.address import (
     backend,
-    first_line,
     is_url,
     no_driver,
     parse_url,
     printable,
+    reason_of,
     redact,
     sqlite_file,
     sqlite_url,
-    without_password,
 )
 from galatune.study.source import content_of
 
-__all__ = ["default_target", "find_target", "open_target", "refuse_storage", "same_place"]
+__all__ = ["default_target", "find_target", "open_target", "refuse_storage", "same_place", "storage_errors"]
 
 JOURNAL_SUFFIXES = (".log", ".journal")
 BUSY_SECONDS = 60
@@ -87,9 +89,8 @@ def open_target(into: str | None, study: str, *, source: str) -> optuna.storages
     except ImportError as error:
         raise no_driver(place, error) from error
     except Exception as error:
-        reason = _reason(error, place)
         raise StorageError(
-            f"Cannot write to {redact(place)}: {reason}. Name another place with --into"
+            f"Cannot write to {redact(place)}: {reason_of(error, place)}. Name another place with --into"
         ) from None
 
 
@@ -210,6 +211,34 @@ def _server(url: str) -> tuple[str, str, int | None, str | None]:
     return kind, host.lower(), parsed.port or _DEFAULT_PORTS.get(kind), parsed.database
 
 
-def _reason(error: BaseException, place: str) -> str:
-    line = first_line(getattr(error, "orig", None) or error)
-    return without_password(line, place) if is_url(place) else line
+@contextmanager
+def storage_errors(place: str) -> Iterator[None]:
+    """A full disk or a lost server, in one line. What the objective raises does not come this far."""
+    try:
+        yield
+    except Exception as error:
+        if not _of_a_storage(error):
+            raise
+        cause = error.__cause__ or error
+        reason = reason_of(cause, place)
+        if _read_only(cause, reason):
+            raise StorageError(
+                f"The smaller study's storage {redact(place)} cannot be written to: {reason}. Let this user "
+                "write to it, or name another with --into"
+            ) from None
+        raise StorageError(
+            f"Lost the smaller study's storage {redact(place)}: {reason}. Its finished trials are kept; the "
+            "same command continues"
+        ) from None
+
+
+def _read_only(cause: BaseException, reason: str) -> bool:
+    """Whether the same command would fail again."""
+    refused = isinstance(cause, OSError) and cause.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
+    return refused or re.search("read-?only|permission denied", reason, re.IGNORECASE) is not None
+
+
+def _of_a_storage(error: Exception) -> bool:
+    raised_by = type(error).__module__.partition(".")[0]
+    system = isinstance(error, OSError) and not isinstance(error, BrokenPipeError)
+    return system or raised_by == "sqlalchemy" or isinstance(error, optuna.exceptions.StorageInternalError)
