@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 from typing import Any
 
@@ -98,6 +99,68 @@ def test_attach_follows_the_literal_recipe(case, probe):
     seen = [record for record in controller.history if record.alignment is not None]
     assert [r.alignment for r in seen] == pytest.approx(expected.alignments, rel=1e-5)
     assert [r.lipschitz for r in seen] == pytest.approx(expected.lipschitz, rel=1e-5)
+
+
+MORE: dict[str, tuple[type[Optimizer], dict[str, Any], Any]] = {
+    "sgd nesterov decay": (
+        SGD,
+        {"momentum": 0.9, "nesterov": True, "weight_decay": 0.05, "maximize": True},
+        reference.SGD,
+    ),
+    "adam amsgrad decay": (
+        Adam,
+        {"weight_decay": 0.05, "amsgrad": True, "maximize": True},
+        reference.Adam,
+    ),
+    "adamw": (AdamW, {"weight_decay": 0.1}, functools.partial(reference.Adam, decoupled=True)),
+    "adagrad": (Adagrad, {"weight_decay": 0.05}, reference.Adagrad),
+    "nadam decoupled plain": (
+        NAdam,
+        {"weight_decay": 0.1, "decoupled_weight_decay": True},
+        reference.NAdam,
+    ),
+    "rmsprop centered decay": (
+        RMSprop,
+        {"centered": True, "momentum": 0.5, "weight_decay": 0.05, "maximize": True},
+        reference.RMSprop,
+    ),
+}
+FUSED = {SGD, Adam, AdamW, Adagrad}
+IMPLEMENTATIONS: dict[str, dict[str, Any]] = {
+    "loop": {"foreach": False},
+    "foreach": {"foreach": True},
+    "fused": {"fused": True},
+    "tensor rate": {"lr": torch.tensor(0.3, dtype=torch.float64), "foreach": False},
+    "fused tensor rate": {"lr": torch.tensor(0.3, dtype=torch.float64), "fused": True},
+}
+"""What `capturable` keeps on the device, fused optimizers keep there as well; itself it wants a GPU."""
+
+
+@pytest.mark.parametrize(
+    ("implementation", "case"),
+    [
+        (name, case)
+        for name, given in IMPLEMENTATIONS.items()
+        for case, (kind, _, _) in MORE.items()
+        if kind in FUSED or "fused" not in given
+    ],
+)
+def test_every_implementation_follows_the_literal_recipe(implementation, case):
+    kind, options, twin = MORE[case]
+    sign = -1.0 if options.get("maximize") else 1.0
+    net, batches = reference_net.module(), reference_net.minibatches(test_recipe.STEPS)
+    expected = reference.recipe(
+        lambda x, batch: sign * reference_net.cross_entropy(x, batch),
+        reference_net.flat(net).numpy(),
+        batches,
+        twin(**options),
+    )
+    optimizer = kind(
+        net.parameters(), **{"lr": 0.3, **copy.deepcopy(IMPLEMENTATIONS[implementation])}, **options
+    )
+    rates, _ = test_recipe.train(optimizer, net, batches, "closure", sign, False)
+    assert rates == pytest.approx(expected.rates, rel=1e-6, abs=0)
+    assert reference_net.flat(net).numpy() == pytest.approx(expected.x, rel=1e-6, abs=1e-8)
 
 
 def test_lr_decay_of_adagrad_is_a_schedule_of_the_users_own():
@@ -234,17 +297,61 @@ def test_muon_learns_whatever_its_rate():
     assert sum(first[-5:]) < 0.7 * sum(first[:5])
 
 
-@pytest.mark.parametrize("kind", [RMSprop, SGD])
-def test_momentum_that_a_scheduler_moves_is_followed(kind):
-    net, batches = reference_net.module(), reference_net.minibatches(60)
-    optimizer = kind(net.parameters(), lr=0.1, momentum=0.9)
-    scheduler = OneCycleLR(optimizer, max_lr=0.1, total_steps=60, base_momentum=0.5, max_momentum=0.95)
-    controller = attach(optimizer, learner=None)
-    for inputs, labels in batches:
-        optimizer.zero_grad()
-        torch.nn.functional.cross_entropy(net(inputs), labels).backward()
+CYCLED: dict[str, tuple[type[Optimizer], dict[str, Any], Any]] = {
+    "sgd": (SGD, {"momentum": 0.9}, reference.SGD),
+    "sgd nesterov": (SGD, {"momentum": 0.9, "nesterov": True}, reference.SGD),
+    "rmsprop": (RMSprop, {"momentum": 0.9}, reference.RMSprop),
+    "adam": (Adam, {}, reference.Adam),
+    "adamw": (AdamW, {"weight_decay": 0.1}, functools.partial(reference.Adam, decoupled=True)),
+    "nadam": (NAdam, {}, reference.NAdam),
+    "radam": (RAdam, {}, reference.RAdam),
+    "adamax": (Adamax, {}, reference.Adamax),
+}
+
+
+def one_cycle(optimizer, steps):
+    return OneCycleLR(optimizer, max_lr=0.1, total_steps=steps, base_momentum=0.5, max_momentum=0.95)
+
+
+def cycled_groups(kind, options, steps):
+    """What OneCycleLR writes into a group, by step."""
+    optimizer = kind([torch.nn.Parameter(torch.zeros(1))], lr=0.1, **options)
+    scheduler, seen = one_cycle(optimizer, steps), []
+    for _ in range(steps):
+        seen.append(dict(optimizer.param_groups[0]))
         optimizer.step()
-        memory, group = optimizer.param_groups[0]["galatune"], optimizer.param_groups[0]
-        factor = float(f"{group['lr'] / memory['peak']:.9g}")
-        assert controller.learning_rate == pytest.approx(memory["rate"] * (1 - group["momentum"]) * factor)
         scheduler.step()
+    return seen
+
+
+@pytest.mark.parametrize("case", CYCLED)
+def test_momentum_that_a_scheduler_moves_follows_the_literal_recipe(case):
+    kind, options, twin = CYCLED[case]
+    steps = 60
+    groups, literal = cycled_groups(kind, options, steps + 1), twin(**options)
+
+    def schedule(t):
+        group = groups[t]
+        if "momentum" in group:
+            literal.momentum = group["momentum"]
+        else:
+            literal.betas = tuple(group["betas"])
+        if kind is RMSprop:
+            literal.factor = 1 - literal.momentum
+        return group["lr"]
+
+    net, batches = reference_net.module(), reference_net.minibatches(steps)
+    expected = reference.recipe(
+        reference_net.cross_entropy,
+        reference_net.flat(net).numpy(),
+        batches,
+        literal,
+        schedule=schedule,
+        scale=2.0,
+    )
+    optimizer = kind(net.parameters(), lr=0.1, **options)
+    scheduler = one_cycle(optimizer, steps + 1)
+    rates, _ = test_recipe.train(optimizer, net, batches, "closure", 1.0, False, scheduler)
+    assert groups[30] != groups[0]
+    assert rates == pytest.approx(expected.rates, rel=1e-6, abs=0)
+    assert reference_net.flat(net).numpy() == pytest.approx(expected.x, rel=1e-6, abs=1e-8)

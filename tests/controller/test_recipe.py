@@ -62,9 +62,19 @@ def cosine(t: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * t / STEPS))
 
 
-def train(optimizer: Any, net: Any, batches: Any, probe: str, sign: float, decaying: bool, **options: Any):
+def train(
+    optimizer: Any,
+    net: Any,
+    batches: Any,
+    probe: str,
+    sign: float,
+    decaying: bool,
+    scheduler: Any = None,
+    **options: Any,
+):
     """Rates as applied, under control; and the controller."""
-    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS) if decaying else None
+    if decaying:
+        scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
     controller = attach(optimizer, probe=probe, **options)
     rates = []
     for inputs, labels in batches:
