@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
+from torch.autograd.function import once_differentiable
 from torch.distributed import checkpoint
 from torch.distributed.checkpoint.state_dict import get_optimizer_state_dict, set_optimizer_state_dict
 from torch.distributed.device_mesh import init_device_mesh
@@ -43,6 +44,7 @@ class Case:
         parts: Minibatches accumulated before a step; all but the last are not synchronized.
         uneven: Every third minibatch is short by a half on one of the ranks.
         evaluate: A forward without backward before every step, as a validation does.
+        once: One rank's loss cannot be differentiated twice.
         steps: How many.
     """
 
@@ -54,6 +56,7 @@ class Case:
     parts: int = 1
     uneven: bool = False
     evaluate: bool = False
+    once: bool = False
     steps: int = 33
 
 
@@ -76,6 +79,7 @@ CASES = {
     "copies uneven closure": Case("copies", "closure", uneven=True),
     "copies accumulated graph": Case("copies", "graph", "SGD", SGD, parts=2),
     "copies accumulated closure": Case("copies", "closure", parts=2),
+    "copies once": Case("copies", "auto", once=True),
     **{f"shards {probe}": Case("shards", probe) for probe in ("closure", "consecutive")},
     **{f"shards {probe} sgd": Case("shards", probe, "SGD", SGD) for probe in ("closure", "consecutive")},
     **{
@@ -88,6 +92,19 @@ CASES = {
     "hybrid closure": Case("hybrid", "closure"),
     **{f"columns {probe}": Case("columns", probe) for probe in ("closure", "graph", "consecutive")},
 }
+
+
+class Once(torch.autograd.Function):
+    """The identity, which cannot be differentiated twice."""
+
+    @staticmethod
+    def forward(context: Any, inputs: Tensor) -> Tensor:
+        return inputs.clone()
+
+    @staticmethod
+    @once_differentiable
+    def backward(context: Any, gradient: Tensor) -> Tensor:
+        return gradient
 
 
 class Gain(nn.Module):
@@ -182,7 +199,10 @@ class Training:
         short = self.case.uneven and step % 3 == 2 and share > 0
         length = len(inputs) // 2 if short else len(inputs)
         weight = 3.0 if share and step == SPIKE else 1.0
-        return weight * functional.cross_entropy(self.net(inputs[:length]), labels[:length])
+        outputs = self.net(inputs[:length])
+        if share and self.case.once:
+            outputs = Once.apply(outputs)
+        return weight * functional.cross_entropy(outputs, labels[:length])
 
     def result(self) -> dict[str, Any]:
         return {

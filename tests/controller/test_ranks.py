@@ -63,6 +63,15 @@ def test_loop_whose_parameters_are_sharded_falls_back_with_an_event(ranks):
 
 
 @pytest.mark.slow
+def test_ranks_fall_back_together(ranks):
+    first, second = (rank["copies once"] for rank in ranks)
+    assert first["rates"] == second["rates"]
+    assert first["probe"] == second["probe"] == "consecutive"
+    assert any("(on another rank)" in reason for _, _, reason in first["events"])
+    assert any("once_differentiable" in reason for _, _, reason in second["events"])
+
+
+@pytest.mark.slow
 def test_flattened_parameters_are_refused_in_one_line(ranks):
     for rank in ranks:
         assert rank["flattened"].startswith("ControlError: AdamW cannot be controlled with parameters that")
