@@ -68,6 +68,7 @@ def _folder(_context: click.Context, _option: click.Parameter, value: str) -> Pa
     is_flag=True,
     help="Instead: train from every decade of initial rates, 1e-8 to 10, on four tasks. With a suite: too.",
 )
+@click.option("--figures", is_flag=True, help="Draw what is printed, as SVG and PNG in the folder of --out.")
 @click.option(
     "--cost",
     is_flag=True,
@@ -101,6 +102,7 @@ def bench(
     seeds: int | None,
     invariance: bool,
     sensitivity: bool,
+    figures: bool,
     cost: bool,
     device: str | None,
     steps: int | None,
@@ -120,7 +122,15 @@ def bench(
       galatune bench --cost
     """  # noqa: D301  # click's mark of a paragraph that keeps its lines
     if cost:
-        if suite or tasks is not None or methods is not None or schedules or invariance or sensitivity:
+        if (
+            suite
+            or tasks is not None
+            or methods is not None
+            or schedules
+            or invariance
+            or sensitivity
+            or figures
+        ):
             raise click.UsageError("--cost goes alone, with --device or --steps")
         _cost(device, steps)
         return
@@ -144,13 +154,17 @@ def bench(
             wanted, found, schedules or chosen.schedules, seeds or chosen.seeds, out, jobs, countdown
         )
         _print_comparison(console, wanted, results)
+        if figures or chosen.sensitivity:
+            _draw(results, schedules or chosen.schedules, out)
         for one in comparison.invariance(wanted, out, jobs, countdown) if invariance else ():
             for line in invariance_lines(one):
                 console.print(line, soft_wrap=True)
     if sensitivity or chosen.sensitivity:
         # What was chosen for a suite's comparison is not meant for this.
         own = (None, None) if suite is not None else (tasks, methods)
-        _sensitivity(console, *own, seeds or 3, out, jobs)
+        curves = _sensitivity(console, *own, seeds or 3, out, jobs)
+        if figures or chosen.sensitivity:
+            _draw_sensitivity(curves, out)
     click.echo(f"Every training: {out / 'results.csv'}", err=True)
 
 
@@ -192,6 +206,28 @@ def _print_comparison(console: Console, wanted: Sequence[Task], results: Sequenc
         for table in (*score_tables(results), *difference_tables(results)):
             console.print(table)
             console.print()
+
+
+def _draw(results: Sequence[Result], schedules: Sequence[Schedule], out: Path) -> None:
+    from galatune.bench import figures
+
+    for schedule in schedules:
+        found = figures.marks(results, schedule)
+        if found:
+            _saved(figures.save(figures.score_figure(found, schedule), out, f"scores-{schedule}"))
+        lines = figures.rate_lines(results, schedule)
+        if lines:
+            _saved(figures.save(figures.rate_figure(lines), out, f"rates-{schedule}"))
+
+
+def _draw_sensitivity(curves: Sequence[Curve], out: Path) -> None:
+    from galatune.bench import figures
+
+    _saved(figures.save(figures.sensitivity_figure(curves), out, "sensitivity"))
+
+
+def _saved(paths: Sequence[Path]) -> None:
+    click.echo(f"written to {' and '.join(map(str, paths))}", err=True)
 
 
 def _sensitivity(

@@ -11,7 +11,16 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
-__all__ = ["SCHEDULES", "WEIGHT_DECAY", "Closure", "Driver", "Method", "Schedule", "scheduler_for"]
+__all__ = [
+    "SCHEDULES",
+    "WEIGHT_DECAY",
+    "Closure",
+    "Driver",
+    "Method",
+    "Schedule",
+    "schedule_factor",
+    "scheduler_for",
+]
 
 Closure = Callable[[], Tensor]
 """Zeroes the gradients, computes them anew and returns the loss."""
@@ -85,6 +94,11 @@ class Method:
 
 def scheduler_for(optimizer: Any, schedule: Schedule, steps: int) -> LRScheduler:
     """The schedule as a factor on the rate the optimizer was built with."""
+    return LambdaLR(optimizer, schedule_factor(schedule, steps))
+
+
+def schedule_factor(schedule: Schedule, steps: int) -> Callable[[int], float]:
+    """Step, from 0, to the factor of a schedule over so many steps."""
     warmup = max(1, round(WARMUP * steps))
 
     def cosine(step: int) -> float:
@@ -97,4 +111,4 @@ def scheduler_for(optimizer: Any, schedule: Schedule, steps: int) -> LRScheduler
             return cosine(step)
         return min(1.0, (step + 1) / warmup) * cosine(step)
 
-    return LambdaLR(optimizer, factor)
+    return factor
