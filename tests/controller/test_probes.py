@@ -637,16 +637,6 @@ def test_complex_parameters_are_pairs_of_real_ones(kind, closure):
     assert run(True) == pytest.approx(run(False), rel=1e-9)
 
 
-def test_tied_weights_are_served():
-    torch.manual_seed(0)
-    shared = nn.Linear(4, 4)
-    net = nn.Sequential(shared, nn.Tanh(), shared, nn.Linear(4, 3))
-    optimizer = AdamW(net.parameters(), lr=0.1)
-    _ = attach(optimizer)
-    losses = train(net, optimizer, batches(80))
-    assert losses[-1] < losses[0]
-
-
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("closure", [False, True], ids=["graph", "closure"])
