@@ -358,6 +358,8 @@ class GraphProbe(_Remembered):
             ProbeError: The graph could not be differentiated twice, or no backward call was seen.
             SkippedProbeError: It could not this time, and will be able to.
         """
+        if self._ranks.some_may_be_done(self.parameters):
+            raise ProbeError("within torch's Join, ranks cannot average what the graph probe measured")
         if self._ranks.any(self.failure is not None, self.parameters):
             self._fail(self.failure or "on another rank")
         self._average()

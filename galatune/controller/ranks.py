@@ -31,8 +31,6 @@ __all__ = [
     "wide",
 ]
 
-_UNASKED = object()
-
 
 class Ranks:
     """The processes that hold copies of one net; asked for once, at the first probe.
@@ -43,7 +41,7 @@ class Ranks:
     """
 
     def __init__(self) -> None:
-        self._copies: Any = _UNASKED
+        self._copies: _Copies | None = None
         self._sharding: list[weakref.ref[Any]] | None = None
 
     def means(self, tensors: Sequence[Tensor | None], parameters: Sequence[Tensor]) -> list[Tensor | None]:
@@ -61,6 +59,8 @@ class Ranks:
     def mean_loss(self, loss: float | None, parameters: Sequence[Tensor]) -> float | None:
         """Mean of the ranks' losses, None where one of them has none; the same on each of them."""
         groups = self._groups_of(parameters)
+        if self.some_may_be_done(parameters):
+            return None
         if not groups:
             return loss
         seen = torch.tensor([loss or 0.0, float(loss is not None), 1.0], device=parameters[0].device)
@@ -71,7 +71,7 @@ class Ranks:
 
     def reuse_gradients(self, parameters: Sequence[Tensor]) -> bool:
         """Whether gradients are views of messages between ranks, which the next backward call overwrites."""
-        return self._copies_of(parameters)[1]
+        return self._copies_of(parameters).reuse_gradients
 
     def any(self, flag: bool, parameters: Sequence[Tensor]) -> bool:
         """Whether it is so on any of the ranks; the same on each of them."""
@@ -82,6 +82,10 @@ class Ranks:
         for group in groups:
             torch.distributed.all_reduce(seen, group=group)
         return bool(seen.item())
+
+    def some_may_be_done(self, parameters: Sequence[Tensor]) -> bool:
+        """Whether ranks may have run out of minibatches (torch's `Join`): those answer only what DDP asks."""
+        return self._copies_of(parameters).joining
 
     def refresh(self, parameters: Sequence[Tensor]) -> None:
         """Have `fully_shard` gather anew what a forward without backward left whole: values have changed."""
@@ -113,13 +117,26 @@ class Ranks:
         return [] if group is None else [group]
 
     def _group_of(self, parameters: Sequence[Tensor]) -> Any:
-        return self._copies_of(parameters)[0]
+        return self._copies_of(parameters).group
 
-    def _copies_of(self, parameters: Sequence[Tensor]) -> tuple[Any, bool]:
-        if self._copies is _UNASKED:
-            self._copies = _replicas_of(parameters)
-        copies: tuple[Any, bool] = self._copies
-        return copies
+    def _copies_of(self, parameters: Sequence[Tensor]) -> _Copies:
+        if self._copies is None:
+            self._copies = _Copies(_replicas_of(parameters))
+        return self._copies
+
+
+class _Copies:
+    """What a DistributedDataParallel, where there is one, does with the gradients."""
+
+    def __init__(self, module: Any) -> None:
+        self._module = None if module is None else weakref.ref(module)
+        self.group = None if module is None else module.process_group
+        self.reuse_gradients = module is not None and bool(module.gradient_as_bucket_view)
+
+    @property
+    def joining(self) -> bool:
+        module = None if self._module is None else self._module()
+        return module is not None and bool(module._join_config.enable)
 
 
 class GlobalSum:
@@ -218,13 +235,10 @@ def _held_by(module: Any) -> list[Any]:
     return [held for group in groups if group is not None for held in group.fsdp_params]
 
 
-def _replicas_of(parameters: Sequence[Tensor]) -> tuple[Any, bool]:
-    """Process group of the DistributedDataParallel that holds any of these parameters, None without one.
-
-    And whether its gradients are views of what it sends.
-    """
+def _replicas_of(parameters: Sequence[Tensor]) -> Any:
+    """The DistributedDataParallel that holds any of these parameters, None without one."""
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return None, False
+        return None
     from torch.nn.parallel import DistributedDataParallel
 
     wanted = {id(p) for p in parameters}
@@ -232,5 +246,5 @@ def _replicas_of(parameters: Sequence[Tensor]) -> tuple[Any, bool]:
         if issubclass(type(candidate), DistributedDataParallel) and any(
             id(p) in wanted for p in candidate.parameters()
         ):
-            return candidate.process_group, candidate.gradient_as_bucket_view
-    return None, False
+            return candidate
+    return None

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.autograd.function import once_differentiable
 from torch.distributed import checkpoint
+from torch.distributed.algorithms.join import Join
 from torch.distributed.checkpoint.state_dict import get_optimizer_state_dict, set_optimizer_state_dict
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FullyShardedDataParallel, fully_shard
@@ -45,6 +46,7 @@ class Case:
         uneven: Every third minibatch is short by a half on one of the ranks.
         evaluate: A forward without backward before every step, as a validation does.
         once: One rank's loss cannot be differentiated twice.
+        joined: One rank runs out of minibatches nine steps early, within torch's Join.
         steps: How many.
     """
 
@@ -57,6 +59,7 @@ class Case:
     uneven: bool = False
     evaluate: bool = False
     once: bool = False
+    joined: bool = False
     steps: int = 33
 
 
@@ -79,6 +82,7 @@ CASES = {
     "copies uneven closure": Case("copies", "closure", uneven=True),
     "copies accumulated graph": Case("copies", "graph", "SGD", SGD, parts=2),
     "copies accumulated closure": Case("copies", "closure", parts=2),
+    **{f"copies joined {probe}": Case("copies", probe, joined=True) for probe in ("closure", "auto")},
     "copies once": Case("copies", "auto", once=True),
     **{f"shards {probe}": Case("shards", probe) for probe in ("closure", "consecutive")},
     **{f"shards {probe} sgd": Case("shards", probe, "SGD", SGD) for probe in ("closure", "consecutive")},
@@ -216,7 +220,9 @@ class Training:
 
 def train(case: Case, rank: int = 0, ranks: int = 1) -> dict[str, Any]:
     training = Training(case, rank, ranks)
-    training.run(0, case.steps)
+    joined = Join([training.net]) if case.joined else contextlib.nullcontext()
+    with joined:
+        training.run(0, case.steps - 9 * rank if case.joined else case.steps)
     return training.result()
 
 

@@ -13,7 +13,7 @@ import pytest
 from .ranked_training import CASES, RANKS, RESUMED, SPIKE, train
 
 SCRIPT = Path(__file__).with_name("ranked_training.py")
-ALIKE = [name for name, case in CASES.items() if case.probe != "auto"]
+ALIKE = [name for name, case in CASES.items() if case.probe != "auto" and not case.joined]
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +69,15 @@ def test_ranks_fall_back_together(ranks):
     assert first["probe"] == second["probe"] == "consecutive"
     assert any("(on another rank)" in reason for _, _, reason in first["events"])
     assert any("once_differentiable" in reason for _, _, reason in second["events"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("asked", "used"), [("closure", "closure"), ("auto", "consecutive")])
+def test_rank_that_runs_out_of_minibatches_leaves_the_others_in_control(asked, used, ranks):
+    first, second = (rank[f"copies joined {asked}"] for rank in ranks)
+    assert first["probe"] == second["probe"] == used
+    assert len(first["rates"]) == len(second["rates"]) + 9
+    assert first["rates"][: len(second["rates"])] == second["rates"]
 
 
 @pytest.mark.slow
