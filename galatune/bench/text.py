@@ -42,7 +42,7 @@ def _key(cell: Cell) -> tuple[str, str, str]:
 def _task(task: str, base: str, schedule: str, best: Tuned, found: Sequence[Cell]) -> Table:
     table = _table(
         f"{task}, {base}, {schedule}, {len(best.losses)} seeds",
-        ("method", "validation loss", "ratio", "gradients", "time", "diverged"),
+        ("method", "validation loss", "ratio", "gradients", "diverged"),
     )
     reference = statistics.fmean(best.losses)
     for rate, loss in best.grid:
@@ -54,7 +54,6 @@ def _task(task: str, base: str, schedule: str, best: Tuned, found: Sequence[Cell
             f"{statistics.fmean(cell.losses):.4f}",
             f"{cell.ratio:.3f}",
             f"{cell.gradient_evaluations:.0f}",
-            f"{cell.time_ratio:.2f}",
             str(cell.diverged or ""),
         )
     return table
