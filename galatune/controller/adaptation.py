@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from galatune.controller.change import Change, pieces
 from galatune.controller.estimate import (
     InnerProducts,
     Observation,
@@ -20,6 +22,7 @@ from galatune.controller.estimate import (
 )
 from galatune.controller.geometry import (
     Geometry,
+    State,
     adam_first_direction,
     as_real,
     has_seen_gradient,
@@ -28,12 +31,12 @@ from galatune.controller.geometry import (
 from galatune.controller.guard import Accident, Guard
 from galatune.controller.learner import Learner
 from galatune.controller.loss_scale import gradient_scale
-from galatune.controller.probe import Change
 from galatune.controller.ranks import GlobalSum, count, squared
 from galatune.controller.schedule import MEMORY
+from galatune.controller.way import AT_THE_START, LEAST, steadied
 from galatune.errors import DivergenceError
 
-__all__ = ["Adaptation"]
+__all__ = ["Adaptation", "Reading"]
 
 FIRST_MOVE = 1e-5
 """Size of the first step relative to the parameters' norm: so small that the start is forgotten."""
@@ -50,6 +53,24 @@ FLAT_PROBES = 20
 Note = Callable[[str, str, Mapping[str, float]], None]
 
 
+@dataclass(frozen=True)
+class Reading:
+    """How a gradient pair is read.
+
+    Attributes:
+        scale: Step scale.
+        travelled: Alignment with the direction travelled, also where a metric is known; not where steps are
+            rounded to so few digits that their direction is lost.
+        least: What the alignment with the direction travelled counts at least.
+        coming: Metric of the coming step, the probed gradient taken in, where the optimizer's row has it.
+    """
+
+    scale: float
+    travelled: bool = False
+    least: float = LEAST
+    coming: bool = False
+
+
 class Adaptation:
     """Recipe R for one optimizer. All memory lies in the parameter groups; this holds only choices.
 
@@ -59,7 +80,6 @@ class Adaptation:
         guard: Limits on its movement.
         note: Called with (kind, reason, values) of each event.
         roll_back: Has the present step undone once it is over.
-        travelled: Alignment with the direction travelled, also where a metric is known.
     """
 
     def __init__(
@@ -69,17 +89,15 @@ class Adaptation:
         guard: Guard,
         note: Note,
         roll_back: Callable[[], None],
-        travelled: bool = False,
     ) -> None:
         self._geometry, self._learner, self._guard, self._note = geometry, learner, guard, note
         self._roll_back = roll_back
-        self._in_metric = geometry.known and not travelled
 
     def adapt(
         self,
         optimizer: Optimizer,
         members: Sequence[int],
-        scale: float,
+        reading: Reading,
         changes: Sequence[Change] | None,
         loss: float | None = None,
     ) -> Observation | None:
@@ -88,7 +106,7 @@ class Adaptation:
         Args:
             optimizer: Gradients of the present step are there; its state is that before the step.
             members: Indices of groups; the first holds the slot's memory.
-            scale: Step scale.
+            reading: How the pair is read.
             changes: The gradient pair, None where this step is not probed.
             loss: Of the probed step, None where the guard does not ask for it or it is not known.
 
@@ -106,10 +124,12 @@ class Adaptation:
             return None
         if changes is None:
             return None
-        entries = list(self._entries(optimizer, groups, changes))
-        if not entries:
+        products = inner_products(self._entries(optimizer, groups, changes, reading.coming))
+        if products is None:
             return None
-        return self._learn(groups, memory, scale, inner_products(entries), loss)
+        if reading.travelled and not all(map(_moves_exactly, changes)):
+            reading = replace(reading, travelled=False)
+        return self._learn(groups, memory, reading, products, loss)
 
     def _follow_units(self, optimizer: Optimizer, groups: Sequence[dict[str, Any]]) -> None:
         """Begin anew when plain momentum becomes adaptive: rates then have another unit."""
@@ -120,14 +140,14 @@ class Adaptation:
         ]
         plain = all(self._geometry.starts_plain(group, state) for group, state in states)
         if memory.get("plain") and not plain and memory.get("rate"):
-            memory.update(self._learner.init(), rate=0.0, first=0.0)
+            memory.update({**self._learner.init(), **AT_THE_START, "rate": 0.0, "first": 0.0})
         memory["plain"] = plain
 
     def _learn(
         self,
         groups: Sequence[dict[str, Any]],
         memory: dict[str, Any],
-        scale: float,
+        reading: Reading,
         products: InnerProducts,
         loss: float | None,
     ) -> Observation | None:
@@ -140,19 +160,23 @@ class Adaptation:
         if products.step_step and memory.pop("blind", False):
             previous = memory["rate"] = memory["first"] = self._known_first_rate(groups, memory, products)
         played = self.played_rate(groups)
-        observation = in_metric(products) if self._in_metric else along_the_way(products, played)
+        known, by_the_way = self._geometry.known, not self._geometry.known or reading.travelled
+        observation = along_the_way(products, played) if by_the_way else in_metric(products)
         state = {name: memory[name] for name in self._learner.init()}
         if observation is None:
             if products.before_before:
                 chosen = self._learner.rate(state)
-                memory["rate"] = self._unseen(memory, previous, scale, chosen, products.step_step == 0)
+                memory["rate"] = self._unseen(
+                    memory, previous, reading.scale, chosen, products.step_step == 0
+                )
             return None
         observation = self._weighed(memory, observation)
-        state = dict(self._learner.update(state, observation))
+        steady = steadied(memory, observation, reading.least) if known and by_the_way else observation
+        state = dict(self._learner.update(state, steady))
         memory.update(state)
         chosen = self._learner.rate(state)
         if chosen is not None:
-            memory["rate"] = self._guarded(memory, previous, scale * chosen)
+            memory["rate"] = self._guarded(memory, previous, reading.scale * chosen)
         return observation
 
     def _guarded(self, memory: dict[str, Any], previous: float, proposed: float) -> float:
@@ -232,24 +256,21 @@ class Adaptation:
         return max(previous, self._guard.limit(previous, wanted))
 
     def _entries(
-        self, optimizer: Optimizer, groups: Sequence[dict[str, Any]], changes: Sequence[Change]
-    ) -> list[PairEntry]:
+        self, optimizer: Optimizer, groups: Sequence[dict[str, Any]], changes: Sequence[Change], coming: bool
+    ) -> Iterator[PairEntry]:
         group_of = {id(p): group for group in groups for p in group["params"]}
-        entries = []
         for change in changes:
             group = group_of.get(id(change.parameter))
             if group is None or not group[MEMORY]["ratio"]:
                 continue
-            metric = None
-            if self._geometry.diagonal is not None:
-                state = optimizer.state.get(change.parameter)
-                if not has_stepped(state):
-                    continue  # no step yet, so no metric and no part in the step
-                metric = self._geometry.diagonal(group, state)
-            entries.append(self._entry(group, change, metric))
-        return entries
+            state = optimizer.state.get(change.parameter)
+            if self._geometry.diagonal is not None and not has_stepped(state):
+                continue  # no step yet, so no metric and no part in the step
+            cut = pieces(change, state) if self._geometry.elementwise else [(change, state)]
+            for piece, its_state in cut:
+                yield self._entry(group, piece, its_state, coming)
 
-    def _entry(self, group: dict[str, Any], change: Change, metric: Tensor | None) -> PairEntry:
+    def _entry(self, group: dict[str, Any], change: Change, state: State | None, coming: bool) -> PairEntry:
         before, after, step = as_real(change.before), as_real(change.after), as_real(change.step)
         if group.get("maximize"):
             before, after = -before, -after
@@ -257,6 +278,11 @@ class Adaptation:
         if decay:
             x1 = as_real(change.parameter.detach())
             before, after = before + decay * (x1 - step), after + decay * x1
+        metric = None
+        if self._geometry.diagonal is not None and state is not None:
+            if coming and self._geometry.taking_in is not None:
+                state = self._geometry.taking_in(group, state, after)
+            metric = self._geometry.diagonal(group, state)
         return PairEntry(before, after, step, metric, group[MEMORY]["ratio"])
 
     def _first_rate(self, optimizer: Optimizer, groups: Sequence[dict[str, Any]]) -> float:
@@ -327,3 +353,7 @@ class Adaptation:
             total.add(p, squared(p.detach()))
         norm = math.sqrt(sum(total.result()))
         return float(FIRST_MOVE * max(norm, SMALLEST_WEIGHT * math.sqrt(entries)))
+
+
+def _moves_exactly(change: Change) -> bool:
+    return torch.finfo(change.parameter.dtype).bits >= 32

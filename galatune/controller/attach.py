@@ -4,30 +4,31 @@ from __future__ import annotations
 
 import math
 import sys
-import warnings
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
-from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from galatune.controller.adaptation import Adaptation
+from galatune.controller.adaptation import Adaptation, Reading
 from galatune.controller.backward import listen, unlisten
-from galatune.controller.carried import carry, in_plain_types, lay_down, packed, take_up, unpack
+from galatune.controller.carried import SCHEMA, carry, in_plain_types, lay_down, packed, take_up, unpack
+from galatune.controller.change import Change
 from galatune.controller.estimate import Observation
 from galatune.controller.geometry import geometry_of
 from galatune.controller.guard import Event, Guard
+from galatune.controller.history import ProbeRecord
 from galatune.controller.learner import Learner
 from galatune.controller.loss_scale import gradient_scale, overflow, unscaled
 from galatune.controller.losses import LossWatch, loss_value
 from galatune.controller.options import Options
 from galatune.controller.pairs import PairSource
-from galatune.controller.probe import Change, Probe
+from galatune.controller.probe import Probe
 from galatune.controller.ranks import Ranks, count
+from galatune.controller.refusals import refuse_flattened, refuse_schema, refuse_sparse
+from galatune.controller.registry import controllers, refuse_twice
 from galatune.controller.schedule import (
     MEMORY,
     SetRates,
@@ -39,40 +40,10 @@ from galatune.controller.schedule import (
 from galatune.controller.snapshot import Snapshot
 from galatune.controller.step import GuardedStep
 from galatune.controller.trace import RateTrace
+from galatune.controller.way import LEAST, LEAST_OF_A_SCHEDULE
 from galatune.errors import ControlError
 
-__all__ = ["Controller", "ProbeRecord", "attach"]
-
-SCHEMA = 1
-
-_controllers: weakref.WeakKeyDictionary[Optimizer, Controller] = weakref.WeakKeyDictionary()
-_warned: weakref.WeakSet[Optimizer] = weakref.WeakSet()
-
-
-@dataclass(frozen=True)
-class ProbeRecord:
-    """One probe.
-
-    Attributes:
-        step: Optimizer step, from 1, whose minibatch was probed.
-        learning_rate: Rate chosen from it, as applied at that step (the largest of the slot's groups).
-        alignment: Of the gradient pair, without unit; None where there was nothing to see.
-        lipschitz: Gradient Lipschitz constant along the step, per unit of rate.
-        curvature: Along the step, per unit of rate.
-        gradient_evaluations: Spent before this step's own, the loop's and the probes' together.
-        gradient_norm_squared: In the optimizer's metric; with it the round's loss is complete.
-        played_rate: Rate of the step that was probed, in the unit of the estimates: before group ratios
-            and the heavy-ball factor.
-    """
-
-    step: int
-    learning_rate: float
-    alignment: float | None
-    lipschitz: float | None
-    curvature: float | None
-    gradient_evaluations: int
-    gradient_norm_squared: float | None = None
-    played_rate: float | None = None
+__all__ = ["Controller", "attach"]
 
 
 def attach(
@@ -88,7 +59,7 @@ def attach(
     learner: Learner | None = None,
     guard: Guard | None = None,
     on_event: Callable[[Event], None] | None = None,
-    alignment: str = "minibatch",
+    alignment: str = "auto",
 ) -> Controller:
     """Put the learning rate of one torch optimizer under control.
 
@@ -112,7 +83,9 @@ def attach(
         on_event: Called with each `Event`.
         alignment: "minibatch" compares the gradients of one minibatch before and after the step, as
             published; "travelled" compares its gradient with the direction travelled, which this minibatch
-            did not choose: it falls when noise dominates, so the rate anneals by itself.
+            did not choose: it falls when noise dominates, so the rate anneals by itself, to a tenth of what
+            curvature allows (a half while a schedule decays, which anneals already). "auto": the second, but
+            the first for a learner of your own and where the minibatch did choose (echo, consecutive).
 
     Returns:
         The controller, which lives as long as the optimizer.
@@ -163,10 +136,10 @@ class Controller:
     """
 
     def __init__(self, optimizer: Optimizer, options: Options) -> None:
-        _refuse_twice(optimizer)
-        _refuse_sparse(optimizer)
-        _refuse_flattened(optimizer)
-        _refuse_schema(optimizer)
+        refuse_twice(optimizer)
+        refuse_sparse(optimizer)
+        refuse_flattened(optimizer)
+        refuse_schema(optimizer)
         self.history: list[ProbeRecord] = []
         self.events: list[Event] = []
         self.trace = RateTrace()
@@ -191,7 +164,6 @@ class Controller:
             guard,
             self._note,
             roll_back=self._snapshot.ask,
-            travelled=options.alignment == "travelled",
         )
         self._rates = SetRates()
         self._scaling: tuple[Tensor | None, Tensor | None] = (None, None)
@@ -208,7 +180,7 @@ class Controller:
         self._guarded = GuardedStep(
             optimizer, started=self._enter, failed=self._forget_step, finished=self._rates.restore
         )
-        _controllers[optimizer] = self
+        controllers[optimizer] = self
         self._take_up()
         self._await_loss(self.steps)
 
@@ -272,7 +244,7 @@ class Controller:
         self._guarded.remove(optimizer)
         for group in optimizer.param_groups:
             group.pop(MEMORY, None)
-        _controllers.pop(optimizer, None)
+        controllers.pop(optimizer, None)
         self._optimizer = _gone
 
     def state_dict(self) -> dict[str, Any]:
@@ -342,18 +314,19 @@ class Controller:
         if self._skips(groups, slots):
             self._idle = True
             return
-        scale = self._scale(groups)
+        reading = self._reading(groups)
         if self._pairs.ready or not self.steps:
-            _refuse_sparse(self.optimizer)
+            refuse_sparse(self.optimizer)
         lay_down(self._memory)
         changes, spent = self._take()
         self._spend(spent)
         probed = changes is not None
         loss = self._loss(returned) if probed and self._reads_losses else None
         played = [self._adaptation.played_rate([groups[i] for i in m]) for m in slots] if probed else []
-        seen = [self._adaptation.adapt(self.optimizer, members, scale, changes, loss) for members in slots]
+        seen = [self._adaptation.adapt(self.optimizer, members, reading, changes, loss) for members in slots]
+        changes = None  # its tensors make room for the next step's
         self._apply(groups, factors)
-        if changes is not None:
+        if probed:
             self._memory["probes"] = self.probes + 1
             self._record(slots, seen, played)
         for members in slots:
@@ -362,7 +335,7 @@ class Controller:
             self._pairs.remember(self.steps + 1, _moving(groups))
             self._scaling = gradient_scale(self.optimizer), overflow(self.optimizer)
         self._await_loss(self.steps + 1)
-        if self._rolls_back and (changes is not None or not self._snapshot.taken):
+        if self._rolls_back and (probed or not self._snapshot.taken):
             self._snapshot.take(self.optimizer)
 
     def _begin(self, memory: dict[str, Any]) -> None:
@@ -430,7 +403,7 @@ class Controller:
 
     def _take_up(self) -> None:
         """Go on with the step that the memory, if it comes from elsewhere, carries."""
-        _refuse_schema(self.optimizer)
+        refuse_schema(self.optimizer)
         groups = self.optimizer.param_groups
         for group in groups:
             unpack(group.get(MEMORY, {}))
@@ -462,19 +435,25 @@ class Controller:
             self._note_once("bound", f"the rate is held at its upper bound {self._options.max_lr:g}")
         return min(rate, self._options.max_lr)
 
-    def _scale(self, groups: Sequence[dict[str, Any]]) -> float:
-        """The probe's step scale, larger once the schedule decays, or is known to; the choice is an event."""
-        if self._options.step_scale is not None:
-            return self._options.step_scale
-        memory = self._memory
+    def _reading(self, groups: Sequence[dict[str, Any]]) -> Reading:
+        """How pairs are read, by whether the schedule decays; what is known of that is an event."""
+        memory, why = self._memory, None
         if "decays" not in memory:
             scheduler = decaying_scheduler(self.optimizer)
             memory["decays"] = scheduler is not None
-            self._note_scale("no decaying schedule seen yet" if scheduler is None else f"{scheduler} decays")
+            why = "no decaying schedule seen yet" if scheduler is None else f"{scheduler} decays"
         if not memory["decays"] and fell(groups, self._rates.read):
             memory["decays"] = True
-            self._note_scale("a group's rate fell below its peak")
-        return self._chosen_scale
+            why = "a group's rate fell below its peak"
+        reading = Reading(
+            self._options.step_scale or self._pairs.scales[0 if memory["decays"] else 1],
+            self._options.goes_by_the_way(fresh=not self._pairs.remembers_gradients),
+            LEAST_OF_A_SCHEDULE if memory["decays"] else LEAST,
+            self._pairs.coming_metric,
+        )
+        if why is not None:
+            self._note("schedule", f"step scale {reading.scale:g}: {why}", {"step_scale": reading.scale})
+        return reading
 
     # -- groups, memory, records
 
@@ -512,15 +491,6 @@ class Controller:
             )
 
     # -- events
-
-    @property
-    def _chosen_scale(self) -> float:
-        decaying, constant = self._pairs.scales
-        return decaying if self._memory["decays"] else constant
-
-    def _note_scale(self, why: str) -> None:
-        scale = self._chosen_scale
-        self._note("schedule", f"step scale {scale:g}: {why}", {"step_scale": scale})
 
     def _note(self, kind: str, reason: str, values: Mapping[str, float]) -> None:
         event = Event(self.steps + 1, kind, reason, dict(values))
@@ -562,75 +532,11 @@ def _only_makes_state(optimizer: Optimizer) -> bool:
     groups = optimizer.param_groups
     if any(float(group["lr"]) for group in groups):
         return False
-    _refuse_sparse(optimizer)
+    refuse_sparse(optimizer)
     return not count(torch.count_nonzero, [p.grad for group in groups for p in group["params"]])
-
-
-def _refuse_twice(optimizer: Optimizer) -> None:
-    if optimizer in _controllers:
-        raise ControlError(f"this {type(optimizer).__name__} is already under control; detach() it first")
-    other = _sharing(optimizer)
-    if other is not None:
-        raise ControlError(
-            f"this {type(optimizer).__name__} shares its parameter groups with a {type(other).__name__} "
-            "that is already under control; one of the two is enough"
-        )
-
-
-def _sharing(optimizer: Optimizer) -> Optimizer | None:
-    """A controlled optimizer with the same parameter groups: one that this one wraps, or is wrapped by."""
-    groups = {id(group) for group in optimizer.param_groups}
-    for other in list(_controllers):
-        if any(id(group) in groups for group in other.param_groups):
-            return other
-    return None
-
-
-def _refuse_schema(optimizer: Optimizer) -> None:
-    schema = optimizer.param_groups[0].get(MEMORY, {}).get("schema", SCHEMA)
-    if schema != SCHEMA:
-        raise ControlError(
-            f"the state of this {type(optimizer).__name__} has schema {schema!r}, and schema {SCHEMA} is "
-            "needed; use the version of galatune that wrote it"
-        )
-
-
-def _refuse_sparse(optimizer: Optimizer) -> None:
-    for group in optimizer.param_groups:
-        for p in group["params"]:
-            if p.grad is not None and p.grad.layout != torch.strided:
-                raise ControlError(
-                    f"{type(optimizer).__name__} cannot be controlled with sparse gradients (a parameter of "
-                    f"shape {tuple(p.shape)} has one); build the embedding with sparse=False"
-                )
-
-
-def _refuse_flattened(optimizer: Optimizer) -> None:
-    """FullyShardedDataParallel marks them so; its ranks hold plain pieces, and nothing says of what."""
-    if any(hasattr(p, "_fsdp_flattened") for group in optimizer.param_groups for p in group["params"]):
-        raise ControlError(
-            f"{type(optimizer).__name__} cannot be controlled with parameters that FullyShardedDataParallel "
-            "made flat; shard the net with torch.distributed.fsdp.fully_shard"
-        )
 
 
 def _by_value(optimizer: Optimizer, state: dict[str, Any]) -> None:
     """A state that was saved stays as it was, like the rates beside it."""
     for group in state["param_groups"]:
         group[MEMORY] = packed(group.get(MEMORY, {}))
-
-
-def _warn_of_lost_hooks(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-    """A copied or unpickled optimizer has its memory but not its hooks."""
-    lost = MEMORY in optimizer.param_groups[0] and optimizer not in _controllers
-    if lost and optimizer not in _warned and _sharing(optimizer) is None:
-        _warned.add(optimizer)
-        warnings.warn(
-            f"this {type(optimizer).__name__} is a copy of a controlled optimizer and is not under control; "
-            "galatune.attach(optimizer) continues where the original was",
-            stacklevel=2,
-        )
-
-
-# After the step, since `controlled` may have taken it over at its start.
-register_optimizer_step_post_hook(_warn_of_lost_hooks)

@@ -18,7 +18,10 @@ from torch import Tensor
 from galatune.controller.pairs import PairSource
 from galatune.controller.ranks import is_sharded, local
 
-__all__ = ["CarriedStep", "carry", "in_plain_types", "lay_down", "packed", "take_up", "unpack"]
+__all__ = ["SCHEMA", "CarriedStep", "carry", "in_plain_types", "lay_down", "packed", "take_up", "unpack"]
+
+SCHEMA = 1
+"""Of a memory; another one is refused."""
 
 CARRIED, PROBE, OWED, MATH = "carried", "probe", "owed", "math_kernel"
 """Keys of a memory: what the probe remembers, only while the next step is probed; the probe's name; whether

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from galatune.controller.closure import ClosureProbe
 from galatune.controller.echo import EchoProbe
-from galatune.controller.probe import ClosureProbe, ConsecutiveProbe, GraphProbe, Probe
+from galatune.controller.graph import GraphProbe
+from galatune.controller.probe import ConsecutiveProbe, Probe
 
 __all__ = ["PROBES", "SUCCESSORS"]
 

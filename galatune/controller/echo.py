@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from galatune.controller import minibatches
-from galatune.controller.probe import Change, RememberedGradients
+from galatune.controller.change import Change
+from galatune.controller.probe import RememberedGradients
 from galatune.controller.ranks import GlobalSum, squared
 from galatune.controller.seeding import RandomState
 from galatune.errors import ProbeError
@@ -37,11 +38,13 @@ class Drawn:
         source: What it was drawn from; None after a load, where any source will do.
         batch: A copy.
         random: State of all generators when the loop got it.
+        thread: Whose loop that was; None after a load.
     """
 
     source: Any
     batch: Any
     random: RandomState
+    thread: int | None = None
 
 
 class EchoProbe(RememberedGradients):
@@ -128,7 +131,8 @@ class EchoProbe(RememberedGradients):
             if self._seen and (self._seen[-1].source is not source or len(self._seen) == MOST):
                 self._seen.clear()
             devices = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
-            self._seen.append(Drawn(source, copy.deepcopy(batch), RandomState.now(devices)))
+            drawn = Drawn(source, copy.deepcopy(batch), RandomState.now(devices), threading.get_ident())
+            self._seen.append(drawn)
 
     def _mine(self) -> bool:
         return self._thread in (None, threading.get_ident())
@@ -147,6 +151,7 @@ class EchoProbe(RememberedGradients):
             ProbeError: No DataLoader gave a minibatch for several steps.
         """
         self._thread = threading.get_ident()
+        self._seen = [drawn for drawn in self._seen if drawn.thread == self._thread]
         self._missing = 0 if self._seen or self._repeated else self._missing + 1
         if self._missing == PATIENCE:
             raise ProbeError("no torch DataLoader gives this loop its minibatches")

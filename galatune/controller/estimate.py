@@ -6,8 +6,9 @@ After a step ``x1 = x0 + d``, on one minibatch: g0 is the gradient at x0, g1 the
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -99,28 +100,35 @@ class Observation:
         return math.sqrt(self.lipschitz * max(self.curvature, CURVATURE_FLOOR * self.lipschitz))
 
 
-def inner_products(entries: Sequence[PairEntry]) -> InnerProducts:
+def inner_products(entries: Iterable[PairEntry]) -> InnerProducts | None:
     """Sum the six inner products over parameters, and over ranks; one transfer to the host in all.
 
     Float64, since with a loss scaled by 1e-8 the squares of gradient changes leave float32's range.
+
+    Returns:
+        None where there is no entry on any rank.
     """
     total = GlobalSum()
     for entry in entries:
-        g0, g1, d = (local(t).to(wide(t)) for t in (entry.before, entry.after, entry.step))
+        g0, g1, d = (local(t).to(wide(t)).reshape(-1) for t in (entry.before, entry.after, entry.step))
         y = g1 - g0
-        p = entry.ratio if entry.metric is None else local(entry.metric).to(g0.dtype) * entry.ratio
+        p: Any = entry.ratio
+        if entry.metric is not None:
+            p = local(entry.metric).to(g0.dtype).reshape(-1) * entry.ratio
+        weighted = g0 * p
         sums = torch.stack(
             [
-                (g1 * g0 * p).sum(),
-                (g0 * g0 * p).sum(),
-                (y * y * p).sum(),
-                (y * d).sum(),
-                (d * d / p).sum(),
-                (g0 * d).sum(),
+                torch.dot(g1, weighted),
+                torch.dot(g0, weighted),
+                torch.dot(y, y * p),
+                torch.dot(y, d),
+                torch.dot(d, d / p),
+                torch.dot(g0, d),
             ]
         )
         total.add(entry.before, sums)
-    return InnerProducts(*total.result())
+    found = total.result()
+    return InnerProducts(*found) if found else None
 
 
 def in_metric(products: InnerProducts) -> Observation | None:
@@ -153,13 +161,14 @@ def in_metric(products: InnerProducts) -> Observation | None:
 
 
 def along_the_way(products: InnerProducts, rate: float) -> Observation | None:
-    """The estimates where no metric is known: alignment with the direction travelled.
+    """The estimates with the direction travelled: ``u = -d / rate``, ``a = <g0, u> / ||u||_{1/P}^2``.
 
-    With ``u = -d / rate``: ``a = <g0, u> / <u, u>``; L and q in the identity metric. Right for sign
-    updates and orthogonalized ones, where gradient and step have unrelated sizes.
+    Where no metric is known, P is the identity: right for sign updates and orthogonalized ones, where
+    gradient and step have unrelated sizes. Where it is, a is 1 for a gradient that is the mean of those
+    before it, and falls when noise dominates.
 
     Args:
-        products: Computed with no metric (the group ratios alone).
+        products: Computed in the metric, or with none (the group ratios alone).
         rate: Learning rate that made the step d.
 
     Returns:

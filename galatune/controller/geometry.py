@@ -18,7 +18,15 @@ from torch import Tensor
 from galatune.controller.ranks import local
 from galatune.errors import ControlError
 
-__all__ = ["Geometry", "adam_first_direction", "as_real", "geometry_of", "has_seen_gradient", "has_stepped"]
+__all__ = [
+    "Geometry",
+    "State",
+    "adam_first_direction",
+    "as_real",
+    "geometry_of",
+    "has_seen_gradient",
+    "has_stepped",
+]
 
 Group = Mapping[str, Any]
 State = Mapping[str, Any]
@@ -40,6 +48,9 @@ class Geometry:
         starts_plain: (group, state of a parameter) to whether the coming step still is plain momentum,
             its metric the identity; when that ends, rates have another unit and begin anew. None where
             the metric never changes its kind.
+        taking_in: (group, state of a parameter, gradient) to the state that the coming step will measure
+            with; None where that makes no difference worth its cost.
+        elementwise: Whether an entry of the metric depends on that entry of the state alone.
     """
 
     name: str
@@ -49,6 +60,8 @@ class Geometry:
     coupled_decay: Callable[[Group], float]
     momentum_factor: Callable[[Group], float]
     starts_plain: Callable[[Group, State], bool] | None = None
+    taking_in: Callable[[Group, State, Tensor], State] | None = None
+    elementwise: bool = True
 
 
 def geometry_of(optimizer: torch.optim.Optimizer) -> Geometry:
@@ -97,6 +110,18 @@ def adam_diagonal(group: Group, state: State) -> Tensor:
     """
     second_moment = state["max_exp_avg_sq"] if group.get("amsgrad") else state["exp_avg_sq"]
     return _inverse((_wide(second_moment) / _second_bias(group, state)).sqrt_(), group)
+
+
+def adam_taking_in(group: Group, state: State, gradient: Tensor) -> State:
+    """The second moment with one more gradient in it: an entry that wakes up is measured by that gradient.
+
+    Before, its weight is 1/eps, and where two gradients are compared it would speak for all the others.
+    """
+    decay = float(group["betas"][1])
+    second_moment = _wide(state["exp_avg_sq"])
+    coming = second_moment * decay + _wide(gradient).square() * (1.0 - decay)
+    largest = torch.maximum(_wide(state["max_exp_avg_sq"]), coming) if group.get("amsgrad") else None
+    return {"exp_avg_sq": coming, "max_exp_avg_sq": largest, "step": float(state["step"]) + 1.0}
 
 
 def radam_diagonal(group: Group, state: State) -> Tensor:
@@ -277,19 +302,35 @@ def _row(
     *,
     coupled_decay: Callable[[Group], float] = _coupled_unless_told,
     starts_plain: Callable[[Group, State], bool] | None = None,
+    taking_in: Callable[[Group, State, Tensor], State] | None = None,
+    elementwise: bool = True,
 ) -> Geometry:
-    return Geometry(name, diagonal, True, first_direction, coupled_decay, momentum_factor, starts_plain)
+    return Geometry(
+        name,
+        diagonal,
+        True,
+        first_direction,
+        coupled_decay,
+        momentum_factor,
+        starts_plain,
+        taking_in,
+        elementwise,
+    )
 
 
 _TABLE: dict[type, Geometry] = {
     torch.optim.SGD: _row("SGD", None, sgd_first_direction, heavy_ball_factor),
-    torch.optim.AdamW: _row("AdamW", adam_diagonal, adam_first_direction, coupled_decay=_zero),
-    torch.optim.Adam: _row("Adam", adam_diagonal, adam_first_direction),
-    torch.optim.NAdam: _row("NAdam", adam_diagonal, nadam_first_direction),
+    torch.optim.AdamW: _row(
+        "AdamW", adam_diagonal, adam_first_direction, coupled_decay=_zero, taking_in=adam_taking_in
+    ),
+    torch.optim.Adam: _row("Adam", adam_diagonal, adam_first_direction, taking_in=adam_taking_in),
+    torch.optim.NAdam: _row("NAdam", adam_diagonal, nadam_first_direction, taking_in=adam_taking_in),
     torch.optim.RAdam: _row("RAdam", radam_diagonal, sgd_first_direction, starts_plain=radam_is_plain),
     torch.optim.Adamax: _row("Adamax", adamax_diagonal, adam_first_direction),
-    torch.optim.Adagrad: _row("Adagrad", adagrad_diagonal, adagrad_first_direction),
-    torch.optim.RMSprop: _row("RMSprop", rmsprop_diagonal, rmsprop_first_direction, heavy_ball_factor),
+    torch.optim.Adagrad: _row("Adagrad", adagrad_diagonal, adagrad_first_direction, elementwise=False),
+    torch.optim.RMSprop: _row(
+        "RMSprop", rmsprop_diagonal, rmsprop_first_direction, heavy_ball_factor, elementwise=False
+    ),
     torch.optim.Adadelta: _row("Adadelta", adadelta_diagonal, adadelta_first_direction),
 }
 

@@ -15,7 +15,7 @@ from galatune.errors import ControlError
 
 __all__ = ["ALIGNMENTS", "Options"]
 
-ALIGNMENTS = ("minibatch", "travelled")
+ALIGNMENTS = ("auto", "minibatch", "travelled")
 """What the gradient is compared with: itself after the step, or the direction of the step."""
 
 
@@ -37,7 +37,7 @@ class Options:
     learner: Learner | None = None
     guard: Guard | None = None
     on_event: Callable[[Event], None] | None = None
-    alignment: str = "minibatch"
+    alignment: str = "auto"
 
     def __post_init__(self) -> None:
         if isinstance(self.probe, str) and self.probe not in ("auto", *PROBES):
@@ -47,6 +47,11 @@ class Options:
         if self.alignment not in ALIGNMENTS:
             raise ControlError(
                 f"alignment is one of {', '.join(ALIGNMENTS)}, however: alignment={self.alignment!r}"
+            )
+        if self.alignment == "travelled" and self.probe in ("echo", "consecutive"):
+            raise ControlError(
+                f"alignment='travelled' needs a minibatch that did not choose the step, which "
+                f"probe={self.probe!r} has not; use probe='closure' or 'graph'"
             )
         if self.probe_every < 1 or self.probe_first < 0:
             raise ControlError(
@@ -80,6 +85,15 @@ class Options:
     def chosen_learner(self) -> Learner:
         """The learner, the default one where none was given."""
         return self.learner or DiscountedFTRL()
+
+    def goes_by_the_way(self, *, fresh: bool) -> bool:
+        """Whether a gradient is compared with the direction travelled.
+
+        Args:
+            fresh: Whether the probed minibatch had no part in that direction.
+        """
+        recipe = self.alignment == "auto" and isinstance(self.chosen_learner, DiscountedFTRL)
+        return fresh and (recipe or self.alignment == "travelled")
 
     @property
     def chosen_guard(self) -> Guard:

@@ -8,15 +8,11 @@ from typing import Any
 from torch import Tensor
 
 from galatune.controller.catalogue import PROBES, SUCCESSORS
+from galatune.controller.change import Change
+from galatune.controller.closure import ClosureProbe
+from galatune.controller.graph import GraphProbe
 from galatune.controller.options import Options
-from galatune.controller.probe import (
-    Change,
-    ClosureProbe,
-    GraphProbe,
-    Probe,
-    RememberedGradients,
-    SkippedProbeError,
-)
+from galatune.controller.probe import Probe, RememberedGradients, SkippedProbeError
 from galatune.errors import ProbeError
 
 __all__ = ["PairSource"]
@@ -61,6 +57,11 @@ class PairSource:
     def remembers_gradients(self) -> bool:
         """Whether g0 is the gradient of the step before, as the loop computed it."""
         return isinstance(self._probe, RememberedGradients)
+
+    @property
+    def coming_metric(self) -> bool:
+        """See `Probe.coming_metric`."""
+        return self._probe.coming_metric
 
     def awaits(self, step: int) -> bool:
         """Whether the step with this number, from 0, is likely to be probed."""

@@ -112,7 +112,7 @@ def test_gradients_of_the_math_kernel_are_those_of_the_fused_one(checkpointed):
 
 
 def test_net_without_attention_never_meets_the_math_kernel(monkeypatch):
-    monkeypatch.setattr("galatune.controller.probe.MathForwards", None)  # would raise where it is called
+    monkeypatch.setattr("galatune.controller.graph.MathForwards", None)  # would raise where it is called
     net = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 3))
     optimizer = SGD(net.parameters(), lr=0.1)
     controller = attach(optimizer, probe="graph")

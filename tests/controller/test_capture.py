@@ -13,7 +13,7 @@ from torch.optim import SGD, AdamW, lr_scheduler
 
 from galatune import attach, controlled
 from galatune.controller.capture import Choice
-from galatune.controller.probe import GraphProbe
+from galatune.controller.graph import GraphProbe
 from galatune.errors import ControlError
 
 from .training import batches, classifier, steps, train, weights

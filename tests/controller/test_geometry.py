@@ -171,6 +171,7 @@ def test_lr_decay_of_adagrad_is_a_schedule_of_the_users_own():
         batches,
         reference.Adagrad(lr_decay=0.05),
         scale=2.0,
+        least=0.5,
     )
     optimizer = Adagrad(net.parameters(), lr=0.3, lr_decay=0.05)
     rates, _ = test_recipe.train(optimizer, net, batches, "closure", 1.0, False)
@@ -348,10 +349,11 @@ def test_momentum_that_a_scheduler_moves_follows_the_literal_recipe(case):
         literal,
         schedule=schedule,
         scale=2.0,
+        least=0.5,
     )
     optimizer = kind(net.parameters(), lr=0.1, **options)
     scheduler = one_cycle(optimizer, steps + 1)
     rates, _ = test_recipe.train(optimizer, net, batches, "closure", 1.0, False, scheduler)
     assert groups[30] != groups[0]
     assert rates == pytest.approx(expected.rates, rel=1e-6, abs=0)
-    assert reference_net.flat(net).numpy() == pytest.approx(expected.x, rel=1e-6, abs=1e-8)
+    assert reference_net.flat(net).numpy() == pytest.approx(expected.x, rel=1e-4, abs=1e-6)

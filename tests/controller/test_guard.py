@@ -175,7 +175,7 @@ def test_limits_are_events_with_their_numbers():
 def test_doubted_observation_moves_the_rate_less():
     found = {}
     for confidence in (math.inf, 1.0):
-        _, _, controller, training = run(bad={30}, scale=1e3, guard=Guard(confidence=confidence))
+        _, _, controller, training = run(bad={30}, scale=1e3, guard=Guard(shrink=1e9, confidence=confidence))
         list(training)
         found[confidence] = controller
     events = [event for event in found[1.0].events if event.kind == "doubt"]
@@ -327,7 +327,7 @@ def test_alignment_with_the_way_leaves_the_curvature_as_it_is(kind):
 
 
 def test_unknown_alignment_is_refused():
-    with pytest.raises(ControlError, match="minibatch, travelled"):
+    with pytest.raises(ControlError, match="auto, minibatch, travelled"):
         attach(SGD(classifier().parameters(), lr=0.1), alignment="sideways")
 
 

@@ -13,7 +13,8 @@ from torch.nn import functional
 from torch.optim import SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, NAdam, RAdam, RMSprop
 
 from galatune import attach
-from galatune.controller.probe import ClosureProbe, GraphProbe
+from galatune.controller.closure import ClosureProbe
+from galatune.controller.graph import GraphProbe
 from galatune.errors import ProbeError
 
 from .training import OnceOnly, batches, classifier, steps, train, weights

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from galatune import attach
-from galatune.controller.attach import ProbeRecord
 from galatune.controller.estimate import Observation
 from galatune.controller.guard import Guard
+from galatune.controller.history import ProbeRecord
 from galatune.controller.learners import FTRL, RECIPE, Quadratic, Surrogate
 from galatune.controller.regret import ftrl_bound, regret
 from galatune.errors import ControlError

@@ -84,6 +84,12 @@ class Adam:
         v = self.v_largest if self.amsgrad else self.v
         return 1 / (np.sqrt(v / (1 - self.betas[1] ** self.t)) + self.eps)
 
+    def coming_metric(self, g: np.ndarray) -> np.ndarray:
+        """With g, coupled decay in it, already in the second moment."""
+        v = self.betas[1] * self.v + (1 - self.betas[1]) * g**2
+        v = np.maximum(self.v_largest, v) if self.amsgrad else v
+        return 1 / (np.sqrt(v / (1 - self.betas[1] ** (self.t + 1))) + self.eps)
+
     def first_direction(self, g: np.ndarray) -> np.ndarray:
         return g / (np.abs(g) + self.eps)
 
@@ -331,6 +337,8 @@ def recipe(  # noqa: C901, PLR0912, PLR0915 - in one piece, as the recipe is wri
     *,
     schedule: Callable[[int], float] = lambda t: 1.0,
     scale: float = 1.0,
+    travelled: bool = True,
+    least: float = 0.1,
     probe: str = "closure",
     ratio: np.ndarray | float = 1.0,
     probe_first: int = 40,
@@ -341,11 +349,13 @@ def recipe(  # noqa: C901, PLR0912, PLR0915 - in one piece, as the recipe is wri
     Args:
         schedule: Step, from 0, to a rate in any unit.
         scale: s, step scale.
-        probe: "closure" evaluates g0 at x0; "graph" takes g1 - H d.
+        travelled: a compares g0 with the direction travelled instead of g1, and counts as a running mean.
+        least: What that counts at least: 0.1, under a schedule that decays 0.5.
+        probe: "closure" evaluates g0 at x0 and measures in Adam's coming metric; "graph" takes g1 - H d.
         ratio: Rate of each parameter relative to the controlled one.
     """
     run = Run(x)
-    A = C = A1 = C1 = 0.0
+    A = C = A1 = C1 = way = way_weight = 0.0
     rate, first, x0, peak, applied = 0.0, 0.0, x, 0.0, 0.0
     blind, observed, began = False, False, None
     known = not isinstance(optimizer, Sign)
@@ -357,7 +367,7 @@ def recipe(  # noqa: C901, PLR0912, PLR0915 - in one piece, as the recipe is wri
 
         plain = getattr(optimizer, "plain", False)
         if was_plain and not plain:  # rates have another unit from here on
-            A = C = A1 = C1 = rate = 0.0
+            A = C = A1 = C1 = way = way_weight = rate = 0.0
             observed = False
         was_plain = plain
 
@@ -392,19 +402,28 @@ def recipe(  # noqa: C901, PLR0912, PLR0915 - in one piece, as the recipe is wri
                     rate = max(rate, min(max(min(scale * A / C, 4 * scale * A1 / C1), first), 2 * rate))
             else:
                 observed = True
-                P = (optimizer.metric(x1) if known else np.ones_like(x)) * ratio
-                d_norm = np.sqrt(np.sum(d * d / P))
+                P = np.ones_like(x)
                 if known:
+                    P = optimizer.metric(x1)
+                if probe == "closure" and isinstance(optimizer, Adam) and not isinstance(optimizer, RAdam):
+                    P = optimizer.coming_metric(G1)
+                P = P * ratio
+                d_norm = np.sqrt(np.sum(d * d / P))
+                if not travelled:
                     a = np.sum(g0 * G1 * P) / np.sum(g0 * g0 * P)
                 else:
-                    u = -d / applied
-                    a = np.sum(g0 * u) / np.sum(u * u)
+                    u = -d / (applied / optimizer.factor)
+                    a = np.sum(g0 * u) / np.sum(u * u / P)
                 L = np.sqrt(np.sum(y * y * P)) / d_norm
                 q = np.sum(y * d) / d_norm**2
                 c = np.sqrt(L * max(q, 0.01 * L))
                 w = np.sum(g0 * g0 * P) ** 0.5
-                A, C = 0.9 * A + w * a, 0.9 * C + w * c
-                A1, C1 = A1 + w * a, C1 + w * c
+                counted = a
+                if travelled and known:
+                    way, way_weight = 0.9 * way + w * a, 0.9 * way_weight + w
+                    counted = min(max(way / way_weight, least), 1.0)
+                A, C = 0.9 * A + w * counted, 0.9 * C + w * c
+                A1, C1 = A1 + w * counted, C1 + w * c
                 fast, slow = scale * A / C, scale * A1 / C1
                 rate = max(min(min(fast, 4 * slow), 2 * rate), rate / 4)
                 run.alignments.append(a)

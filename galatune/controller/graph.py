@@ -1,0 +1,226 @@
+"""The pair of a loop that calls ``loss.backward()``: a Hessian-vector product on the loop's own graph."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, NoReturn
+
+import torch
+from torch import Tensor
+
+from galatune.controller.attention import MathForwards, is_fused, math_kernel
+from galatune.controller.backward import leaves, listen, nodes, unlisten
+from galatune.controller.change import Change, pieces
+from galatune.controller.estimate import PairEntry, inner_products
+from galatune.controller.geometry import as_real
+from galatune.controller.probe import RememberedStep, SkippedProbeError
+from galatune.controller.ranks import Ranks, count, is_sharded, placed_like
+from galatune.errors import ProbeError
+
+__all__ = ["GraphProbe"]
+
+SAME_SCALE = 1e-3
+"""Two computations of one gradient differ by less; a loss scale or clipping, if it acts, by more."""
+
+DEAD_ENDS = ("torch::autograd::Error", "torch::autograd::NotImplemented")
+"""Nodes that would raise if they ran. Asked for leaves, torch leaves them out, and so curvature."""
+
+
+class GraphProbe(RememberedStep):
+    """`loss.backward()`: on a probe step a Hessian-vector product with the last step, ``g0 = g1 - H d``.
+
+    It runs on the loop's own graph, before the ordinary backward, which is left untouched. Several
+    backward calls before a step (accumulation, several losses) add up, as their gradients do.
+    Under `fully_shard` it cannot: there the graph holds copies of the parameters, and hooks gather and
+    scatter them around one backward call. The closure and the consecutive probe can.
+
+    Fused kernels of attention have no second derivative. The first probe that meets one is skipped; from
+    then on the modules of a probed step, and of no other, compute attention by torch's math kernel.
+    """
+
+    name = "graph"
+    cost = 2
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._after: list[Tensor | None] = []
+        self._change: list[Tensor | None] = []
+        self._ranks = Ranks()
+        self._forwards: MathForwards | None = None
+        self._fused = False
+        self.failure: str | None = None
+        """Why the last graph could not be differentiated twice; None where it could."""
+        self.needs_math = False
+        """Whether attention has to be computed by the math kernel; a checkpoint carries it."""
+
+    def watch(self) -> None:
+        """Look at backward calls."""
+        listen(self)
+
+    def unwatch(self) -> None:
+        """Look no more."""
+        unlisten(self)
+
+    def stepped(self) -> None:
+        """See `Probe.stepped`; the remembered parameters are the step from here on."""
+        self.turn_into_step()
+        self._restart()
+        self._begin_forwards()
+
+    def saw_backward(
+        self, outputs: Sequence[Tensor], grad_outputs: Any, inputs: Any
+    ) -> AbstractContextManager[None] | None:
+        """Add this backward call's share of the pair.
+
+        Calls that do not reach these parameters (another net's, another thread's) are none of its business.
+
+        Returns:
+            The math kernel for the call, where its forward used it: a checkpoint computes it once more.
+        """
+        mathematical = self._forwards is not None and not is_fused(outputs)
+        with math_kernel() if mathematical else nullcontext():
+            self._look(outputs, grad_outputs, inputs)
+        return math_kernel() if mathematical else None
+
+    def _look(self, outputs: Sequence[Tensor], grad_outputs: Any, inputs: Any) -> None:
+        reached = {id(leaf) for leaf in leaves(outputs)}
+        if inputs is not None:
+            reached &= {id(wanted) for wanted in inputs}
+        places = [i for i, p in enumerate(self.parameters) if id(p) in reached]
+        if not places:
+            return
+        if not count(torch.count_nonzero, [p.grad for p in self.parameters]):
+            self._restart()  # gradients were zeroed: what was seen before does not count
+        if self.failure is not None:
+            return
+        try:
+            self._differentiate(outputs, grad_outputs, places)
+        except (RuntimeError, NotImplementedError) as error:
+            self.failure, self._fused = str(error).splitlines()[0], is_fused(outputs)
+
+    def pair(self) -> list[Change]:
+        """See `Probe.pair`.
+
+        Raises:
+            ProbeError: The graph could not be differentiated twice, or no backward call was seen.
+            SkippedProbeError: It could not this time, and will be able to.
+        """
+        if self._ranks.some_may_be_done(self.parameters):
+            raise ProbeError("within torch's Join, ranks cannot average what the graph probe measured")
+        if self._ranks.any(self.failure is not None, self.parameters):
+            self._fail(self.failure or "on another rank")
+        self._average()
+        if count(_non_finite, self._change) and not count(_non_finite, self._after):
+            self._change = [None] * len(self._change)  # H d overflowed, no gradient did: nothing was seen
+        changes, scale = [], self._scale()
+        for p, after, change, step in zip(self.parameters, self._after, self._change, self.old, strict=True):
+            if after is not None:
+                before = after if change is None else after - change
+                scaled = (before, after) if scale == 1.0 else (scale * before, scale * after)
+                changes.append(Change(p, *scaled, step))
+        sharded = any(is_sharded(p) for p in self.parameters)
+        self.forget()
+        if not changes and sharded:
+            raise ProbeError(
+                "fully_shard keeps the parameters of this optimizer out of the loss's graph, so the graph "
+                "probe cannot serve them; optimizer.step(closure) can be probed"
+            )
+        if not changes:
+            raise ProbeError("no backward call reached the parameters of this optimizer")
+        return changes
+
+    def forget(self) -> None:
+        """See `Probe.forget`."""
+        super().forget()
+        self._end_forwards()
+        self._restart()
+
+    def restore(self, parameters: Sequence[Tensor], kept: Mapping[str, Any]) -> None:
+        """See `Probe.restore`."""
+        super().restore(parameters, kept)
+        self._restart()
+        self._begin_forwards()
+
+    def _begin_forwards(self) -> None:
+        if self.needs_math and self._forwards is None:
+            self._forwards = MathForwards()
+
+    def _end_forwards(self) -> None:
+        if self._forwards is not None:
+            self._forwards.close()
+        self._forwards = None
+
+    def _fail(self, failure: str) -> NoReturn:
+        if not self._ranks.any(self._fused, self.parameters):
+            raise ProbeError(f"this loss cannot be differentiated twice ({failure})")
+        if self.needs_math:
+            raise ProbeError(
+                "a fused kernel of attention cannot be differentiated twice, and the math kernel could not "
+                "replace it: attention is called outside any torch.nn.Module, or that kernel is switched off"
+            )
+        self.needs_math = True
+        self.forget()
+        raise SkippedProbeError(
+            "a fused kernel of attention cannot be differentiated twice: this probe is left out, and from "
+            "the next one on the forward of a probed step computes attention by torch's math kernel"
+        )
+
+    def _average(self) -> None:
+        """Under DistributedDataParallel: what was asked for beside ``backward()`` is this rank's alone."""
+        self._after = self._ranks.means(self._after, self.parameters)
+        self._change = self._ranks.means(self._change, self.parameters)
+
+    def _scale(self) -> float:
+        """What was done to the gradients between backward and step: a loss scale taken out, clipping.
+
+        The pair is that of the gradients the optimizer is given, or the rate would have other units.
+        """
+        products = inner_products(
+            PairEntry(as_real(piece.before), as_real(piece.after), as_real(piece.step))
+            for p, after, step in zip(self.parameters, self._after, self.old, strict=True)
+            if after is not None and p.grad is not None
+            for piece, _ in pieces(Change(p, after, p.grad.detach(), step))
+        )
+        if products is None or not products.finite or products.after_before <= 0:
+            return 1.0
+        scale = products.after_before / products.before_before
+        return 1.0 if abs(scale - 1.0) < SAME_SCALE else scale
+
+    def _restart(self) -> None:
+        self._after = [None] * len(self.parameters)
+        self._change = [None] * len(self.parameters)
+        self.failure, self._fused = None, False
+
+    def _differentiate(self, outputs: Sequence[Tensor], grad_outputs: Any, places: list[int]) -> None:
+        parameters = [self.parameters[i] for i in places]
+        first = torch.autograd.grad(
+            outputs, parameters, grad_outputs, retain_graph=True, create_graph=True, allow_unused=True
+        )
+        curved = [
+            (g, self.old[i]) for g, i in zip(first, places, strict=True) if g is not None and g.requires_grad
+        ]
+        if any(node.name() in DEAD_ENDS for node in nodes([g for g, _ in curved])):
+            raise RuntimeError("it holds a function whose backward is marked once_differentiable")
+        second: Sequence[Tensor | None] = [None] * len(parameters)
+        if curved:
+            second = torch.autograd.grad(
+                [g for g, _ in curved],
+                parameters,
+                [d for _, d in curved],
+                retain_graph=True,
+                allow_unused=True,
+            )
+        for i, p, g, h in zip(places, parameters, first, second, strict=True):
+            self._after[i] = _add(self._after[i], placed_like(g, p))
+            self._change[i] = _add(self._change[i], placed_like(h, p))
+
+
+def _non_finite(tensor: Tensor) -> Tensor:
+    return tensor.isfinite().logical_not_().sum()
+
+
+def _add(total: Tensor | None, part: Tensor | None) -> Tensor | None:
+    if part is None:
+        return total
+    return part.detach() if total is None else total + part.detach()
