@@ -69,7 +69,7 @@ class Result:
         steps: Optimizer steps taken.
         gradient_evaluations: Spent, probes included.
         peak_rate: Largest rate applied, None where the method does not say.
-        seconds: Wall time of the steps.
+        seconds: Processor time of the steps, on one thread: other trainings may run beside this one.
         state_bytes: Bytes of state a trained parameter, the most that was kept between two of the last
             steps: where one is probed, between it and the one before.
         rates: (step, rate as applied), thinned; empty where the method does not say.
@@ -122,7 +122,7 @@ def _execute(run: Run) -> Result:
     steps = _steps(task, method) if run.equal_gradients else task.steps
     trained = [p for p in net.parameters() if p.requires_grad]
     driver = method.make(trained, run.rate, run.scale, run.schedule, steps)
-    began = time.perf_counter()
+    began = time.process_time()
     kept = 0
     for step, batch in zip(range(steps), driver.over(training.batches), strict=False):
 
@@ -135,7 +135,7 @@ def _execute(run: Run) -> Result:
         driver.step(closure)
         if step >= steps - LOOKED_AT:
             kept = max(kept, _bytes(driver.state()))
-    seconds = time.perf_counter() - began
+    seconds = time.process_time() - began
     controller = getattr(driver, "controller", None)
     rates = [] if controller is None else controller.trace.points()
     driver.finish(net)

@@ -24,7 +24,7 @@ class Tuned:
         losses: Its losses, one a seed.
         at_the_edge: Whether it is the smallest or largest of the grid: a better one may lie outside.
         grid: Every rate with its mean loss, ascending.
-        seconds: Median wall time of one training, over all rates and seeds.
+        seconds: Median processor time of one training, over all rates and seeds.
     """
 
     rate: float
@@ -47,8 +47,8 @@ class Cell:
         ratio: Mean loss over that of the best tuned rate.
         diverged: Seeds that ended above where they started.
         gradient_evaluations: Mean.
-        time_ratio: Median wall time of one training over that of the fixed rates. Trainings run side by
-            side disturb each other; `galatune bench --cost` measures a ratio properly.
+        time_ratio: Median processor time of one training over that of the fixed rates; `galatune bench
+            --cost` measures a ratio of wall times.
         state_bytes: Most bytes of state a parameter between two steps, the optimizer's own included.
     """
 

@@ -151,6 +151,9 @@ def invariance_lines(one: Invariance) -> Iterable[str]:
         yield f"  {what} (equal to {one.digits(dtype)} digits): {plain:.9g}, {scaled:.9g}"
 
 
+A_LONG_RUN = 1000
+
+
 def cost_table(cost: Cost) -> Table:
     """What one probe costs; each line says what it was computed from."""
     times, memory = cost.times, cost.memory
@@ -169,7 +172,9 @@ def cost_table(cost: Cost) -> Table:
         table.add_row(what, *_ratio(ratio))
     run = f"run of {steps} steps, {times.probes} of them probed"
     table.add_row(run, f"{times.run:.3f}", "", "", "measured: the sum of all steps beside the other's")
-    table.add_row("", f"{times.composed:.3f}", "", "", "composed: each kind's median ratio and number")
+    for count in sorted({steps, max(steps, A_LONG_RUN)}):
+        why = f"composed for {count:,} steps: each kind's median ratio and number"
+        table.add_row("", f"{times.composed(count):.3f}", "", "", why)
     table.add_row("peak memory", f"{memory.ratio:.3f}", "", "", "measured, activations included")
     for what, size in (
         ("at the peak of a probe", memory.at_a_probe),

@@ -38,8 +38,8 @@ def _folder(_context: click.Context, _option: click.Parameter, value: str) -> Pa
 @click.option(
     "--suite",
     type=click.Choice(["quick", "full"]),
-    help="Tasks, methods and schedules that belong together. quick takes 5 to 15 minutes on two cores; full "
-    "is all there is, with --sensitivity, and takes hours.",
+    help="Tasks, methods and schedules that belong together. On two cores quick takes 5 to 15 minutes; full, "
+    "all tasks and both schedules, over an hour.",
 )
 @click.option(
     "--tasks", metavar="NAMES", help=f"Comma-separated; an unknown one lists them.  [default: {TASKS}]"
@@ -73,12 +73,12 @@ def _folder(_context: click.Context, _option: click.Parameter, value: str) -> Pa
     "--cost",
     is_flag=True,
     help="Instead: time and memory of each probe, a transformer with control and without taking turns. "
-    "Torch's own number of threads; 10 to 30 minutes.",
+    "Torch's own number of threads; 15 to 45 minutes.",
 )
 @click.option(
     "--device", type=click.Choice(["cpu", "cuda"]), help="Of --cost; cuda trains GPT-2 small.  [default: cpu]"
 )
-@click.option("--steps", type=click.IntRange(min=1), help="Of each training of --cost.  [default: 1000]")
+@click.option("--steps", type=click.IntRange(min=1), help="Of each training of --cost.  [default: 300]")
 @click.option(
     "--jobs",
     type=click.IntRange(min=1),
@@ -154,16 +154,16 @@ def bench(
             wanted, found, schedules or chosen.schedules, seeds or chosen.seeds, out, jobs, countdown
         )
         _print_comparison(console, wanted, results)
-        if figures or chosen.sensitivity:
+        if figures:
             _draw(results, schedules or chosen.schedules, out)
         for one in comparison.invariance(wanted, out, jobs, countdown) if invariance else ():
             for line in invariance_lines(one):
                 console.print(line, soft_wrap=True)
-    if sensitivity or chosen.sensitivity:
+    if sensitivity:
         # What was chosen for a suite's comparison is not meant for this.
         own = (None, None) if suite is not None else (tasks, methods)
         curves = _sensitivity(console, *own, seeds or 3, out, jobs)
-        if figures or chosen.sensitivity:
+        if figures:
             _draw_sensitivity(curves, out)
     click.echo(f"Every training: {out / 'results.csv'}", err=True)
 
@@ -176,7 +176,7 @@ def _cost(device: str | None, steps: int | None) -> None:
     workload = workload_for(device or "cpu")
     console = _console()
     for probe in probes():
-        found = measure(workload, probe, steps or 1000, Countdown(f"steps with the {probe} probe"))
+        found = measure(workload, probe, steps or 300, Countdown(f"steps with the {probe} probe"))
         console.print(cost_table(found))
         console.print()
     console.print(

@@ -61,18 +61,23 @@ class Times:
         """The whole training: the sum of all its steps beside the sum of all steps of the other."""
         return _total(self.controlled) / _total(self.plain)
 
-    @property
-    def composed(self) -> float:
-        """The same, from the median ratio of each kind of step and their real number.
+    def composed(self, steps: int) -> float:
+        """The same for so many steps, from the median ratio of each kind of step and their number.
 
         It is the sturdier one where something else runs on the machine, and leaves out what is rare.
+
+        Args:
+            steps: Those beyond the ones taken are of the kinds of the last ones, which repeat themselves.
         """
+        kinds = self._kinds
+        repeated = kinds[-BLOCK - 1 : -1] or kinds
+        kinds = [*kinds[:steps], *(repeated[i % len(repeated)] for i in range(steps - len(kinds)))]
         ratios = {}
-        for kind in set(self._kinds):
+        for kind in set(kinds):
             ratio = self._ratio([other == kind for other in self._kinds])
             assert ratio is not None
             ratios[kind] = ratio.median
-        return statistics.fmean(ratios[kind] for kind in self._kinds)
+        return statistics.fmean(ratios[kind] for kind in kinds)
 
     @property
     def _kinds(self) -> list[tuple[bool, bool]]:

@@ -54,7 +54,7 @@ class Workload:
             yield from loader
 
 
-CPU = Workload("a transformer of 5 million parameters", "cpu", 264, 6, 6, 64, 4)
+CPU = Workload("a transformer of 5 million parameters", "cpu", 264, 6, 6, 64, 16)
 CUDA = Workload("GPT-2 small in bfloat16", "cuda", 768, 12, 12, 1024, 8, 50257, bfloat16=True)
 
 
