@@ -90,6 +90,7 @@ def test_attach_follows_the_literal_recipe(case, probe):
         twin(**options),
         schedule=test_recipe.cosine if decaying else lambda t: 1.0,
         scale=2.0 if decaying else 1.0,
+        least=0.5 if decaying else 0.1,
         probe=probe,
     )
     optimizer = kind(net.parameters(), lr=0.3, **options)
