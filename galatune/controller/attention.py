@@ -7,7 +7,6 @@ has switched that kernel off (it keeps the whole attention matrix) is not overru
 
 from __future__ import annotations
 
-import functools
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -18,6 +17,7 @@ from torch.nn import Module
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from galatune.controller.backward import nodes
+from galatune.controller.wrapping import Wrapping
 
 __all__ = ["MathForwards", "is_fused", "math_kernel"]
 
@@ -31,10 +31,6 @@ _threads: list[int] = []
 _blocks = 0
 _chosen = ExitStack()
 """Undoes the choice of kernel once no `math_kernel` block is left, in any thread."""
-
-_newest: Callable[..., Any] | None = None
-"""The wrapper that chooses. An older one, left where another library wrapped it, only passes on."""
-_inner: Callable[..., Any] = Module.__call__
 
 
 class MathForwards:
@@ -54,14 +50,15 @@ class MathForwards:
         self._thread: int | None = threading.get_ident()
         with _lock:
             _threads.append(self._thread)
-            _install()
+            _wrapping.put_on()
 
     def close(self) -> None:
         """Everything is as it was; once more does no harm."""
         with _lock:
             if self._thread is not None:
                 _threads.remove(self._thread)
-                _uninstall()
+                if not _threads:
+                    _wrapping.take_off()
             self._thread = None
 
 
@@ -87,30 +84,13 @@ def is_fused(outputs: Iterable[Any]) -> bool:
     return any(node.name().startswith(FUSED) for node in nodes(outputs))
 
 
-def _install() -> None:
-    global _newest, _inner
-    if _newest is None or Module.__call__ is not _newest:
-        _inner = Module.__call__
-        _newest = Module.__call__ = _choosing(_inner)  # type: ignore[method-assign]
+def _call(inner: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+    wanted = torch.is_grad_enabled() and threading.get_ident() in _threads
+    if not wanted or torch.compiler.is_compiling():
+        return inner(*args, **kwargs)
+    with math_kernel():
+        return inner(*args, **kwargs)
 
 
-def _uninstall() -> None:
-    global _newest
-    if _threads or _newest is None:
-        return
-    if Module.__call__ is _newest:
-        Module.__call__ = _inner  # type: ignore[method-assign]
-    _newest = None
-
-
-def _choosing(inner: Callable[..., Any]) -> Callable[..., Any]:
-    # Not a module hook: those warn of compiled modules, and are not told of an interrupt.
-    @functools.wraps(inner)
-    def call(self: Module, *args: Any, **kwargs: Any) -> Any:
-        wanted = call is _newest and torch.is_grad_enabled() and threading.get_ident() in _threads
-        if not wanted or torch.compiler.is_compiling():
-            return inner(self, *args, **kwargs)
-        with math_kernel():
-            return inner(self, *args, **kwargs)
-
-    return call
+# Not a module hook: those warn of compiled modules, and are not told of an interrupt.
+_wrapping = Wrapping(Module, "__call__", _call)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -12,6 +11,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge
+
+from galatune.controller.wrapping import Wrapping
 
 __all__ = ["Listener", "leaves", "listen", "listening_alone", "nodes", "unlisten"]
 
@@ -43,17 +44,13 @@ _alone = threading.local()
 _blocks = 0
 """How many `listening_alone` blocks are open, in all threads."""
 
-_newest: Callable[..., None] | None = None
-"""The wrapper that announces. An older one, left where another library wrapped it, only passes on."""
-_inner: Callable[..., None] = torch.autograd.backward
-
 
 def listen(listener: Listener) -> None:
     """Tell the listener of backward calls until `unlisten`, or until it is gone."""
     with _lock:
         key = id(listener)
         _listeners[key] = weakref.ref(listener, lambda _: _leave(key))
-        _install()
+        _wrapping.put_on()
 
 
 def unlisten(listener: Listener) -> None:
@@ -64,7 +61,7 @@ def unlisten(listener: Listener) -> None:
 def _leave(key: int) -> None:
     with _lock:
         _listeners.pop(key, None)
-        _uninstall()
+        _unwrap()
 
 
 @contextmanager
@@ -73,7 +70,7 @@ def listening_alone(listener: Listener) -> Iterator[None]:
     global _blocks
     with _lock:
         _blocks += 1
-        _install()
+        _wrapping.put_on()
     before, _alone.listener = getattr(_alone, "listener", None), listener
     try:
         yield
@@ -81,7 +78,7 @@ def listening_alone(listener: Listener) -> Iterator[None]:
         _alone.listener = before
         with _lock:
             _blocks -= 1
-            _uninstall()
+            _unwrap()
 
 
 def nodes(outputs: Iterable[Any]) -> Iterator[Any]:
@@ -108,43 +105,33 @@ def leaves(outputs: Sequence[Any]) -> list[Tensor]:
     return list(found.values())
 
 
-def _install() -> None:
-    global _newest, _inner
-    if _newest is None or torch.autograd.backward is not _newest:
-        _inner = torch.autograd.backward  # another library may have wrapped it since the last time
-        _newest = torch.autograd.backward = _announcing(_inner)
+def _unwrap() -> None:
+    if not _listeners and not _blocks:
+        _wrapping.take_off()
 
 
-def _uninstall() -> None:
-    global _newest
-    if _listeners or _blocks or _newest is None:
-        return
-    if torch.autograd.backward is _newest:
-        torch.autograd.backward = _inner
-    _newest = None
+def _backward(
+    inner: Callable[..., None],
+    /,
+    tensors: Any,
+    grad_tensors: Any = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    grad_variables: Any = None,
+    inputs: Any = None,
+) -> None:
+    outputs, wanted = _several(tensors), None if inputs is None else _several(inputs)
+    with ExitStack() as around:
+        for listener in _told():
+            given = grad_variables if grad_tensors is None else grad_tensors
+            surroundings = listener.saw_backward(outputs, given, wanted)
+            if surroundings is not None:
+                around.enter_context(surroundings)
+        inner(outputs, grad_tensors, retain_graph, create_graph, grad_variables, wanted)
 
 
-def _announcing(inner: Callable[..., None]) -> Callable[..., None]:
-    # Tensor.backward looks torch.autograd.backward up at each call, so one wrapper sees both spellings.
-    @functools.wraps(inner)
-    def backward(
-        tensors: Any,
-        grad_tensors: Any = None,
-        retain_graph: bool | None = None,
-        create_graph: bool = False,
-        grad_variables: Any = None,
-        inputs: Any = None,
-    ) -> None:
-        outputs, wanted = _several(tensors), None if inputs is None else _several(inputs)
-        with ExitStack() as around:
-            for listener in _told() if backward is _newest else ():
-                given = grad_variables if grad_tensors is None else grad_tensors
-                surroundings = listener.saw_backward(outputs, given, wanted)
-                if surroundings is not None:
-                    around.enter_context(surroundings)
-            inner(outputs, grad_tensors, retain_graph, create_graph, grad_variables, wanted)
-
-    return backward
+# Tensor.backward looks torch.autograd.backward up at each call, so one wrapper sees both spellings.
+_wrapping = Wrapping(torch.autograd, "backward", _backward)
 
 
 def _told() -> list[Listener]:

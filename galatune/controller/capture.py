@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import functools
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +16,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from galatune.controller.attach import Controller
 from galatune.controller.options import Options
+from galatune.controller.wrapping import Wrapping
 from galatune.errors import ControlError
 
 __all__ = ["Capture", "Choice", "LeftAlone", "Select", "controlled"]
@@ -119,20 +119,15 @@ _lock = threading.RLock()
 _active: list[tuple[int, Capture]] = []
 """(thread that opened it, what it captures), in the order of opening."""
 
-_newest: Any = None
-"""The constructor that takes note. An older one, left where another library wrapped it, only passes on."""
-_inner: Any = Optimizer.__init__
+
+def _made(inner: Any, optimizer: Optimizer, /, *args: Any, **kwargs: Any) -> None:
+    inner(optimizer, *args, **kwargs)
+    capture = _innermost()
+    if capture is not None:
+        capture.made(optimizer)
 
 
-def _noting(inner: Any) -> Any:
-    @functools.wraps(inner)
-    def noted(self: Optimizer, *args: Any, **kwargs: Any) -> None:
-        inner(self, *args, **kwargs)
-        capture = _innermost() if noted is _newest else None
-        if capture is not None:
-            capture.made(self)
-
-    return noted
+_wrapping = Wrapping(Optimizer, "__init__", _made)
 
 
 def _stepping(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
@@ -152,24 +147,19 @@ def _innermost() -> Capture | None:
 
 
 def _open(capture: Capture) -> tuple[int, Capture]:
-    global _newest, _inner
     opened = (threading.get_ident(), capture)
     with _lock:
         if not _active:
-            _inner = Optimizer.__init__
-            _newest = Optimizer.__init__ = _noting(_inner)  # type: ignore[method-assign]
+            _wrapping.put_on()
         _active.append(opened)
     return opened
 
 
 def _close(opened: tuple[int, Capture]) -> None:
-    global _newest
     with _lock:
         _active.remove(opened)
         if not _active:
-            if Optimizer.__init__ is _newest:
-                Optimizer.__init__ = _inner  # type: ignore[method-assign]
-            _newest = None
+            _wrapping.take_off()
 
 
 register_optimizer_step_pre_hook(_stepping)

@@ -10,6 +10,8 @@ from typing import Any, Protocol
 
 from torch.utils.data.dataloader import _BaseDataLoaderIter
 
+from galatune.controller.wrapping import Wrapping
+
 __all__ = ["Drawing", "listen", "serve", "unlisten"]
 
 
@@ -31,32 +33,21 @@ class Drawing(Protocol):
 
 _lock = threading.RLock()
 _listeners: weakref.WeakSet[Any] = weakref.WeakSet()
-_ITERATOR: Any = _BaseDataLoaderIter
-
-_newest: Callable[[Any], Any] | None = None
-"""The wrapper that acts. An older one, left where another library wrapped it, only passes on."""
-_inner: Callable[[Any], Any] = _ITERATOR.__next__
 
 
 def listen(listener: Drawing) -> None:
     """Tell the listener of minibatches until `unlisten`, or until it is gone."""
-    global _newest, _inner
     with _lock:
         _listeners.add(listener)
-        if _newest is None or _ITERATOR.__next__ is not _newest:
-            _inner = _ITERATOR.__next__
-            _newest = _ITERATOR.__next__ = _serving(_inner)
+        _wrapping.put_on()
 
 
 def unlisten(listener: Drawing) -> None:
     """Stop telling the listener; with the last one gone torch's function is back in place."""
-    global _newest
     with _lock:
         _listeners.discard(listener)
-        if not _listeners and _newest is not None:
-            if _ITERATOR.__next__ is _newest:
-                _ITERATOR.__next__ = _inner
-            _newest = None
+        if not _listeners:
+            _wrapping.take_off()
 
 
 def serve(listeners: list[Any], source: Any, draw: Callable[[], Any]) -> Any:
@@ -77,13 +68,10 @@ def serve(listeners: list[Any], source: Any, draw: Callable[[], Any]) -> Any:
     return drawn
 
 
-def _serving(inner: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    @functools.wraps(inner)
-    def following(self: Any) -> Any:
-        if following is not _newest:
-            return inner(self)
-        with _lock:
-            listeners = list(_listeners)
-        return serve(listeners, self._dataset, functools.partial(inner, self))
+def _following(inner: Callable[[Any], Any], iterator: Any, /) -> Any:
+    with _lock:
+        listeners = list(_listeners)
+    return serve(listeners, iterator._dataset, functools.partial(inner, iterator))
 
-    return following
+
+_wrapping = Wrapping(_BaseDataLoaderIter, "__next__", _following)

@@ -1,0 +1,61 @@
+"""One of torch's functions, wrapped while somebody needs it."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+__all__ = ["Wrapping"]
+
+
+class Wrapping:
+    """Puts a wrapper around a function, and torch's own back in its place.
+
+    Other libraries wrap the same functions, before and after. The newest wrapper of ours acts; an older
+    one, left where another library wrapped it, only passes on. The caller holds a lock.
+
+    Args:
+        owner: Module or class that holds the function.
+        name: Of the function there.
+        acting: Called in its place, with the wrapped function first and then the arguments; takes that first
+            one by position only, since the arguments may have any name.
+
+    Example:
+        >>> import types
+        >>> place = types.SimpleNamespace(half=lambda x: x / 2)
+        >>> own, wrapping = place.half, Wrapping(place, "half", lambda inner, x: inner(x) + 1)
+        >>> wrapping.put_on()
+        >>> place.half(4)
+        3.0
+        >>> wrapping.take_off()
+        >>> place.half is own
+        True
+    """
+
+    def __init__(self, owner: Any, name: str, acting: Callable[..., Any]) -> None:
+        self._owner, self._name, self._acting = owner, name, acting
+        self._inner: Any = None
+        self._newest: Any = None
+
+    def put_on(self) -> None:
+        """Wrap the function, unless our wrapper is the outermost one already."""
+        if self._newest is None or getattr(self._owner, self._name) is not self._newest:
+            self._inner = getattr(self._owner, self._name)
+            self._newest = self._around(self._inner)
+            setattr(self._owner, self._name, self._newest)
+
+    def take_off(self) -> None:
+        """Put the function back, or stop acting where another library wrapped ours; twice does no harm."""
+        if self._newest is not None and getattr(self._owner, self._name) is self._newest:
+            setattr(self._owner, self._name, self._inner)
+        self._newest = None
+
+    def _around(self, inner: Any) -> Any:
+        @functools.wraps(inner)
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            if wrapper is self._newest:
+                return self._acting(inner, *args, **kwargs)
+            return inner(*args, **kwargs)
+
+        return wrapper
