@@ -15,7 +15,7 @@ from typing import Any, TypeGuard
 import torch
 from torch import Tensor
 
-from galatune.controller.ranks import local
+from galatune.controller.ranks import local, wide
 from galatune.errors import ControlError
 
 __all__ = [
@@ -197,8 +197,7 @@ def adadelta_diagonal(group: Group, state: State) -> Tensor:
 
 def _wide(tensor: Tensor) -> Tensor:
     """In double precision; the state itself where it is that already, so never changed in place."""
-    # Apple's MPS has no float64.
-    return as_real(tensor).to(torch.float32 if tensor.device.type == "mps" else torch.float64)
+    return as_real(tensor).to(wide(tensor))
 
 
 def _filled(size: Tensor) -> Tensor:

@@ -63,10 +63,8 @@ class Ranks:
             return None
         if not groups:
             return loss
-        seen = torch.tensor([loss or 0.0, float(loss is not None), 1.0], device=parameters[0].device)
-        for group in groups:
-            torch.distributed.all_reduce(seen, group=group)
-        total, count, ranks = seen.tolist()
+        numbers = [loss or 0.0, float(loss is not None), 1.0]
+        total, count, ranks = _added_up(numbers, groups, parameters[0].device)
         return total / ranks if count == ranks else None
 
     def reuse_gradients(self, parameters: Sequence[Tensor]) -> bool:
@@ -78,10 +76,7 @@ class Ranks:
         groups = self._groups_of(parameters)
         if not groups:
             return flag
-        seen = torch.tensor([float(flag)], device=parameters[0].device)
-        for group in groups:
-            torch.distributed.all_reduce(seen, group=group)
-        return bool(seen.item())
+        return bool(_added_up([float(flag)], groups, parameters[0].device)[0])
 
     def some_may_be_done(self, parameters: Sequence[Tensor]) -> bool:
         """Whether ranks may have run out of minibatches (torch's `Join`): those answer only what DDP asks."""
@@ -211,6 +206,14 @@ def placed_like(tensor: Tensor | None, parameter: Tensor) -> Tensor | None:
         return tensor
     placed: Tensor = tensor.redistribute(placements=parameter.placements)  # type: ignore[attr-defined]
     return placed
+
+
+def _added_up(numbers: Sequence[float], groups: Sequence[Any], device: torch.device) -> list[float]:
+    """Each number summed over the ranks that these groups join."""
+    sums = torch.tensor(numbers, device=device)
+    for group in groups:
+        torch.distributed.all_reduce(sums, group=group)
+    return sums.tolist()
 
 
 def _held_in_parts_by(tensor: Tensor) -> tuple[Any, ...]:
