@@ -96,6 +96,26 @@ def train(
     return rates, controller
 
 
+def literal(
+    net: torch.nn.Module,
+    batches: Any,
+    twin: Any,
+    *,
+    sign: float = 1.0,
+    decaying: bool = False,
+    **options: Any,
+) -> reference.Run:
+    """What the recipe does word by word, from this net's parameters on."""
+    decay = {"schedule": cosine, "scale": 2.0, "least": 0.5} if decaying else {}
+    return reference.recipe(
+        lambda x, batch: sign * reference_net.cross_entropy(x, batch),
+        reference_net.flat(net).numpy(),
+        batches,
+        twin,
+        **{**decay, **options},
+    )
+
+
 @pytest.mark.parametrize("decaying", [False, True], ids=["constant", "cosine"])
 @pytest.mark.parametrize("probe", ["closure", "graph"])
 @pytest.mark.parametrize("case", CASES)
@@ -103,16 +123,7 @@ def test_attach_follows_the_literal_recipe(case, probe, decaying):
     kind, options, twin = CASES[case]
     sign = -1.0 if options.get("maximize") else 1.0
     net, batches = reference_net.module(), reference_net.minibatches(STEPS)
-    expected = reference.recipe(
-        lambda x, batch: sign * reference_net.cross_entropy(x, batch),
-        reference_net.flat(net).numpy(),
-        batches,
-        twin(**options),
-        schedule=cosine if decaying else lambda t: 1.0,
-        scale=2.0 if decaying else 1.0,
-        least=0.5 if decaying else 0.1,
-        probe=probe,
-    )
+    expected = literal(net, batches, twin(**options), sign=sign, decaying=decaying, probe=probe)
     optimizer = kind(net.parameters(), lr=0.3, **options)
     rates, controller = train(optimizer, net, batches, probe, sign, decaying)
     # The start measures curvature over a step of 1e-5, where closures lose 5 of 16 digits.
@@ -132,14 +143,7 @@ def test_attach_with_group_ratios_follows_the_literal_recipe(kind, probe):
     ratio = torch.ones(reference_net.flat(net).numel(), dtype=torch.float64)
     ratio[:hidden] = 0.1
     twin = reference.SGD() if kind is torch.optim.SGD else reference.Adam(decoupled=True, weight_decay=0.01)
-    expected = reference.recipe(
-        reference_net.cross_entropy,
-        reference_net.flat(net).numpy(),
-        batches,
-        twin,
-        probe=probe,
-        ratio=ratio.numpy(),
-    )
+    expected = literal(net, batches, twin, probe=probe, ratio=ratio.numpy())
     groups = [{"params": net[0].parameters(), "lr": 0.02}, {"params": net[2].parameters(), "lr": 0.2}]
     rates, _ = train(kind(groups), net, batches, probe, 1.0, False)
     assert rates == pytest.approx(expected.rates, rel=1e-7, abs=0)
@@ -148,10 +152,20 @@ def test_attach_with_group_ratios_follows_the_literal_recipe(kind, probe):
 @pytest.mark.parametrize("probe", ["closure", "graph"])
 def test_attach_to_an_unknown_optimizer_follows_the_literal_recipe(probe):
     net, batches = reference_net.module(), reference_net.minibatches(STEPS)
-    expected = reference.recipe(
-        reference_net.cross_entropy, reference_net.flat(net).numpy(), batches, reference.Sign(), probe=probe
-    )
+    expected = literal(net, batches, reference.Sign(), probe=probe)
     rates, _ = train(SignDescent(net.parameters(), 0.3), net, batches, probe, 1.0, False)
+    assert rates == pytest.approx(expected.rates, rel=1e-7, abs=0)
+
+
+@pytest.mark.parametrize("decaying", [False, True], ids=["constant", "cosine"])
+@pytest.mark.parametrize("probe", ["closure", "graph"])
+@pytest.mark.parametrize("case", ["sgd momentum", "adamw"])
+def test_published_alignment_follows_the_literal_recipe(case, probe, decaying):
+    kind, options, twin = CASES[case]
+    net, batches = reference_net.module(), reference_net.minibatches(STEPS)
+    expected = literal(net, batches, twin(**options), decaying=decaying, probe=probe, travelled=False)
+    optimizer = kind(net.parameters(), lr=0.3, **options)
+    rates, _ = train(optimizer, net, batches, probe, 1.0, decaying, alignment="minibatch")
     assert rates == pytest.approx(expected.rates, rel=1e-7, abs=0)
 
 
@@ -187,9 +201,7 @@ def test_start_without_gradient_follows_the_literal_recipe(case, quiet):
 def test_probing_rarely_follows_the_literal_recipe():
     net, batches = reference_net.module(), reference_net.minibatches(STEPS)
     rarely = {"probe_first": 5, "probe_every": 4}
-    expected = reference.recipe(
-        reference_net.cross_entropy, reference_net.flat(net).numpy(), batches, reference.SGD(), **rarely
-    )
+    expected = literal(net, batches, reference.SGD(), **rarely)
     optimizer = torch.optim.SGD(net.parameters(), lr=0.3)
     rates, controller = train(optimizer, net, batches, "closure", 1.0, False, **rarely)
     assert rates == pytest.approx(expected.rates, rel=1e-7, abs=0)
