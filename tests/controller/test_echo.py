@@ -204,6 +204,17 @@ def test_batches_from_elsewhere_go_through_the_probe():
     assert controller.probes == 21
 
 
+def test_a_source_may_have_an_equality_of_its_own():
+    net = nn.Linear(4, 1)
+    optimizer, echo = SGD(net.parameters(), lr=0.1), EchoProbe()
+    controller = attach(optimizer, probe=echo)
+    for batch in echo.over(np.random.default_rng(0).random((20, SIZE, 4), dtype=np.float32)):
+        optimizer.zero_grad()
+        net(torch.from_numpy(batch)).square().mean().backward()
+        optimizer.step()
+    assert controller.probes == 10
+
+
 def test_auto_takes_echo_where_a_loss_cannot_be_differentiated_twice():
     net = nn.Sequential(net_of(draws=False), OnceOnly())
     optimizer = SGD(net.parameters(), lr=0.1)
