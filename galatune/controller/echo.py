@@ -68,14 +68,16 @@ class EchoProbe(RememberedGradients):
         self._seen: list[Drawn] = []
         self._queue: list[Drawn] = []
         self._repeated = False
+        self._source: Any = None
+        self._spoiled = False
         self._missing = 0
         self._thread: int | None = None
         self._checked = False
 
     @property
     def ready(self) -> bool:
-        """Whether the loop has been given the remembered step's minibatch again."""
-        return self.holds and not self._queue
+        """Whether the loop has been given the remembered step's minibatches again, and no other."""
+        return self.holds and not self._queue and not self._spoiled
 
     def watch(self) -> None:
         """Look at the minibatches of every DataLoader."""
@@ -121,13 +123,17 @@ class EchoProbe(RememberedGradients):
     def again(self) -> Any:
         """See `minibatches.Drawing.again`."""
         drawn = self._queue.pop(0)
-        self._repeated = True
+        self._repeated, self._source = True, drawn.source
         drawn.random.restore()
         return drawn.batch
 
     def saw(self, source: Any, batch: Any) -> None:
         """See `minibatches.Drawing.saw`; those of a validation before the step do not count."""
-        if self._recording and self._mine() and torch.is_grad_enabled():
+        if not self._mine() or not torch.is_grad_enabled():
+            return
+        if self.ready and _may_be(self._source, source):
+            self._spoiled = True  # one more than there were, or the step was skipped (GradScaler)
+        if self._recording:
             if self._seen and (self._seen[-1].source is not source or len(self._seen) == MOST):
                 self._seen.clear()
             devices = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
@@ -173,7 +179,7 @@ class EchoProbe(RememberedGradients):
     def forget(self) -> None:
         """See `Probe.forget`."""
         super().forget()
-        self._queue = []
+        self._queue, self._source, self._spoiled = [], None, False
 
     def remembered(self) -> dict[str, Any]:
         """See `Probe.remembered`; nothing where a minibatch is not made of tensors, numbers and strings."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import io
+import itertools
 import random
 import threading
 
@@ -213,6 +214,32 @@ def test_a_source_may_have_an_equality_of_its_own():
         net(torch.from_numpy(batch)).square().mean().backward()
         optimizer.step()
     assert controller.probes == 10
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_repeated_step_that_overflows_is_no_pair(fused):
+    """What a GradScaler skips; the next step would be on another minibatch."""
+    net = net_of(draws=False)
+    optimizer = AdamW(net.parameters(), fused=fused)
+    controller = attach(optimizer, probe="echo")
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10)
+    for place, (x, y, _) in enumerate(itertools.islice(fresh(), 8)):
+        optimizer.zero_grad()
+        weight = torch.inf if place == 3 else 1.0
+        (weight * scaler.scale(functional.cross_entropy(net(x), y))).backward()
+        scaler.step(optimizer)
+        scaler.update()
+    assert controller.steps == 7
+    assert [record.step for record in controller.history] == [2, 6]
+
+
+def test_accumulation_of_more_minibatches_than_were_repeated_is_no_pair():
+    net = net_of(draws=False)
+    optimizer = SGD(net.parameters(), lr=0.1)
+    controller, batches = attach(optimizer, probe="echo"), iter(fresh())
+    for accumulate in (1, 2, 2, 2):
+        train(net, optimizer, list(itertools.islice(batches, accumulate)), accumulate=accumulate)
+    assert [record.step for record in controller.history] == [4]
 
 
 def test_auto_takes_echo_where_a_loss_cannot_be_differentiated_twice():
