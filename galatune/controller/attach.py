@@ -311,6 +311,7 @@ class Controller:
         groups = self.optimizer.param_groups
         factors = [schedule_factor(group, self._rates.read) for group in groups]
         slots = self._slots(groups)
+        self._pairs.agree()
         if self._skips(groups, slots):
             self._idle = True
             return

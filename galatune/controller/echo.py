@@ -14,7 +14,7 @@ from torch import Tensor
 from galatune.controller import minibatches
 from galatune.controller.change import Change
 from galatune.controller.probe import RememberedGradients
-from galatune.controller.ranks import GlobalSum, squared
+from galatune.controller.ranks import GlobalSum, Ranks, place, squared
 from galatune.controller.seeding import RandomState
 from galatune.errors import ProbeError
 
@@ -22,6 +22,9 @@ __all__ = ["EchoProbe"]
 
 PATIENCE = 3
 """Steps without a minibatch from a DataLoader after which there is none to be expected."""
+
+UNREPEATED = 10
+"""Remembered steps in a row that had no second one on the same minibatches, after which none is going to."""
 
 MOST = 64
 """Minibatches a step that are kept; a validation without ``no_grad`` looks like many."""
@@ -56,6 +59,9 @@ class EchoProbe(RememberedGradients):
 
     The first pair, made by a very small step, tells whether the loop does train on the minibatch it was
     given: a loop that draws ahead does not, and is refused.
+
+    Of several ranks each repeats its own minibatch. A pair counts where all of them did, and a loop of one
+    rank that cannot be served is an error on all of them. All must take the same number of steps.
     """
 
     name = "echo"
@@ -70,7 +76,8 @@ class EchoProbe(RememberedGradients):
         self._repeated = False
         self._source: Any = None
         self._spoiled = False
-        self._missing = 0
+        self._missing = self._unrepeated = 0
+        self._ranks = Ranks()
         self._thread: int | None = None
         self._checked = False
 
@@ -151,19 +158,29 @@ class EchoProbe(RememberedGradients):
         self._repeated, self._recording = False, wanted
 
     def remember(self, parameters: Sequence[Tensor]) -> None:
-        """See `Probe.remember`; a step on a repeated minibatch is not remembered.
+        """See `Probe.remember`; a step that is, on any rank, on a repeated minibatch is not remembered.
 
         Raises:
-            ProbeError: No DataLoader gave a minibatch for several steps.
+            ProbeError: On any rank no DataLoader gave a minibatch for several steps, or could repeat one.
         """
         self._thread = threading.get_ident()
         self._seen = [drawn for drawn in self._seen if drawn.thread == self._thread]
         self._missing = 0 if self._seen or self._repeated else self._missing + 1
-        if self._missing == PATIENCE:
-            raise ProbeError("no torch DataLoader gives this loop its minibatches")
-        if self._seen and not self._repeated:
+        if self._all_can_repeat(parameters):
             super().remember(parameters)
             self._queue, self._seen = self._seen, []
+
+    def agree(self) -> None:
+        """With the gradients of a step there: it is ready on every rank, or the pair is forgotten on all.
+
+        A step that is probed on some ranks only would set different rates, or wait for the others for ever.
+        """
+        if not self.holds:
+            return
+        joining = self._ranks.some_may_be_done(self.parameters)
+        if joining or self._ranks.any(not self.ready, self.parameters):
+            self.forget()
+            self._unrepeated += 1
 
     def pair(self) -> list[Change]:
         """See `Probe.pair`.
@@ -172,6 +189,7 @@ class EchoProbe(RememberedGradients):
             ProbeError: The loop trains on other minibatches than those it was given.
         """
         changes = super().pair()
+        self._unrepeated = 0
         if not self._checked:
             self._check(changes)
         return changes
@@ -186,14 +204,36 @@ class EchoProbe(RememberedGradients):
         if not self.holds or not all(_is_plain(drawn.batch) for drawn in self._queue):
             return {}
         queue = [{"batch": drawn.batch, "random": drawn.random.in_plain_types()} for drawn in self._queue]
-        return {**super().remembered(), "echo": {"queue": queue, "checked": self._checked}}
+        echo = {"queue": queue, "checked": self._checked, "place": list(place())}
+        return {**super().remembered(), "echo": echo}
 
     def restore(self, parameters: Sequence[Tensor], kept: Mapping[str, Any]) -> None:
-        """See `Probe.restore`."""
+        """See `Probe.restore`; minibatches of another rank, or of another number of ranks, are left out.
+
+        The step is held all the same: `agree` is asked on each rank, or on none.
+        """
         super().restore(parameters, kept)
-        queue = copy.deepcopy(kept["echo"]["queue"])
-        self._queue = [Drawn(None, one["batch"], RandomState.of(one["random"])) for one in queue]
         self._checked = kept["echo"]["checked"]
+        self._spoiled = kept["echo"].get("place") != list(place())
+        queue = [] if self._spoiled else copy.deepcopy(kept["echo"]["queue"])
+        self._queue = [Drawn(None, one["batch"], RandomState.of(one["random"])) for one in queue]
+
+    def _all_can_repeat(self, parameters: Sequence[Tensor]) -> bool:
+        """Whether on each rank there is something to repeat; asked on all of them."""
+        if self._ranks.some_may_be_done(parameters):
+            raise ProbeError("within torch's Join, ranks cannot agree on when to repeat a minibatch")
+        if self._unrepeated == UNREPEATED:
+            raise ProbeError(
+                f"{UNREPEATED} times in a row minibatches could not be repeated: the next step drew, on one "
+                "rank at least, from another data set or more of them"
+            )
+        if not self._ranks.any(self._repeated or not self._seen, parameters):
+            return True
+        missing = self._missing == PATIENCE
+        if self._ranks.any(missing, parameters):
+            where = "" if missing else " (on another rank)"
+            raise ProbeError(f"no torch DataLoader gives this loop its minibatches{where}")
+        return False
 
     def _check(self, changes: Sequence[Change]) -> None:
         total = GlobalSum()

@@ -10,6 +10,7 @@ from torch import Tensor
 from galatune.controller.catalogue import PROBES, SUCCESSORS
 from galatune.controller.change import Change
 from galatune.controller.closure import ClosureProbe
+from galatune.controller.echo import EchoProbe
 from galatune.controller.graph import GraphProbe
 from galatune.controller.options import Options
 from galatune.controller.probe import Probe, RememberedGradients, SkippedProbeError
@@ -90,6 +91,11 @@ class PairSource:
         if closure is None or not isinstance(self._probe, ClosureProbe) or not self._probe.ready:
             return 0
         return self._probe.evaluate(closure)
+
+    def agree(self) -> None:
+        """With this step's gradients there: it is probed on every rank, or on none."""
+        if isinstance(self._probe, EchoProbe):
+            self._probe.agree()
 
     def take(self) -> tuple[list[Change] | None, int]:
         """The pair of this step, None where there is none, and the gradient evaluations it cost."""

@@ -26,6 +26,7 @@ __all__ = [
     "count",
     "is_sharded",
     "local",
+    "place",
     "placed_like",
     "squared",
     "wide",
@@ -200,6 +201,18 @@ def local(tensor: Tensor) -> Tensor:
     return tensor.to_local() if is_sharded(tensor) else tensor  # type: ignore[attr-defined]
 
 
+def place() -> tuple[int, int]:
+    """The rank of this process, and how many there are.
+
+    Example:
+        >>> place()  # one process
+        (0, 1)
+    """
+    if not _is_distributed():
+        return 0, 1
+    return torch.distributed.get_rank(), torch.distributed.get_world_size()
+
+
 def placed_like(tensor: Tensor | None, parameter: Tensor) -> Tensor | None:
     """A gradient in the parts that the parameter is held in; others as they are."""
     if tensor is None or not is_sharded(tensor) or not is_sharded(parameter):
@@ -238,9 +251,13 @@ def _held_by(module: Any) -> list[Any]:
     return [held for group in groups if group is not None for held in group.fsdp_params]
 
 
+def _is_distributed() -> bool:
+    return torch.distributed.is_available() and torch.distributed.is_initialized()
+
+
 def _replicas_of(parameters: Sequence[Tensor]) -> Any:
     """The DistributedDataParallel that holds any of these parameters, None without one."""
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+    if not _is_distributed():
         return None
     from torch.nn.parallel import DistributedDataParallel
 

@@ -6,7 +6,9 @@ import contextlib
 import json
 import sys
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +25,9 @@ from torch.nn import functional
 
 import galatune
 from galatune.controller.guard import Guard
-from galatune.errors import ControlError
+from galatune.errors import ControlError, ProbeError
 
-BATCH, RANKS = 32, 2
-
-SPIKE = 20
-"""Step at which one rank's loss is large: the guard divides the rate on all of them, or on none."""
+from .ranked_minibatches import RANKS, Batch, by_hand, drawn
 
 
 @dataclass(frozen=True)
@@ -47,6 +46,11 @@ class Case:
         evaluate: A forward without backward before every step, as a validation does.
         once: One rank's loss cannot be differentiated twice.
         joined: One rank runs out of minibatches nine steps early, within torch's Join.
+        loader: What one rank does where minibatches come from DataLoaders (`ranked_minibatches.drawn`); None
+            where they are made by hand.
+        spike: Step at which one rank's loss is large: the guard divides the rate on all of them, or on none.
+        scaled: Under a GradScaler; instead of a large loss, that step has gradients that overflow.
+        first: Steps that are all probed.
         steps: How many.
     """
 
@@ -60,6 +64,10 @@ class Case:
     evaluate: bool = False
     once: bool = False
     joined: bool = False
+    loader: str | None = None
+    spike: int = 20
+    scaled: bool = False
+    first: int = 28
     steps: int = 33
 
 
@@ -74,6 +82,12 @@ ROWS: dict[str, dict[str, Any]] = {
     "RMSprop": {"centered": True},
     "Adadelta": {},
 }
+LONG: dict[str, Any] = {"loader": "alike", "spike": 41, "first": 56, "steps": 66}
+"""Twice as long: a pair of the echo probe is two steps."""
+
+DISAGREEING = ("unwatched", "ahead", "unrepeated")
+"""Loops of one rank that the echo probe cannot serve."""
+
 CASES = {
     **{f"copies {probe}": Case("copies", probe) for probe in ("closure", "graph", "consecutive")},
     **{f"views {probe}": Case("views", probe) for probe in ("closure", "graph", "consecutive")},
@@ -95,6 +109,21 @@ CASES = {
     "shards auto": Case("shards", "auto"),
     "hybrid closure": Case("hybrid", "closure"),
     **{f"columns {probe}": Case("columns", probe) for probe in ("closure", "graph", "consecutive")},
+    **{
+        f"{wrap} echo": Case(wrap, "echo", **LONG)
+        for wrap in ("copies", "views", "shards", "hybrid", "columns")
+    },
+    "copies echo accumulated": Case("copies", "echo", "SGD", SGD, parts=2, **LONG),
+    "shards echo accumulated": Case("shards", "echo", parts=2, **LONG),
+    **{f"{wrap} echo scaled": Case(wrap, "echo", scaled=True, **LONG) for wrap in ("copies", "shards")},
+    "copies echo early": Case("copies", "echo", loader="early"),
+    "shards echo early": Case("shards", "echo", loader="early"),
+    "copies echo once unwatched": Case("copies", "echo", loader="once unwatched"),
+    "shards echo once unwatched": Case("shards", "echo", loader="once unwatched"),
+    "copies echo unwatched": Case("copies", "echo", loader="unwatched"),
+    **{f"copies {loader}": Case("copies", "auto", once=True, loader=loader) for loader in DISAGREEING},
+    **{f"shards {loader}": Case("shards", "auto", loader=loader) for loader in DISAGREEING},
+    "copies joined echo": Case("copies", "auto", once=True, joined=True, loader="alike"),
 }
 
 
@@ -149,6 +178,7 @@ class Training:
         whole = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 3), Gain()).double()
         self.case, self.net = case, spread(whole, case.wrap) if ranks > 1 else whole
         self.shares = [rank] if ranks > 1 and case.wrap != "columns" else list(range(RANKS))
+        self.whole = len(self.shares) == RANKS
         self.parameters = list(self.net.parameters())
         groups: Any = self.parameters
         if case.per_group:
@@ -157,26 +187,28 @@ class Training:
         self.controller = galatune.attach(
             self.optimizer,
             probe=case.probe,
-            probe_first=28,
+            probe_first=case.first,
             guard=Guard(spike=1.2),
             per_group=case.per_group,
         )
+        self.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10, enabled=case.scaled)
         self.rates: list[Any] = []
+        self.minibatches = by_hand() if case.loader is None else self._drawn(case.loader)
+
+    def _drawn(self, odd: str) -> Iterator[Batch]:
+        return drawn(1, 0, odd) if self.whole else drawn(RANKS, self.shares[0], odd)
+
+    def skip(self, steps: int) -> None:
+        """Leave out the minibatches of so many steps."""
+        with torch.no_grad():
+            for _ in range(steps * self.case.parts):
+                next(self.minibatches)
 
     def run(self, start: int, stop: int) -> None:
-        generator = torch.Generator().manual_seed(1)
-        for step in range(stop):
-            drawn = [
-                (
-                    torch.randn(BATCH, 4, generator=generator, dtype=torch.float64),
-                    torch.randint(3, (BATCH,), generator=generator),
-                )
-                for _ in range(self.case.parts)
-            ]
-            if step >= start:
-                self._step(step, drawn)
+        for step in range(start, stop):
+            self._step(step, [next(self.minibatches) for _ in range(self.case.parts)])
 
-    def _step(self, step: int, drawn: list[tuple[Tensor, Tensor]]) -> None:
+    def _step(self, step: int, drawn: list[Batch]) -> None:
         def evaluate() -> Tensor:
             self.optimizer.zero_grad()
             total = torch.zeros((), dtype=torch.float64)
@@ -184,7 +216,7 @@ class Training:
                 with unsynchronized(self.net, part < len(drawn) - 1):
                     losses = [self._loss(step, inputs, labels, share) for share in self.shares]
                     loss = torch.stack(losses).mean() / len(drawn)
-                    loss.backward()
+                    self.scaler.scale(loss).backward()
                 total += loss.detach()
             return total
 
@@ -195,14 +227,18 @@ class Training:
             self.optimizer.step(evaluate)
         else:
             evaluate()
-            self.optimizer.step()
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
         self.rates.append(self.controller.learning_rate)
 
     def _loss(self, step: int, inputs: Tensor, labels: Tensor, share: int) -> Tensor:
-        inputs, labels = inputs[share::RANKS], labels[share::RANKS]
+        if self.case.loader is None or self.whole:
+            inputs, labels = inputs[share::RANKS], labels[share::RANKS]
         short = self.case.uneven and step % 3 == 2 and share > 0
         length = len(inputs) // 2 if short else len(inputs)
-        weight = 3.0 if share and step == SPIKE else 1.0
+        weight = 1.0
+        if share and step == self.case.spike:
+            weight = torch.inf if self.case.scaled else 3.0
         outputs = self.net(inputs[:length])
         if share and self.case.once:
             outputs = Once.apply(outputs)
@@ -222,24 +258,39 @@ def train(case: Case, rank: int = 0, ranks: int = 1) -> dict[str, Any]:
     training = Training(case, rank, ranks)
     joined = Join([training.net]) if case.joined else contextlib.nullcontext()
     with joined:
-        training.run(0, case.steps - 9 * rank if case.joined else case.steps)
+        try:
+            training.run(0, case.steps - 9 * rank if case.joined else case.steps)
+        except ProbeError as error:
+            return {**training.result(), "error": str(error)}
     return training.result()
 
 
-def resume(how: str, cut: int, rank: int, ranks: int, folder: Path) -> dict[str, Any]:
-    """Train to the cut, save, load into a new training, go on to the end."""
-    first, second = (Training(CASES["shards closure"], rank, ranks) for _ in range(2))
+def resume(name: str, how: str, cut: int, rank: int, folder: Path) -> dict[str, Any]:
+    """Train to the cut, save, load into a new training, go on to the end.
+
+    Args:
+        name: Of the case.
+        how: Each rank loads its own of the "files", all load "one file", the first rank's, or a distributed
+            "checkpoint".
+        cut: Steps before it.
+        rank: Of this process.
+        folder: Where the ranks save.
+    """
+    first, second = (Training(CASES[name], rank, RANKS) for _ in range(2))
     first.run(0, cut)
+    second.skip(cut)
+    place = folder / f"{name} {how} {cut}"
     if how == "checkpoint":
-        checkpoint.save(of(first), checkpoint_id=folder / str(cut))
+        checkpoint.save(of(first), checkpoint_id=place)
         saved = of(second)
-        checkpoint.load(saved, checkpoint_id=folder / str(cut))
+        checkpoint.load(saved, checkpoint_id=place)
         second.net.load_state_dict(saved["net"])
         set_optimizer_state_dict(second.net, second.optimizer, saved["optimizer"])
     else:
-        path = folder / f"{cut}-{rank}.pt"
-        torch.save([part.state_dict() for part in (first.net, first.optimizer, first.controller)], path)
-        states = torch.load(path, weights_only=True)
+        saving = [part.state_dict() for part in (first.net, first.optimizer, first.controller)]
+        torch.save(saving, f"{place} {rank}")
+        distributed.barrier()
+        states = torch.load(f"{place} {0 if how == 'one file' else rank}", weights_only=True)
         for part, state in zip((second.net, second.optimizer, second.controller), states, strict=True):
             part.load_state_dict(state)
     second.run(cut, second.case.steps)
@@ -263,7 +314,18 @@ def refused() -> str:
     return "nothing"
 
 
-RESUMED = [("files", 10), ("files", 29), ("checkpoint", 10), ("checkpoint", 29)]
+RESUMED = [
+    *[(f"{wrap} echo", "files", cut, 0) for wrap in ("copies", "shards") for cut in (10, 11, 60)],
+    ("copies echo", "one file", 10, 0),
+    ("copies echo", "one file", 60, 1),
+    ("shards echo", "checkpoint", 10, 0),
+    ("shards echo", "checkpoint", 60, 1),
+    ("shards closure", "files", 10, 0),
+    ("shards closure", "files", 29, 0),
+    ("shards closure", "checkpoint", 10, 1),
+    ("shards closure", "checkpoint", 29, 0),
+]
+"""(case, how, cut, probes lost): one file or a checkpoint lacks a rank's part of a step to be probed."""
 
 
 @contextlib.contextmanager
@@ -289,11 +351,16 @@ if __name__ == "__main__":
     given_rank, folder, *names = sys.argv[1:]
     rank, here = int(given_rank), Path(folder)
     distributed.init_process_group(
-        "gloo", init_method=f"file://{here / 'meeting'}", rank=rank, world_size=RANKS
+        "gloo",
+        init_method=f"file://{here / 'meeting'}",
+        rank=rank,
+        world_size=RANKS,
+        timeout=timedelta(minutes=2),
     )
     found = {name: train(CASES[name], rank, RANKS) for name in names}
-    if "shards closure" in names:
-        found |= {f"{how} {cut}": resume(how, cut, rank, RANKS, here) for how, cut in RESUMED}
-        found["flattened"] = refused()
+    for name, how, cut, _ in RESUMED:
+        if name in names:
+            found[f"{name} {how} {cut}"] = resume(name, how, cut, rank, here)
+    found["flattened"] = refused()
     (here / f"{rank}.json").write_text(json.dumps(found))
     distributed.destroy_process_group()

@@ -281,6 +281,16 @@ def test_loop_that_draws_ahead_is_refused():
         train(net, optimizer, ahead(fresh()))
 
 
+def test_loop_that_takes_turns_between_loaders_is_refused():
+    net = net_of(draws=False)
+    optimizer = SGD(net.parameters(), lr=0.1)
+    controller = attach(optimizer, probe="echo")
+    loaders = itertools.cycle([iter(fresh()), iter(fresh())])
+    with pytest.raises(ProbeError, match=r"from another data set.*probe='auto'"):
+        train(net, optimizer, map(next, loaders))
+    assert controller.steps == 10
+
+
 def test_frozen_rate_leaves_minibatches_alone():
     net = net_of()
     optimizer = SGD(net.parameters(), lr=0.1)

@@ -10,10 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from .ranked_training import CASES, RANKS, RESUMED, SPIKE, train
+from .ranked_minibatches import RANKS
+from .ranked_training import CASES, DISAGREEING, RESUMED, train
 
-SCRIPT = Path(__file__).with_name("ranked_training.py")
-ALIKE = [name for name, case in CASES.items() if case.probe != "auto" and not case.joined]
+ALIKE = [
+    name
+    for name, case in CASES.items()
+    if case.probe != "auto" and not case.joined and case.loader in (None, "alike")
+]
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +26,8 @@ def ranks(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ranks")
     processes = [
         subprocess.Popen(
-            [sys.executable, str(SCRIPT), str(rank), str(folder), *CASES],
+            [sys.executable, "-m", f"{__package__}.ranked_training", str(rank), str(folder), *CASES],
+            cwd=Path(__file__).parents[1],
             stderr=subprocess.PIPE,
             text=True,
         )
@@ -48,7 +53,7 @@ def test_ranks_set_the_rate_of_one_process_on_the_global_batch(name, ranks):
     assert first["probe"] == CASES[name].probe
     assert [event[:2] for event in first["events"]] == [list(event[:2]) for event in alone["events"]]
     spikes = {step - 1 for step, kind, _ in first["events"] if kind == "spike"}
-    assert spikes == {SPIKE}
+    assert spikes == (set() if CASES[name].scaled else {CASES[name].spike})
     for rates, expected in zip(first["rates"], alone["rates"], strict=True):
         assert rates == pytest.approx(expected, rel=1e-5)
     assert first["weights"] == pytest.approx(alone["weights"], rel=1e-5, abs=1e-7)
@@ -72,7 +77,37 @@ def test_ranks_fall_back_together(ranks):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("asked", "used"), [("closure", "closure"), ("auto", "consecutive")])
+@pytest.mark.parametrize("wrap", ["copies", "shards"])
+@pytest.mark.parametrize("loop", DISAGREEING)
+def test_loop_of_one_rank_that_echo_cannot_serve_has_all_fall_back(wrap, loop, ranks):
+    first, second = (rank[f"{wrap} {loop}"] for rank in ranks)
+    assert first["rates"] == second["rates"]
+    assert first["probe"] == second["probe"] == "consecutive"
+    assert [event[:2] for event in first["events"]] == [event[:2] for event in second["events"]]
+
+
+@pytest.mark.slow
+def test_rank_without_a_data_loader_is_an_error_on_all_of_them(ranks):
+    first, second = (rank["copies echo unwatched"] for rank in ranks)
+    assert len(first["rates"]) == len(second["rates"]) == 2
+    assert "no torch DataLoader gives this loop its minibatches; use probe='auto'" in second["error"]
+    assert "no torch DataLoader gives this loop its minibatches (on another rank);" in first["error"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("wrap", ["copies", "shards"])
+@pytest.mark.parametrize(("loop", "probes"), [("early", 16), ("once unwatched", 15)])
+def test_minibatch_that_one_rank_does_not_repeat_is_no_pair_on_any(wrap, loop, probes, ranks):
+    first, second = (rank[f"{wrap} echo {loop}"] for rank in ranks)
+    assert first == second
+    assert first["probe"] == "echo"
+    assert first["probes"] == probes
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("asked", "used"), [("closure", "closure"), ("auto", "consecutive"), ("echo", "consecutive")]
+)
 def test_rank_that_runs_out_of_minibatches_leaves_the_others_in_control(asked, used, ranks):
     first, second = (rank[f"copies joined {asked}"] for rank in ranks)
     assert first["probe"] == second["probe"] == used
@@ -88,14 +123,13 @@ def test_flattened_parameters_are_refused_in_one_line(ranks):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("how", "cut"), RESUMED)
-def test_sharded_training_continues(how, cut, ranks):
-    first, second = (rank[f"{how} {cut}"] for rank in ranks)
+@pytest.mark.parametrize(("name", "how", "cut", "lost"), RESUMED)
+def test_training_on_several_ranks_continues(name, how, cut, lost, ranks):
+    first, second = (rank[f"{name} {how} {cut}"] for rank in ranks)
     assert first == second
-    whole = ranks[0]["shards closure"]
-    if (how, cut) == ("checkpoint", 10):  # shards of a step that is to be probed are left out
-        assert first["probes"] == whole["probes"] - 1
+    whole = ranks[0][name]
+    assert first["probes"] == whole["probes"] - lost
+    if lost:
         return
-    assert first["probes"] == whole["probes"]
     assert first["rates"] == whole["rates"][cut:]
     assert first["weights"] == whole["weights"]
