@@ -15,6 +15,7 @@ from galatune.bench.paired import Difference, differences
 from galatune.bench.runs import Result
 from galatune.bench.score import Cell, Score, Tuned, cells, scores, tuned
 from galatune.bench.sensitivity import Curve
+from galatune.controller.options import Options
 
 __all__ = [
     "cost_table",
@@ -157,7 +158,7 @@ A_LONG_RUN = 1000
 def cost_table(cost: Cost) -> Table:
     """What one probe costs; each line says what it was computed from."""
     times, memory = cost.times, cost.memory
-    steps = len(times.controlled)
+    steps, rhythm = len(times.controlled), Options().rhythm
     table = _table(
         f"{cost.probe} probe, {memory.parameters:,} parameters, {_many(cost.threads, 'thread')}; with "
         "control beside without",
@@ -174,7 +175,7 @@ def cost_table(cost: Cost) -> Table:
     table.add_row(run, f"{times.run:.3f}", "", "", "measured: the sum of all steps beside the other's")
     for count in sorted({steps, max(steps, A_LONG_RUN)}):
         why = f"composed for {count:,} steps: each kind's median ratio and number"
-        table.add_row("", f"{times.composed(count):.3f}", "", "", why)
+        table.add_row("", f"{times.composed(count, lambda step: rhythm.due(step, [0])):.3f}", "", "", why)
     table.add_row("peak memory", f"{memory.ratio:.3f}", "", "", "measured, activations included")
     for what, size in (
         ("at the peak of a probe", memory.at_a_probe),

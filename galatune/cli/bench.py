@@ -180,8 +180,7 @@ def _cost(device: str | None, steps: int | None) -> None:
         console.print(cost_table(found))
         console.print()
     console.print(
-        f"{workload.name}, {workload.batch} x {workload.length} characters a step, AdamW. The graph probe "
-        "needs torch's plain attention: there both sides have it.",
+        f"{workload.name}, {workload.batch} x {workload.length} characters a step, AdamW.",
         soft_wrap=True,
     )
 

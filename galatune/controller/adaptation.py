@@ -33,7 +33,8 @@ from galatune.controller.learner import Learner
 from galatune.controller.loss_scale import gradient_scale
 from galatune.controller.ranks import GlobalSum, count, squared
 from galatune.controller.schedule import MEMORY
-from galatune.controller.way import AT_THE_START, LEAST, steadied
+from galatune.controller.way import AT_THE_START, steadied
+from galatune.controller.window import Window
 from galatune.errors import DivergenceError
 
 __all__ = ["Adaptation", "Reading"]
@@ -46,6 +47,19 @@ SMALLEST_WEIGHT = 1e-3
 
 BLIND_RATE = 1e-6
 """First rate where the direction is not known beforehand; the step it makes tells the next one."""
+
+LARGE_ENOUGH = 300.0
+"""Times the first rate, where a step moves the parameters by 0.3 % of their norm: from here on the guard's
+pace counts. Smaller steps change too little for it to matter how fast they grow."""
+
+CURVATURES = Window("curvature", length=8, fewest=8)
+"""Natural logarithms of the last ones."""
+
+AGREEMENT = 0.2
+"""Spread of the last curvatures below which the rate need not feel its way: a quadratic has only one."""
+
+FAR_BELOW = 300.0
+"""So many times below the proposed rate it need not either."""
 
 FLAT_PROBES = 20
 """So many probes without any curvature, from the start, are an event: a piecewise linear loss, for one."""
@@ -61,14 +75,14 @@ class Reading:
         scale: Step scale.
         travelled: Alignment with the direction travelled, also where a metric is known; not where steps are
             rounded to so few digits that their direction is lost.
-        least: What the alignment with the direction travelled counts at least.
         coming: Metric of the coming step, the probed gradient taken in, where the optimizer's row has it.
+        steps: Since the last probe; None where the schedule leaves no time for the guard's pace.
     """
 
     scale: float
     travelled: bool = False
-    least: float = LEAST
     coming: bool = False
+    steps: int | None = None
 
 
 class Adaptation:
@@ -127,8 +141,8 @@ class Adaptation:
         products = inner_products(self._entries(optimizer, groups, changes, reading.coming))
         if products is None:
             return None
-        if reading.travelled and not all(map(_moves_exactly, changes)):
-            reading = replace(reading, travelled=False)
+        if not all(map(_moves_exactly, changes)):
+            reading = replace(reading, travelled=False, steps=None)
         return self._learn(groups, memory, reading, products, loss)
 
     def _follow_units(self, optimizer: Optimizer, groups: Sequence[dict[str, Any]]) -> None:
@@ -141,6 +155,7 @@ class Adaptation:
         plain = all(self._geometry.starts_plain(group, state) for group, state in states)
         if memory.get("plain") and not plain and memory.get("rate"):
             memory.update({**self._learner.init(), **AT_THE_START, "rate": 0.0, "first": 0.0})
+            CURVATURES.clear(memory)
         memory["plain"] = plain
 
     def _learn(
@@ -166,29 +181,37 @@ class Adaptation:
         if observation is None:
             if products.before_before:
                 chosen = self._learner.rate(state)
-                memory["rate"] = self._unseen(
-                    memory, previous, reading.scale, chosen, products.step_step == 0
-                )
+                memory["rate"] = self._unseen(memory, previous, reading, chosen, products.step_step == 0)
             return None
         observation = self._weighed(memory, observation)
-        steady = steadied(memory, observation, reading.least) if known and by_the_way else observation
+        steady = steadied(memory, observation) if known and by_the_way else observation
+        if steady.effective_curvature > 0:
+            CURVATURES.add(memory, math.log(steady.effective_curvature))
         state = dict(self._learner.update(state, steady))
         memory.update(state)
         chosen = self._learner.rate(state)
         if chosen is not None:
-            memory["rate"] = self._guarded(memory, previous, reading.scale * chosen)
+            memory["rate"] = self._guarded(memory, previous, reading, reading.scale * chosen)
         return observation
 
-    def _guarded(self, memory: dict[str, Any], previous: float, proposed: float) -> float:
+    def _guarded(self, memory: dict[str, Any], previous: float, reading: Reading, proposed: float) -> float:
         """The proposed rate within the guard's limits, smoothed; a run of limited probes is one event."""
-        limited = self._guard.limit(previous, proposed)
+        steps = self._paced(memory, previous, reading, proposed)
+        limited = self._guard.limit(previous, proposed, steps)
         held = (limited < proposed) - (limited > proposed)
         if held and held != memory.get("held"):
-            which = f"growth of {self._guard.growth:g}" if held > 0 else f"fall to 1/{self._guard.shrink:g}"
+            growth, shrink = self._guard.most_growth(steps), self._guard.shrink
+            which = f"growth of {growth:.3g}" if held > 0 else f"fall to 1/{shrink:g}"
             values = {"previous": previous, "proposed": proposed, "rate": limited}
             self._note("limit", f"a probe may change the rate by a {which} at most", values)
         memory["held"] = held
         return self._guard.smooth(previous, limited)
+
+    @staticmethod
+    def _paced(memory: dict[str, Any], previous: float, reading: Reading, proposed: float) -> int | None:
+        """Steps since the last probe where the guard's pace counts; None where there is no need of it."""
+        small = previous <= LARGE_ENOUGH * memory.get("first", 0.0) or previous * FAR_BELOW < proposed
+        return None if small or CURVATURES.spread(memory) < AGREEMENT else reading.steps
 
     def _weighed(self, memory: dict[str, Any], observation: Observation) -> Observation:
         weighed = self._guard.weigh(memory, observation)
@@ -234,7 +257,7 @@ class Adaptation:
         self,
         memory: dict[str, Any],
         previous: float,
-        scale: float,
+        reading: Reading,
         chosen: float | None,
         rounds_away: bool,
     ) -> float:
@@ -252,8 +275,9 @@ class Adaptation:
                 reason = f"{FLAT_PROBES} probes saw no curvature at all: the rate stays where it started"
                 self._note("flat", reason, {"rate": previous})
             return previous
-        wanted = max(scale * chosen, memory.get("first", 0.0))
-        return max(previous, self._guard.limit(previous, wanted))
+        wanted = max(reading.scale * chosen, memory.get("first", 0.0))
+        steps = self._paced(memory, previous, reading, wanted)
+        return max(previous, self._guard.limit(previous, wanted, steps))
 
     def _entries(
         self, optimizer: Optimizer, groups: Sequence[dict[str, Any]], changes: Sequence[Change], coming: bool

@@ -40,10 +40,15 @@ from galatune.controller.schedule import (
 from galatune.controller.snapshot import Snapshot
 from galatune.controller.step import GuardedStep
 from galatune.controller.trace import RateTrace
-from galatune.controller.way import LEAST, LEAST_OF_A_SCHEDULE
 from galatune.errors import ControlError
 
 __all__ = ["Controller", "attach"]
+
+STILL_EARLY = 0.9
+"""Schedule factor down to which the guard's pace counts; a shorter training has no time for that."""
+
+ADAPTIVE = 1.25
+"""Times the step scale of a decaying schedule: an adaptive metric stands larger steps (docs/research.md)."""
 
 
 def attach(
@@ -52,6 +57,7 @@ def attach(
     probe: str | Probe = "auto",
     probe_every: int = 10,
     probe_first: int = 40,
+    probe_thinning: float = 0.05,
     step_scale: float | None = None,
     min_lr: float = 0.0,
     max_lr: float = math.inf,
@@ -73,8 +79,10 @@ def attach(
             minibatches), or "auto": the first of them that works.
         probe_every: Steps between probes once the first ones are done.
         probe_first: Number of steps that are all probed, from the first one with a gradient.
-        step_scale: Multiplies the chosen rate; None for the recipe's 2 while a schedule decays, else 1 (the
-            echo probe: 3 and 1.5).
+        probe_thinning: The steps between probes grow to this share of the steps taken (from the 200th on, as
+            things are); 0 keeps them as they are.
+        step_scale: Multiplies the chosen rate; None for the recipe's 2 while a schedule decays (2.5 where the
+            optimizer's metric is adaptive), else 1 (the echo probe: 3 and 1.5).
         min_lr: Lower bound of the rate before the schedule.
         max_lr: Upper bound of the rate as applied, after schedule and group ratio.
         per_group: A rate of its own for each parameter group.
@@ -83,9 +91,9 @@ def attach(
         on_event: Called with each `Event`.
         alignment: "minibatch" compares the gradients of one minibatch before and after the step, as
             published; "travelled" compares its gradient with the direction travelled, which this minibatch
-            did not choose: it falls when noise dominates, so the rate anneals by itself, to a tenth of what
-            curvature allows (a half while a schedule decays, which anneals already). "auto": the second, but
-            the first for a learner of your own and where the minibatch did choose (echo, consecutive).
+            did not choose: it falls when noise dominates, so the rate anneals by itself, to a quarter of what
+            curvature allows. "auto": the second, but the first for a learner of your own and where the
+            minibatch did choose (echo, consecutive).
 
     Returns:
         The controller, which lives as long as the optimizer.
@@ -112,6 +120,7 @@ def attach(
         probe=probe,
         probe_every=probe_every,
         probe_first=probe_first,
+        probe_thinning=probe_thinning,
         step_scale=step_scale,
         min_lr=min_lr,
         max_lr=max_lr,
@@ -315,7 +324,7 @@ class Controller:
         if self._skips(groups, slots):
             self._idle = True
             return
-        reading = self._reading(groups)
+        reading = self._reading(groups, max(factors))
         if self._pairs.ready or not self.steps:
             refuse_sparse(self.optimizer)
         lay_down(self._memory)
@@ -329,6 +338,7 @@ class Controller:
         self._apply(groups, factors)
         if probed:
             self._memory["probes"] = self.probes + 1
+            self._memory["probed"] = self.steps
             self._record(slots, seen, played)
         for members in slots:
             self._begin(groups[members[0]][MEMORY])
@@ -436,7 +446,7 @@ class Controller:
             self._note_once("bound", f"the rate is held at its upper bound {self._options.max_lr:g}")
         return min(rate, self._options.max_lr)
 
-    def _reading(self, groups: Sequence[dict[str, Any]]) -> Reading:
+    def _reading(self, groups: Sequence[dict[str, Any]], factor: float) -> Reading:
         """How pairs are read, by whether the schedule decays; what is known of that is an event."""
         memory, why = self._memory, None
         if "decays" not in memory:
@@ -446,11 +456,15 @@ class Controller:
         if not memory["decays"] and fell(groups, self._rates.read):
             memory["decays"] = True
             why = "a group's rate fell below its peak"
+        travelled = self._options.goes_by_the_way(fresh=not self._pairs.remembers_gradients)
+        scale = self._pairs.scales[0 if memory["decays"] else 1]
+        if memory["decays"] and travelled and self._geometry.diagonal is not None:
+            scale *= ADAPTIVE
         reading = Reading(
-            self._options.step_scale or self._pairs.scales[0 if memory["decays"] else 1],
-            self._options.goes_by_the_way(fresh=not self._pairs.remembers_gradients),
-            LEAST_OF_A_SCHEDULE if memory["decays"] else LEAST,
+            self._options.step_scale or scale,
+            travelled,
             self._pairs.coming_metric,
+            self.steps - int(memory.get("probed", 0)) if factor > STILL_EARLY else None,
         )
         if why is not None:
             self._note("schedule", f"step scale {reading.scale:g}: {why}", {"step_scale": reading.scale})

@@ -50,7 +50,7 @@ class Guard:
 
     .. code-block:: text
 
-        limited = clip( proposed, previous / shrink, previous * growth )
+        limited = clip( proposed, previous / shrink, previous * growth )      growth: at most pace^steps
         rate = previous^smoothing * limited^(1 - smoothing)
         distance = |ln c - median of the last 15 ln c|         share of w kept = min(1, confidence / distance)
         spike: loss > spike * median of the last 15 losses seen
@@ -69,6 +69,9 @@ class Guard:
             well, and halves the rate. That copies both at each probe; buffers of the model (BatchNorm's
             statistics) and the copies themselves are in no checkpoint of the optimizer.
         rollbacks: How often that may happen before it is a `DivergenceError`.
+        pace: Largest factor from one step to the next, 1.05, once steps are large enough to matter (300 times
+            the first) and until a schedule took a tenth off, unless the last curvatures agree or say 300
+            times more: curvature shows itself no earlier than the step that is too large for it.
 
     Raises:
         ControlError: One of them is out of range.
@@ -81,11 +84,13 @@ class Guard:
     spike: float = math.inf
     reaction: Reaction = "retreat"
     rollbacks: int = 3
+    pace: float = 1.05
 
     def __post_init__(self) -> None:
-        if not (self.growth >= 1 and self.shrink >= 1):
+        if not (self.growth >= 1 and self.pace >= 1 and self.shrink >= 1):
             raise ControlError(
-                f"growth and shrink are factors of at least 1, however: {self.growth=}, {self.shrink=}"
+                "growth, pace and shrink are factors of at least 1, however: "
+                f"{self.growth=}, {self.pace=}, {self.shrink=}"
             )
         if not 0 <= self.smoothing < 1:
             raise ControlError(f"smoothing is a share from 0 to below 1, however: {self.smoothing=}")
@@ -105,14 +110,27 @@ class Guard:
         """Whether it wants to know the loss of a probed step."""
         return self.spike < math.inf or self.reaction != "retreat"
 
-    def limit(self, previous: float, proposed: float) -> float:
+    def limit(self, previous: float, proposed: float, steps: int | None = None) -> float:
         """The proposed rate, held within ``[previous / shrink, previous * growth]``.
+
+        Args:
+            previous: Rate of the last step.
+            proposed: By the learner.
+            steps: Since the last probe, where the pace counts.
 
         Example:
             >>> Guard().limit(previous=1.0, proposed=10.0), Guard().limit(previous=1.0, proposed=-3.0)
             (2.0, 0.25)
+            >>> Guard().limit(previous=1.0, proposed=10.0, steps=2)
+            1.1025
         """
-        return min(max(proposed, previous / self.shrink), previous * self.growth)
+        return min(max(proposed, previous / self.shrink), previous * self.most_growth(steps))
+
+    def most_growth(self, steps: int | None = None) -> float:
+        """Largest factor from one probe to the next: with so many steps between, where the pace counts."""
+        if steps is None or steps * math.log(self.pace) > math.log(self.growth):
+            return self.growth
+        return float(self.pace**steps)
 
     def smooth(self, previous: float, limited: float) -> float:
         """Part of the way to the limited rate, on the log scale: an exponential moving average.

@@ -11,6 +11,7 @@ from galatune.controller.catalogue import PROBES
 from galatune.controller.guard import Event, Guard
 from galatune.controller.learner import DiscountedFTRL, Learner
 from galatune.controller.probe import Probe
+from galatune.controller.rhythm import Rhythm
 from galatune.errors import ControlError
 
 __all__ = ["ALIGNMENTS", "Options"]
@@ -30,6 +31,7 @@ class Options:
     probe: str | Probe = "auto"
     probe_every: int = 10
     probe_first: int = 40
+    probe_thinning: float = 0.05
     step_scale: float | None = None
     min_lr: float = 0.0
     max_lr: float = math.inf
@@ -58,6 +60,11 @@ class Options:
                 "probe_every must be at least 1 and probe_first at least 0, however: "
                 f"probe_every={self.probe_every}, probe_first={self.probe_first}"
             )
+        if not 0 <= self.probe_thinning < 1:
+            raise ControlError(
+                "probe_thinning is a share of the steps taken, from 0 to below 1, however: "
+                f"probe_thinning={self.probe_thinning:g}"
+            )
         if self.step_scale is not None and not 0 < self.step_scale < math.inf:
             raise ControlError(
                 f"step_scale must be positive and finite, however: step_scale={self.step_scale:g}"
@@ -80,6 +87,11 @@ class Options:
         if unknown:
             raise ControlError(f"unknown option {unknown[0]!r}; use one of {', '.join(names)}")
         return cls(**given)
+
+    @property
+    def rhythm(self) -> Rhythm:
+        """Which steps are probed."""
+        return Rhythm(self.probe_first, self.probe_every, self.probe_thinning)
 
     @property
     def chosen_learner(self) -> Learner:

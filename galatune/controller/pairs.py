@@ -25,7 +25,7 @@ class PairSource:
     """The gradient pairs of one optimizer, whatever probe they come from.
 
     Args:
-        options: `probe`, `probe_every`, `probe_first`.
+        options: `probe` and `rhythm`.
         note: Called with (kind, reason, values) when a probe is chosen or given up.
         began: For each rate that is chosen by now, the number of the first step with a gradient, from 0.
     """
@@ -69,14 +69,8 @@ class PairSource:
         return self._probe.holds or self.due(step)
 
     def due(self, step: int) -> bool:
-        """Whether the step with this number, from 0, is to be probed: the first ones, then every k-th.
-
-        The first ones are counted from the first gradient; before that no parameter moves.
-        """
-        began, first = self._began(), self._options.probe_first
-        if any(1 <= step - start <= first for start in began):
-            return True
-        return bool(began) and step > 0 and step % self._options.probe_every == 0
+        """Whether the step with this number, from 0, is to be probed."""
+        return self._options.rhythm.due(step, self._began())
 
     def before(self, closure: Callable[[], Any] | None) -> int:
         """Fit the probe to how `step` is called and, with a closure on a probe step, evaluate it.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import MutableMapping
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ __all__ = ["Window"]
 
 @dataclass(frozen=True)
 class Window:
-    """A running median over the last values.
+    """A running median and spread over the last values.
 
     Args:
         name: Start of the keys ``name_0``, ``name_1``, ... and ``name_count`` in the memory.
@@ -39,9 +40,20 @@ class Window:
         memory[f"{self.name}_{count % self.length}"] = value
         memory[f"{self.name}_count"] = count + 1
 
+    def clear(self, memory: MutableMapping[str, Any]) -> None:
+        """Keep nothing."""
+        memory[f"{self.name}_count"] = 0
+
     def median(self, memory: MutableMapping[str, Any]) -> float | None:
         """Of the values kept, None while there are too few."""
-        kept = min(int(memory.get(f"{self.name}_count", 0)), self.length)
-        if kept < self.fewest:
-            return None
-        return statistics.median(float(memory[f"{self.name}_{i}"]) for i in range(kept))
+        kept = self._kept(memory)
+        return statistics.median(kept) if len(kept) >= self.fewest else None
+
+    def spread(self, memory: MutableMapping[str, Any]) -> float:
+        """Largest value kept less the smallest one; infinite while there are too few."""
+        kept = self._kept(memory)
+        return max(kept) - min(kept) if len(kept) >= self.fewest else math.inf
+
+    def _kept(self, memory: MutableMapping[str, Any]) -> list[float]:
+        count = min(int(memory.get(f"{self.name}_count", 0)), self.length)
+        return [float(memory[f"{self.name}_{i}"]) for i in range(count)]

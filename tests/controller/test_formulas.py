@@ -218,6 +218,15 @@ def test_guard_keeps_the_rate_within_its_limits(previous, proposed, growth, shri
     assert 0 < guard.retreat(previous) <= previous
 
 
+@given(steps=st.integers(1, 10**6), growth=st.floats(1, 10), pace=st.floats(1, 2))
+@few
+def test_guard_grows_at_its_pace_and_no_further_than_a_probe_may(steps, growth, pace):
+    guard = Guard(growth, pace=pace)
+    assert guard.most_growth(steps) == pytest.approx(min(growth, pace ** min(steps, 1000)))
+    assert guard.limit(1.0, 1e12, steps) == guard.most_growth(steps)
+    assert guard.limit(1.0, 0.5, steps) == 0.5
+
+
 @given(rates=st.lists(st.one_of(st.just(0.0), positive), min_size=1, max_size=20))
 @few
 def test_schedule_factor_lies_between_zero_and_one(rates):

@@ -106,7 +106,8 @@ def literal(
     **options: Any,
 ) -> reference.Run:
     """What the recipe does word by word, from this net's parameters on."""
-    decay = {"schedule": cosine, "scale": 2.0, "least": 0.5} if decaying else {}
+    scale = 2.0 if isinstance(twin, reference.SGD) or not options.get("travelled", True) else 2.5
+    decay = {"schedule": cosine, "scale": scale} if decaying else {}
     return reference.recipe(
         lambda x, batch: sign * reference_net.cross_entropy(x, batch),
         reference_net.flat(net).numpy(),

@@ -325,6 +325,20 @@ class Run:
     curvatures: list[float] = field(default_factory=list)
 
 
+def due(t: int, every: int) -> bool:
+    """Every so many steps; from the 20th such step on, twenty times while t grows by a factor of e."""
+    done = [s // every if s <= 20 * every else int(20 + 20 * math.log(s / (20 * every))) for s in (t - 1, t)]
+    return done[1] > done[0]
+
+
+def grown(rate: float, wanted: float, paced: bool, since: int, sharpness: list[float]) -> float:
+    """At most 2 a probe, and 5 % a step unless the last eight curvatures agree or much more is wanted."""
+    last = sharpness[-8:]
+    agree = len(last) == 8 and max(last) - min(last) < 0.2
+    growth = min(2, 1.05**since) if paced and not agree and wanted <= 300 * rate else 2
+    return min(wanted, growth * rate)
+
+
 def first_move(x: np.ndarray) -> float:
     return 1e-5 * max(np.linalg.norm(x), 1e-3 * math.sqrt(x.size))
 
@@ -338,7 +352,6 @@ def recipe(  # noqa: C901, PLR0912, PLR0915 - in one piece, as the recipe is wri
     schedule: Callable[[int], float] = lambda t: 1.0,
     scale: float = 1.0,
     travelled: bool = True,
-    least: float = 0.1,
     probe: str = "closure",
     ratio: np.ndarray | float = 1.0,
     probe_first: int = 40,
@@ -350,12 +363,13 @@ def recipe(  # noqa: C901, PLR0912, PLR0915 - in one piece, as the recipe is wri
         schedule: Step, from 0, to a rate in any unit.
         scale: s, step scale.
         travelled: a compares g0 with the direction travelled instead of g1, and counts as a running mean.
-        least: What that counts at least: 0.1, under a schedule that decays 0.5.
         probe: "closure" evaluates g0 at x0 and measures in Adam's coming metric; "graph" takes g1 - H d.
         ratio: Rate of each parameter relative to the controlled one.
     """
     run = Run(x)
-    A = C = A1 = C1 = way = way_weight = 0.0
+    A = C = A1 = C1 = way = way_weight = way_rounds = 0.0
+    last = 0  # step of the last probe
+    sharpness: list[float] = []
     rate, first, x0, peak, applied = 0.0, 0.0, x, 0.0, 0.0
     blind, observed, began = False, False, None
     known = not isinstance(optimizer, Sign)
@@ -367,7 +381,8 @@ def recipe(  # noqa: C901, PLR0912, PLR0915 - in one piece, as the recipe is wri
 
         plain = getattr(optimizer, "plain", False)
         if was_plain and not plain:  # rates have another unit from here on
-            A = C = A1 = C1 = way = way_weight = rate = 0.0
+            A = C = A1 = C1 = way = way_weight = way_rounds = rate = 0.0
+            sharpness.clear()
             observed = False
         was_plain = plain
 
@@ -382,7 +397,7 @@ def recipe(  # noqa: C901, PLR0912, PLR0915 - in one piece, as the recipe is wri
                 rate, blind = 1e-6, True
             if rate and began is None:
                 began = t  # the first probes are counted from here
-        elif t - began <= probe_first or t % probe_every == 0:
+        elif t - began <= probe_first or due(t, probe_every):
             d = x1 - x0
             g0 = gradient(loss, x0, batch) if probe == "closure" else g1 - hessian_vector(loss, x1, d, batch)
             G1 = g1
@@ -390,16 +405,19 @@ def recipe(  # noqa: C901, PLR0912, PLR0915 - in one piece, as the recipe is wri
                 g0, G1 = -g0, -G1
             g0, G1 = g0 + optimizer.coupled * x0, G1 + optimizer.coupled * x1
             y = G1 - g0
+            since, last = t - last, t
             if blind and d.any():
                 blind = False
                 rate = first = first_move(x1) * rate / np.linalg.norm(d)
+            paced = rate > 300 * first and factor > 0.9
             if not (np.isfinite(g0).all() and np.isfinite(G1).all()):
                 rate = rate / 4
             elif not d.any() or not g0.any() or not y.any():
                 if g0.any() and not observed:
                     rate = rate if d.any() else 2 * rate
                 elif g0.any():
-                    rate = max(rate, min(max(min(scale * A / C, 4 * scale * A1 / C1), first), 2 * rate))
+                    wanted = max(min(scale * A / C, 4 * scale * A1 / C1), first)
+                    rate = max(rate, grown(rate, wanted, paced, since, sharpness))
             else:
                 observed = True
                 P = np.ones_like(x)
@@ -420,12 +438,19 @@ def recipe(  # noqa: C901, PLR0912, PLR0915 - in one piece, as the recipe is wri
                 w = np.sum(g0 * g0 * P) ** 0.5
                 counted = a
                 if travelled and known:
-                    way, way_weight = 0.9 * way + w * a, 0.9 * way_weight + w
-                    counted = min(max(way / way_weight, least), 1.0)
+                    if way_rounds:
+                        w = min(w, 3 * way_weight / way_rounds)
+                    way, way_weight, way_rounds = (
+                        0.9 * way + w * a,
+                        0.9 * way_weight + w,
+                        0.9 * way_rounds + 1,
+                    )
+                    counted = min(max(way / way_weight, 0.25), 1.0)
                 A, C = 0.9 * A + w * counted, 0.9 * C + w * c
                 A1, C1 = A1 + w * counted, C1 + w * c
                 fast, slow = scale * A / C, scale * A1 / C1
-                rate = max(min(min(fast, 4 * slow), 2 * rate), rate / 4)
+                sharpness.append(math.log(c))
+                rate = max(grown(rate, min(fast, 4 * slow), paced, since, sharpness), rate / 4)
                 run.alignments.append(a)
                 run.lipschitz.append(L)
                 run.curvatures.append(q)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from galatune.bench.cost.side import Step
 
@@ -61,17 +62,17 @@ class Times:
         """The whole training: the sum of all its steps beside the sum of all steps of the other."""
         return _total(self.controlled) / _total(self.plain)
 
-    def composed(self, steps: int) -> float:
+    def composed(self, steps: int, due: Callable[[int], bool]) -> float:
         """The same for so many steps, from the median ratio of each kind of step and their number.
 
         It is the sturdier one where something else runs on the machine, and leaves out what is rare.
 
         Args:
-            steps: Those beyond the ones taken are of the kinds of the last ones, which repeat themselves.
+            steps: How many, from the first one.
+            due: Whether the step with this number, from 0, is probed.
         """
-        kinds = self._kinds
-        repeated = kinds[-BLOCK - 1 : -1] or kinds
-        kinds = [*kinds[:steps], *(repeated[i % len(repeated)] for i in range(steps - len(kinds)))]
+        probed = [*map(due, range(steps)), False]
+        kinds = list(pairwise(probed))
         ratios = {}
         for kind in set(kinds):
             ratio = self._ratio([other == kind for other in self._kinds])

@@ -45,7 +45,7 @@ class Step:
     """One step, from drawing its minibatch to the zeroed gradients of the next.
 
     Attributes:
-        probed: Whether it was probed.
+        probed: Whether it was probed, or a probe was tried.
         seconds: Wall time; 0 where memory or synchronizations were looked at instead.
         kept: Bytes allocated at its end and not at its start.
         peak: Bytes allocated in it at most, above those at its start.
@@ -73,9 +73,9 @@ class Side:
         self._workload, self._closure = workload, probe == "closure"
         self._batches = workload.batches()
         torch.manual_seed(0)
-        self._warm_up(probe)
+        self._warm_up()
         torch.manual_seed(0)
-        self._net = workload.net(twice_differentiable=probe == "graph")
+        self._net = workload.net()
         self._optimizer = torch.optim.AdamW(self._net.parameters(), lr=RATE)
         self._controller = attach(self._optimizer, probe=probe, **options) if controlled else None
 
@@ -98,13 +98,19 @@ class Side:
         return [self._step(_waits) for _ in range(count)]
 
     def _step(self, measured: Callable[[Callable[[], None]], dict[str, Any]]) -> Step:
-        before = 0 if self._controller is None else self._controller.probes
+        before = self._probed()
         found = measured(lambda: self._take_step(self._net, self._optimizer))
-        after = 0 if self._controller is None else self._controller.probes
-        return Step(after > before, **found)
+        return Step(self._probed() > before, **found)
 
-    def _warm_up(self, probe: str) -> None:
-        net = self._workload.net(twice_differentiable=probe == "graph")
+    def _probed(self) -> int:
+        """Grows with each probe, also with one that cost something and found nothing."""
+        if self._controller is None:
+            return 0
+        extra = self._controller.gradient_evaluations - self._controller.steps
+        return self._controller.probes + extra
+
+    def _warm_up(self) -> None:
+        net = self._workload.net()
         optimizer = torch.optim.AdamW(net.parameters(), lr=RATE)
         for _ in range(WARM_UP):
             self._take_step(net, optimizer)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.data import DataLoader, Dataset
 
 from galatune.bench.tasks.text import characters
@@ -43,9 +42,9 @@ class Workload:
     alphabet: int | None = None
     bfloat16: bool = False
 
-    def net(self, *, twice_differentiable: bool) -> nn.Module:
-        """The net on its device; its attention is torch's plain one where it must be twice differentiable."""
-        return _Transformer(self, twice_differentiable).to(self.device)
+    def net(self) -> nn.Module:
+        """The net on its device."""
+        return _Transformer(self).to(self.device)
 
     def batches(self) -> Iterator[Batch]:
         """Minibatches without end from torch's DataLoader."""
@@ -71,7 +70,7 @@ class _Windows(Dataset[Batch]):
 
 
 class _Transformer(nn.Module):
-    def __init__(self, shape: Workload, twice_differentiable: bool) -> None:
+    def __init__(self, shape: Workload) -> None:
         super().__init__()
         alphabet = shape.alphabet or characters()[2]
         self.embed = nn.Embedding(alphabet, shape.width)
@@ -82,14 +81,9 @@ class _Transformer(nn.Module):
         )
         self.blocks = nn.TransformerEncoder(block, shape.layers, enable_nested_tensor=False)
         self.out = nn.Linear(shape.width, alphabet)
-        self._kernels = [SDPBackend.MATH] if twice_differentiable else list(_FUSED_TOO)
 
     def forward(self, codes: Tensor) -> Tensor:
         causal = nn.Transformer.generate_square_subsequent_mask(codes.shape[1], device=codes.device)
-        with sdpa_kernel(self._kernels):
-            hidden = self.blocks(self.embed(codes) + self.place, mask=causal, is_causal=True)
+        hidden = self.blocks(self.embed(codes) + self.place, mask=causal, is_causal=True)
         logits: Tensor = self.out(hidden)
         return logits
-
-
-_FUSED_TOO = (SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH)

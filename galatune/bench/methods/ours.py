@@ -12,14 +12,13 @@ from torch.optim import Optimizer
 from galatune.bench.methods.method import WEIGHT_DECAY, Closure, Driver, Method, Schedule, scheduler_for
 from galatune.controller.attach import attach
 from galatune.controller.echo import EchoProbe
+from galatune.controller.options import Options
 
 __all__ = ["FIXED", "OURS", "adam", "sgd"]
 
 RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
 OUR_RATE = 1e-3
 """What the optimizers under control are built with; it does not matter."""
-
-FIRST, EVERY = 40, 10
 
 
 def adam(parameters: Iterable[Tensor], rate: float, scale: float) -> Optimizer:
@@ -81,8 +80,7 @@ def _ours(name: str, base: str, cost: int, **options: Any) -> Method:
         return _Controlled(_BASES[base](parameters, rate, scale), schedule, steps, options)
 
     def extra(steps: int) -> int:
-        first, every = options.get("probe_first", FIRST), options.get("probe_every", EVERY)
-        return cost * int(min(first, steps) + max(0, steps - first) // every)
+        return cost * sum(Options(**options).rhythm.due(step, [0]) for step in range(steps))
 
     return Method(name, base, make, (OUR_RATE,), extra_gradients=extra)
 

@@ -10,7 +10,6 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from galatune.bench.tasks.task import Batch, Task, Training
 
@@ -61,8 +60,7 @@ class _CharTransformer(nn.Module):
 
     def forward(self, codes: Tensor) -> Tensor:
         causal = nn.Transformer.generate_square_subsequent_mask(codes.shape[1], dtype=self.place.dtype)
-        with sdpa_kernel(SDPBackend.MATH):  # fused attention has no second derivative
-            hidden = self.blocks(self.embed(codes) + self.place, mask=causal, is_causal=True)
+        hidden = self.blocks(self.embed(codes) + self.place, mask=causal, is_causal=True)
         logits: Tensor = self.out(hidden)
         return logits
 
