@@ -71,7 +71,8 @@ class Guard:
         rollbacks: How often that may happen before it is a `DivergenceError`.
         pace: Largest factor from one step to the next, 1.05, once steps are large enough to matter (300 times
             the first) and until a schedule took a tenth off, unless the last curvatures agree or say 300
-            times more: curvature shows itself no earlier than the step that is too large for it.
+            times more: curvature shows itself no earlier than the step that is too large for it. Infinite
+            growth knows no pace.
 
     Raises:
         ControlError: One of them is out of range.
@@ -128,7 +129,8 @@ class Guard:
 
     def most_growth(self, steps: int | None = None) -> float:
         """Largest factor from one probe to the next: with so many steps between, where the pace counts."""
-        if steps is None or steps * math.log(self.pace) > math.log(self.growth):
+        unpaced = steps is None or self.growth == math.inf
+        if steps is None or unpaced or steps * math.log(self.pace) > math.log(self.growth):
             return self.growth
         return float(self.pace**steps)
 

@@ -22,7 +22,7 @@ class Rhythm:
     Example:
         >>> rhythm = Rhythm(first=40, every=10, thinning=0.05)
         >>> [sum(rhythm.due(step, [0]) for step in range(steps)) for steps in (100, 1000, 10_000)]
-        [45, 87, 133]
+        [45, 88, 134]
     """
 
     first: int

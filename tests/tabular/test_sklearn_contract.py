@@ -16,7 +16,7 @@ QUICK = {"hidden_layer_sizes": (32, 32), "max_iter": 80}
 
 
 def expected_failures(estimator: Any) -> dict[str, str]:
-    """The checks that fail, and why; every other one passes."""
+    """The checks that may fail, and why; every other one passes. A classifier agrees where it is certain."""
     return {
         "check_sample_weight_equivalence_on_dense_data": (
             "minibatches and dropout masks are drawn a row, so a row of weight 2 meets other draws than "
@@ -26,14 +26,18 @@ def expected_failures(estimator: Any) -> dict[str, str]:
 
 
 @parametrize_with_checks(
-    [GalaClassifier(**QUICK), GalaRegressor(**QUICK)], expected_failed_checks=expected_failures
+    [GalaClassifier(**QUICK), GalaRegressor(**QUICK)],
+    expected_failed_checks=expected_failures,
+    xfail_strict=False,
 )
 def test_contract(estimator: Any, check: Any) -> None:
     check(estimator)
 
 
 @pytest.mark.slow
-@parametrize_with_checks([GalaClassifier(), GalaRegressor()], expected_failed_checks=expected_failures)
+@parametrize_with_checks(
+    [GalaClassifier(), GalaRegressor()], expected_failed_checks=expected_failures, xfail_strict=False
+)
 def test_contract_with_defaults(estimator: Any, check: Any) -> None:
     check(estimator)
 
