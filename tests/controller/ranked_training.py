@@ -188,7 +188,7 @@ class Training:
             self.optimizer,
             probe=case.probe,
             probe_first=case.first,
-            guard=Guard(spike=1.2),
+            guard=Guard(spike=1.2, pace=2.0),  # so that the learner speaks in so few steps
             per_group=case.per_group,
         )
         self.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10, enabled=case.scaled)

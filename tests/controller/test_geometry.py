@@ -87,7 +87,7 @@ def test_attach_follows_the_literal_recipe(case, probe):
     optimizer = kind(net.parameters(), lr=0.3, **options)
     rates, controller = test_recipe.train(optimizer, net, batches, probe, sign, decaying)
     assert rates == pytest.approx(expected.rates, rel=1e-6, abs=0)
-    assert reference_net.flat(net).numpy() == pytest.approx(expected.x, rel=1e-6, abs=1e-8)
+    assert reference_net.flat(net).numpy() == pytest.approx(expected.x, rel=2e-6, abs=1e-8)
     seen = [record for record in controller.history if record.alignment is not None]
     assert [r.alignment for r in seen] == pytest.approx(expected.alignments, rel=1e-5)
     assert [r.lipschitz for r in seen] == pytest.approx(expected.lipschitz, rel=1e-5)
