@@ -174,8 +174,11 @@ def cost_table(cost: Cost) -> Table:
     run = f"run of {steps} steps, {times.probes} of them probed"
     table.add_row(run, f"{times.run:.3f}", "", "", "measured: the sum of all steps beside the other's")
     for count in sorted({steps, max(steps, A_LONG_RUN)}):
+        composed = times.composed(count, lambda step: rhythm.due(step, [0]))
         why = f"composed for {count:,} steps: each kind's median ratio and number"
-        table.add_row("", f"{times.composed(count, lambda step: rhythm.due(step, [0])):.3f}", "", "", why)
+        if composed is None:
+            why = f"not composed for {count:,} steps: one kind of them was not taken; use more --steps"
+        table.add_row("", "" if composed is None else f"{composed:.3f}", "", "", why)
     table.add_row("peak memory", f"{memory.ratio:.3f}", "", "", "measured, activations included")
     for what, size in (
         ("at the peak of a probe", memory.at_a_probe),

@@ -129,8 +129,9 @@ class Guard:
 
     def most_growth(self, steps: int | None = None) -> float:
         """Largest factor from one probe to the next: with so many steps between, where the pace counts."""
-        unpaced = steps is None or self.growth == math.inf
-        if steps is None or unpaced or steps * math.log(self.pace) > math.log(self.growth):
+        if steps is None or self.growth == math.inf:
+            return self.growth
+        if steps * math.log(self.pace) > math.log(self.growth):
             return self.growth
         return float(self.pace**steps)
 

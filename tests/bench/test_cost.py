@@ -53,7 +53,15 @@ def test_a_slow_moment_of_the_machine_moves_the_sum_and_not_what_is_composed() -
     assert disturbed.composed(30, tenth) == pytest.approx(calm.composed(30, tenth))
 
 
+def test_probes_that_never_were_neighbours_are_composed_apart() -> None:
+    apart = times([2, 4, 6, 20])
+    neighbours = apart.composed(30, lambda step: step in (2, 3, 20))
+    assert neighbours == apart.composed(30, lambda step: step in (2, 4, 20))
+    assert times([2, 3, 20]).composed(30, lambda step: step in (2, 3, 20)) != neighbours
+
+
 def test_a_kind_that_was_not_taken_has_no_ratio() -> None:
+    assert times(list(range(1, 30))).composed(40, lambda step: step in (1, 2)) is None
     assert times([]).probing is None
     assert times(list(range(30))).not_probing is None
 

@@ -62,23 +62,29 @@ class Times:
         """The whole training: the sum of all its steps beside the sum of all steps of the other."""
         return _total(self.controlled) / _total(self.plain)
 
-    def composed(self, steps: int, due: Callable[[int], bool]) -> float:
+    def composed(self, steps: int, due: Callable[[int], bool]) -> float | None:
         """The same for so many steps, from the median ratio of each kind of step and their number.
 
         It is the sturdier one where something else runs on the machine, and leaves out what is rare.
 
         Args:
             steps: How many, from the first one.
-            due: Whether the step with this number, from 0, is probed.
+            due: Whether the step with this number, from 0, is to be probed. Where no two neighbours were, the
+                second one makes way.
+
+        Returns:
+            None where steps of one kind were not taken.
         """
-        probed = [*map(due, range(steps)), False]
-        kinds = list(pairwise(probed))
-        ratios = {}
-        for kind in set(kinds):
-            ratio = self._ratio([other == kind for other in self._kinds])
-            assert ratio is not None
-            ratios[kind] = ratio.median
-        return statistics.fmean(ratios[kind] for kind in kinds)
+        apart = (True, True) not in self._kinds
+        probed, owed = [False], False
+        for step in range(steps):
+            owed = owed or due(step)
+            probed.append(owed and not (apart and probed[-1]))
+            owed = owed and not probed[-1]
+        kinds = list(pairwise([*probed[1:], False]))
+        ratios = {kind: self._ratio([other == kind for other in self._kinds]) for kind in set(kinds)}
+        medians = {kind: ratio.median for kind, ratio in ratios.items() if ratio is not None}
+        return statistics.fmean(medians[kind] for kind in kinds) if len(medians) == len(ratios) else None
 
     @property
     def _kinds(self) -> list[tuple[bool, bool]]:
