@@ -60,6 +60,8 @@ class Options:
                 "probe_every must be at least 1 and probe_first at least 0, however: "
                 f"probe_every={self.probe_every}, probe_first={self.probe_first}"
             )
+        if not (self.guard is None or isinstance(self.guard, Guard)):
+            raise ControlError(f"guard is a Guard or None, however: guard={self.guard!r}")
         if not 0 <= self.probe_thinning < 1:
             raise ControlError(
                 "probe_thinning is a share of the steps taken, from 0 to below 1, however: "

@@ -85,6 +85,10 @@ def test_sparse_gradients_are_refused_in_one_line(closure):
         {"probe": 3},
         {"probe_every": 0},
         {"probe_first": -1},
+        {"probe_thinning": -0.1},
+        {"probe_thinning": 1.0},
+        {"probe_thinning": float("nan")},
+        {"guard": "careful"},
         {"step_scale": 0.0},
         {"step_scale": float("nan")},
         {"min_lr": -1.0},
@@ -102,7 +106,9 @@ def test_option_out_of_range_is_refused_in_one_line(options):
     attach(optimizer)  # nothing was left behind
 
 
-@pytest.mark.parametrize("options", [{"growth": 0.5}, {"shrink": 0.0}, {"growth": float("nan")}])
+@pytest.mark.parametrize(
+    "options", [{"growth": 0.5}, {"shrink": 0.0}, {"pace": 0.9}, {"growth": float("nan")}]
+)
 def test_guard_out_of_range_is_refused(options):
     with pytest.raises(ControlError, match="at least 1"):
         Guard(**options)
