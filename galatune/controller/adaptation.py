@@ -205,6 +205,7 @@ class Adaptation:
             values = {"previous": previous, "proposed": proposed, "rate": limited}
             self._note("limit", f"a probe may change the rate by a {which} at most", values)
         memory["held"] = held
+        memory["arrived"] = memory.get("arrived", False) or held <= 0
         return self._guard.smooth(previous, limited)
 
     @staticmethod

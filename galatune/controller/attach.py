@@ -241,8 +241,10 @@ class Controller:
     def detach(self) -> None:
         """Let the optimizer go: hooks, memory and wrapper are gone, its rate is its schedule's again."""
         lay_down(self._memory)
-        self._last_memory = dict(self._memory)
         optimizer = self._optimizer()
+        if optimizer is not None:
+            self._conclude(optimizer)
+        self._last_memory = dict(self._memory)
         self._pairs.close()
         unlisten(self._watch)
         if optimizer is None:
@@ -506,6 +508,16 @@ class Controller:
             )
 
     # -- events
+
+    def _conclude(self, optimizer: Optimizer) -> None:
+        """Say so where a rate never came to where the learner wanted it: the training was over before."""
+        memories = [group.get(MEMORY, {}) for group in optimizer.param_groups]
+        if any(memory.get("held", 0) > 0 and not memory.get("arrived") for memory in memories):
+            reason = (
+                f"after {self.steps} steps the rate was still growing: train longer, with a schedule that "
+                "decays, or with guard=Guard(pace=2.0)"
+            )
+            self._note("short", reason, {"rate": max(self._applied, default=0.0)})
 
     def _note(self, kind: str, reason: str, values: Mapping[str, float]) -> None:
         event = Event(self.steps + 1, kind, reason, dict(values))

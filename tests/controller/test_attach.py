@@ -444,3 +444,15 @@ def test_asked_probe_that_cannot_serve_is_an_error():
     _ = attach(optimizer, probe="closure")
     with pytest.raises(ProbeError, match="needs optimizer"):
         train(net, optimizer, batches(3))
+
+
+@pytest.mark.parametrize(("steps", "short"), [(30, True), (200, False)])
+def test_a_training_that_ends_while_its_rate_still_grows_is_told(steps, short):
+    net = classifier()
+    optimizer = AdamW(net.parameters(), lr=0.1)
+    controller = attach(optimizer)
+    train(net, optimizer, batches(steps), closure=False)
+    controller.detach()
+    told = [event.reason for event in controller.events if event.kind == "short"]
+    assert len(told) == short
+    assert all(f"after {steps} steps the rate was still growing: train longer" in reason for reason in told)
