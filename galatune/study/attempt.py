@@ -74,7 +74,7 @@ def _under_control(search: Search, trial: optuna.trial.Trial) -> tuple[Attempt, 
         ended = _call(search.objective, adopted, len(study.directions))
         if capture.controllers and reseeded(seed):
             notes.append("the objective seeds torch itself")
-        record = _record(capture, notes)
+    record = _record(capture, notes)  # after detaching, when a training that was too short is known
     # One that is pruned before it trains, for an impossible configuration, has trained on nothing.
     trained = ended.state == TrialState.COMPLETE or bool(capture.left_alone)
     if ended.state != TrialState.FAIL and trained:
