@@ -41,8 +41,8 @@ learner = FTRL(0.1, *bounds, regularizer=regularizer, surrogate=losses_of_rounds
 torch.manual_seed(0)
 net = make_net(width=8, dropout=0.0)
 optimizer = NormalizedSGD(net.parameters())
-free = {"guard": Guard(math.inf, math.inf), "step_scale": 1.0}
-controller = galatune.attach(optimizer, learner=learner, probe_first=100, **free)
+guard = Guard(math.inf, math.inf)
+controller = galatune.attach(optimizer, learner=learner, guard=guard, step_scale=1.0, probe_first=100)
 for _ in range(100):
     batch = torch.randint(len(x), (64,))
     optimizer.zero_grad()

@@ -31,10 +31,10 @@ from galatune.controller.geometry import (
 from galatune.controller.guard import Accident, Guard
 from galatune.controller.learner import Learner
 from galatune.controller.loss_scale import gradient_scale
+from galatune.controller.pace import CURVATURES, note_curvature, note_limit, paced
 from galatune.controller.ranks import GlobalSum, count, squared
 from galatune.controller.schedule import MEMORY
 from galatune.controller.way import AT_THE_START, steadied
-from galatune.controller.window import Window
 from galatune.errors import DivergenceError
 
 __all__ = ["Adaptation", "Reading"]
@@ -47,19 +47,6 @@ SMALLEST_WEIGHT = 1e-3
 
 BLIND_RATE = 1e-6
 """First rate where the direction is not known beforehand; the step it makes tells the next one."""
-
-LARGE_ENOUGH = 300.0
-"""Times the first rate, where a step moves the parameters by 0.3 % of their norm: from here on the guard's
-pace counts. Smaller steps change too little for it to matter how fast they grow."""
-
-CURVATURES = Window("curvature", length=8, fewest=8)
-"""Natural logarithms of the last ones."""
-
-AGREEMENT = 0.2
-"""Spread of the last curvatures below which the rate need not feel its way: a quadratic has only one."""
-
-FAR_BELOW = 300.0
-"""So many times below the proposed rate it need not either."""
 
 FLAT_PROBES = 20
 """So many probes without any curvature, from the start, are an event: a piecewise linear loss, for one."""
@@ -185,8 +172,7 @@ class Adaptation:
             return None
         observation = self._weighed(memory, observation)
         steady = steadied(memory, observation) if known and by_the_way else observation
-        if steady.effective_curvature > 0:
-            CURVATURES.add(memory, math.log(steady.effective_curvature))
+        note_curvature(memory, steady.effective_curvature)
         state = dict(self._learner.update(state, steady))
         memory.update(state)
         chosen = self._learner.rate(state)
@@ -196,7 +182,7 @@ class Adaptation:
 
     def _guarded(self, memory: dict[str, Any], previous: float, reading: Reading, proposed: float) -> float:
         """The proposed rate within the guard's limits, smoothed; a run of limited probes is one event."""
-        steps = self._paced(memory, previous, reading, proposed)
+        steps = paced(memory, previous, proposed, reading.steps)
         limited = self._guard.limit(previous, proposed, steps)
         held = (limited < proposed) - (limited > proposed)
         if held and held != memory.get("held"):
@@ -204,15 +190,8 @@ class Adaptation:
             which = f"growth of {growth:.3g}" if held > 0 else f"fall to 1/{shrink:g}"
             values = {"previous": previous, "proposed": proposed, "rate": limited}
             self._note("limit", f"a probe may change the rate by a {which} at most", values)
-        memory["held"] = held
-        memory["arrived"] = memory.get("arrived", False) or held <= 0
+        note_limit(memory, held)
         return self._guard.smooth(previous, limited)
-
-    @staticmethod
-    def _paced(memory: dict[str, Any], previous: float, reading: Reading, proposed: float) -> int | None:
-        """Steps since the last probe where the guard's pace counts; None where there is no need of it."""
-        small = previous <= LARGE_ENOUGH * memory.get("first", 0.0) or previous * FAR_BELOW < proposed
-        return None if small or CURVATURES.spread(memory) < AGREEMENT else reading.steps
 
     def _weighed(self, memory: dict[str, Any], observation: Observation) -> Observation:
         weighed = self._guard.weigh(memory, observation)
@@ -277,7 +256,7 @@ class Adaptation:
                 self._note("flat", reason, {"rate": previous})
             return previous
         wanted = max(reading.scale * chosen, memory.get("first", 0.0))
-        steps = self._paced(memory, previous, reading, wanted)
+        steps = paced(memory, previous, wanted, reading.steps)
         return max(previous, self._guard.limit(previous, wanted, steps))
 
     def _entries(

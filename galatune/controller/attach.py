@@ -24,6 +24,7 @@ from galatune.controller.learner import Learner
 from galatune.controller.loss_scale import gradient_scale, overflow, unscaled
 from galatune.controller.losses import LossWatch, loss_value
 from galatune.controller.options import Options
+from galatune.controller.pace import still_growing, time_is_left
 from galatune.controller.pairs import PairSource
 from galatune.controller.probe import Probe
 from galatune.controller.ranks import Ranks, count
@@ -43,9 +44,6 @@ from galatune.controller.trace import RateTrace
 from galatune.errors import ControlError
 
 __all__ = ["Controller", "attach"]
-
-STILL_EARLY = 0.9
-"""Schedule factor down to which the guard's pace counts; a shorter training has no time for that."""
 
 ADAPTIVE = 1.25
 """Times the step scale of a decaying schedule: an adaptive metric stands larger steps (docs/research.md)."""
@@ -466,7 +464,7 @@ class Controller:
             self._options.step_scale or scale,
             travelled,
             self._pairs.coming_metric,
-            self.steps - int(memory.get("probed", 0)) if factor > STILL_EARLY else None,
+            self.steps - int(memory.get("probed", 0)) if time_is_left(factor) else None,
         )
         if why is not None:
             self._note("schedule", f"step scale {reading.scale:g}: {why}", {"step_scale": reading.scale})
@@ -511,8 +509,7 @@ class Controller:
 
     def _conclude(self, optimizer: Optimizer) -> None:
         """Say so where a rate never came to where the learner wanted it: the training was over before."""
-        memories = [group.get(MEMORY, {}) for group in optimizer.param_groups]
-        if any(memory.get("held", 0) > 0 and not memory.get("arrived") for memory in memories):
+        if any(still_growing(group.get(MEMORY, {})) for group in optimizer.param_groups):
             reason = (
                 f"after {self.steps} steps the rate was still growing: train longer, with a schedule that "
                 "decays, or with guard=Guard(pace=2.0)"

@@ -32,6 +32,7 @@ class PairSource:
 
     def __init__(self, options: Options, note: Note, began: Callable[[], Sequence[int]]) -> None:
         self._options, self._note, self._began = options, note, began
+        self._rhythm = options.rhythm
         self._chosen = False
         self._stepping = False
         self.owed = False
@@ -70,7 +71,7 @@ class PairSource:
 
     def due(self, step: int) -> bool:
         """Whether the step with this number, from 0, is to be probed."""
-        return self._options.rhythm.due(step, self._began())
+        return self._rhythm.due(step, self._began())
 
     def before(self, closure: Callable[[], Any] | None) -> int:
         """Fit the probe to how `step` is called and, with a closure on a probe step, evaluate it.

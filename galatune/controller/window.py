@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,16 +44,16 @@ class Window:
         """Keep nothing."""
         memory[f"{self.name}_count"] = 0
 
-    def median(self, memory: MutableMapping[str, Any]) -> float | None:
+    def median(self, memory: Mapping[str, Any]) -> float | None:
         """Of the values kept, None while there are too few."""
         kept = self._kept(memory)
         return statistics.median(kept) if len(kept) >= self.fewest else None
 
-    def spread(self, memory: MutableMapping[str, Any]) -> float:
+    def spread(self, memory: Mapping[str, Any]) -> float:
         """Largest value kept less the smallest one; infinite while there are too few."""
         kept = self._kept(memory)
         return max(kept) - min(kept) if len(kept) >= self.fewest else math.inf
 
-    def _kept(self, memory: MutableMapping[str, Any]) -> list[float]:
+    def _kept(self, memory: Mapping[str, Any]) -> list[float]:
         count = min(int(memory.get(f"{self.name}_count", 0)), self.length)
         return [float(memory[f"{self.name}_{i}"]) for i in range(count)]

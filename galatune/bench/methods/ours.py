@@ -79,8 +79,10 @@ def _ours(name: str, base: str, cost: int, **options: Any) -> Method:
     ) -> Driver:
         return _Controlled(_BASES[base](parameters, rate, scale), schedule, steps, options)
 
+    rhythm = Options(**options).rhythm
+
     def extra(steps: int) -> int:
-        return cost * sum(Options(**options).rhythm.due(step, [0]) for step in range(steps))
+        return cost * sum(rhythm.due(step, [0]) for step in range(steps))
 
     return Method(name, base, make, (OUR_RATE,), extra_gradients=extra)
 
