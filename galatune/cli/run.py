@@ -67,6 +67,13 @@ __all__ = ["run"]
 @click.option(
     "--step-scale", type=float, metavar="FACTOR", help="Multiplies the rate.  [default: the recipe's rule]"
 )
+@click.option(
+    "--pace",
+    type=float,
+    metavar="FACTOR",
+    help="Most growth of the rate a step, once steps are large enough to matter; 2 for trainings of a "
+    "hundred steps without a schedule.  [default: 1.05]",
+)
 @click.option("--per-group", is_flag=True, help="A rate of its own for each parameter group.")
 @click.option(
     "--seed",

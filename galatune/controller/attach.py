@@ -155,6 +155,7 @@ class Controller:
             self._geometry.momentum_factor(group)  # refuses a dampening of 1
         self._options = options
         self._last_memory: dict[str, Any] = {}
+        self._slot_memories: list[dict[str, Any]] = []  # outlive the optimizer, as the last memory does
         self._pairs = pairs = PairSource(options, self._note, self._began)
         # Once the optimizer is gone, what the probe remembers of its parameters goes too.
         self._optimizer: Callable[[], Optimizer | None] = weakref.ref(optimizer, _closing(pairs))
@@ -239,9 +240,8 @@ class Controller:
     def detach(self) -> None:
         """Let the optimizer go: hooks, memory and wrapper are gone, its rate is its schedule's again."""
         lay_down(self._memory)
+        self._conclude()
         optimizer = self._optimizer()
-        if optimizer is not None:
-            self._conclude(optimizer)
         self._last_memory = dict(self._memory)
         self._pairs.close()
         unlisten(self._watch)
@@ -340,8 +340,9 @@ class Controller:
             self._memory["probes"] = self.probes + 1
             self._memory["probed"] = self.steps
             self._record(slots, seen, played)
-        for members in slots:
-            self._begin(groups[members[0]][MEMORY])
+        self._slot_memories = [groups[members[0]][MEMORY] for members in slots]
+        for memory in self._slot_memories:
+            self._begin(memory)
         if not self._frozen:
             self._pairs.remember(self.steps + 1, _moving(groups))
             self._scaling = gradient_scale(self.optimizer), overflow(self.optimizer)
@@ -507,12 +508,13 @@ class Controller:
 
     # -- events
 
-    def _conclude(self, optimizer: Optimizer) -> None:
+    def _conclude(self) -> None:
         """Say so where a rate never came to where the learner wanted it: the training was over before."""
-        if any(still_growing(group.get(MEMORY, {})) for group in optimizer.param_groups):
+        memories, self._slot_memories = self._slot_memories, []
+        if any(map(still_growing, memories)):
             reason = (
                 f"after {self.steps} steps the rate was still growing: train longer, with a schedule that "
-                "decays, or with guard=Guard(pace=2.0)"
+                "decays, or with guard=Guard(pace=2.0) (galatune run: --pace 2)"
             )
             self._note("short", reason, {"rate": max(self._applied, default=0.0)})
 

@@ -50,6 +50,7 @@ class RunOptions:
         probe: See `galatune.attach`.
         step_scale: See `galatune.attach`.
         per_group: See `galatune.attach`.
+        pace: See `galatune.Guard`; None for its own default.
     """
 
     trials: int | None = None
@@ -63,11 +64,19 @@ class RunOptions:
     probe: str = "auto"
     step_scale: float | None = None
     per_group: bool = False
+    pace: float | None = None
 
     def control(self) -> dict[str, Any]:
-        """The options of `galatune.controlled`."""
+        """The options of `galatune.controlled`.
+
+        Raises:
+            ControlError: The pace is out of range.
+        """
+        from galatune.controller.guard import Guard
+
         names = ("min_lr", "max_lr", "probe", "step_scale", "per_group")
-        return {name: getattr(self, name) for name in names}
+        guard = None if self.pace is None else Guard(pace=self.pace)
+        return {**{name: getattr(self, name) for name in names}, "guard": guard}
 
     def to_json(self) -> dict[str, Any]:
         """For the study's attribute; an infinite bound is None, since JSON has no infinity."""

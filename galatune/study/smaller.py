@@ -19,7 +19,7 @@ from galatune.study.sampler import SeededSampler
 
 __all__ = ["make_or_continue"]
 
-DECISIVE = ("seed", "min_lr", "max_lr", "probe", "step_scale", "per_group")
+DECISIVE = ("seed", "min_lr", "max_lr", "probe", "step_scale", "per_group", "pace")
 """Options that decide what a trial does; the others only say when the search ends."""
 
 

@@ -446,12 +446,16 @@ def test_asked_probe_that_cannot_serve_is_an_error():
         train(net, optimizer, batches(3))
 
 
+@pytest.mark.parametrize("gone", [False, True])
 @pytest.mark.parametrize(("steps", "short"), [(30, True), (200, False)])
-def test_a_training_that_ends_while_its_rate_still_grows_is_told(steps, short):
+def test_a_training_that_ends_while_its_rate_still_grows_is_told(steps, short, gone):
     net = classifier()
     optimizer = AdamW(net.parameters(), lr=0.1)
     controller = attach(optimizer)
     train(net, optimizer, batches(steps), closure=False)
+    if gone:  # as in an objective, whose optimizer does not outlive it
+        del optimizer
+    controller.detach()
     controller.detach()
     told = [event.reason for event in controller.events if event.kind == "short"]
     assert len(told) == short

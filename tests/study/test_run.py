@@ -462,6 +462,7 @@ def test_a_failure_now_and_then_does_not_end_the_search(plan: ShrinkPlan) -> Non
         ({"min_lr": float("nan")}, GalatuneError, "min"),
         ({"max_lr": 0.0}, ControlError, "max_lr"),
         ({"step_scale": -1.0}, ControlError, "step_scale"),
+        ({"pace": 0.5}, ControlError, "pace"),
         ({"probe": "none"}, ControlError, "probe"),
         ({"seed": -1}, PlanError, "--seed"),
         ({"seed": 2**32}, PlanError, "--seed"),
