@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NoReturn
@@ -12,10 +13,9 @@ from torch import Tensor
 from galatune.controller.attention import MathForwards, is_fused, math_kernel
 from galatune.controller.backward import leaves, listen, nodes, unlisten
 from galatune.controller.change import Change, pieces
-from galatune.controller.estimate import PairEntry, inner_products
 from galatune.controller.geometry import as_real
 from galatune.controller.probe import RememberedStep, SkippedProbeError
-from galatune.controller.ranks import Ranks, count, is_sharded, placed_like
+from galatune.controller.ranks import GlobalSum, Ranks, count, is_sharded, local, placed_like, wide
 from galatune.errors import ProbeError
 
 __all__ = ["GraphProbe"]
@@ -176,15 +176,17 @@ class GraphProbe(RememberedStep):
 
         The pair is that of the gradients the optimizer is given, or the rate would have other units.
         """
-        products = inner_products(
-            PairEntry(as_real(piece.before), as_real(piece.after), as_real(piece.step))
-            for p, after, step in zip(self.parameters, self._after, self.old, strict=True)
-            if after is not None and p.grad is not None
-            for piece, _ in pieces(Change(p, after, p.grad.detach(), step))
-        )
-        if products is None or not products.finite or products.after_before <= 0:
+        total = GlobalSum()
+        for p, after in zip(self.parameters, self._after, strict=True):
+            if after is None or p.grad is None:
+                continue
+            for piece, _ in pieces(Change(p, after, p.grad.detach(), after)):
+                own, given = (_flat(part) for part in (piece.before, piece.after))
+                total.add(p, torch.stack([own.dot(given), own.dot(own)]))
+        along, whole = total.result() or (0.0, 0.0)
+        if not (0.0 < along < math.inf and 0.0 < whole < math.inf):
             return 1.0
-        scale = products.after_before / products.before_before
+        scale = along / whole
         return 1.0 if abs(scale - 1.0) < SAME_SCALE else scale
 
     def _restart(self) -> None:
@@ -214,6 +216,11 @@ class GraphProbe(RememberedStep):
         for i, p, g, h in zip(places, parameters, first, second, strict=True):
             self._after[i] = _add(self._after[i], placed_like(g, p))
             self._change[i] = _add(self._change[i], placed_like(h, p))
+
+
+def _flat(tensor: Tensor) -> Tensor:
+    part = as_real(local(tensor))
+    return part.to(wide(part)).reshape(-1)
 
 
 def _non_finite(tensor: Tensor) -> Tensor:
