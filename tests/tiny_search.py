@@ -13,6 +13,9 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState, create_trial
 
+from galatune.study.plan import ShrinkPlan
+from galatune.study.run import run
+
 RATE = FloatDistribution(1e-5, 1.0, log=True)
 KEPT: Mapping[str, BaseDistribution] = {
     "width": CategoricalDistribution([2, 4, 8]),
@@ -128,3 +131,24 @@ def with_rate(suggest: Callable[[Any], float]) -> Callable[[Any], float]:
         return train(torch.optim.SGD(net.parameters(), lr=suggest(trial), momentum=0.9), net)
 
     return one
+
+
+def go(plan: ShrinkPlan, function: Callable[[Any], Any] = objective, **given: Any) -> optuna.Study:
+    """Run the smaller study into a journal."""
+    return run(plan, function, **{"into": "new.log", **given})
+
+
+def yes(question: str) -> bool:
+    """Agree to everything."""
+    return True
+
+
+def load(file: str = "new.log", name: str = "old-gala") -> optuna.Study:
+    """The smaller study as it lies in the journal."""
+    return optuna.load_study(study_name=name, storage=JournalStorage(JournalFileBackend(file)))
+
+
+def outcome(study: optuna.Study) -> list[tuple[Any, ...]]:
+    """Parameters and values of the trials that count."""
+    trials = [trial for trial in study.get_trials() if trial.state == TrialState.COMPLETE]
+    return [(trial.params, trial.value) for trial in trials]

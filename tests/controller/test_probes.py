@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-import random
-
-import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -15,9 +11,8 @@ from torch.optim import SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, NAdam, RAda
 from galatune import attach
 from galatune.controller.closure import ClosureProbe
 from galatune.controller.graph import GraphProbe
-from galatune.errors import ProbeError
 
-from .training import OnceOnly, batches, classifier, steps, train, weights
+from .training import batches, classifier, steps, train, weights
 
 
 def pair_of(probe, before, after, net):
@@ -94,27 +89,6 @@ def test_closure_pair_is_the_gradient_at_both_points():
     assert not probe.ready
 
 
-@pytest.mark.parametrize("set_to_none", [True, False])
-def test_backward_calls_before_zero_grad_do_not_count(set_to_none):
-    def run(attack):
-        net = classifier(dtype=torch.float64)
-        optimizer = SGD(net.parameters(), lr=0.1)
-        controller = attach(optimizer, probe="graph")
-        for x, y in batches(60, dtype=torch.float64):
-            if attack:
-                x = x.clone().requires_grad_()
-                functional.cross_entropy(net(x), y).mul(50).backward()
-                x = x.detach()
-            optimizer.zero_grad(set_to_none=set_to_none)
-            functional.cross_entropy(net(x), y).backward()
-            optimizer.step()
-        return controller.learning_rate, weights(net)
-
-    (rate, values), (attacked_rate, attacked_values) = run(False), run(True)
-    assert attacked_rate == rate
-    assert torch.equal(attacked_values, values)
-
-
 @pytest.mark.parametrize("probe", ["graph", "closure"])
 def test_accumulated_gradients_are_those_of_one_large_minibatch(probe):
     def run(parts):
@@ -139,115 +113,6 @@ def test_accumulated_gradients_are_those_of_one_large_minibatch(probe):
     assert run(4) == pytest.approx(run(1), rel=1e-6)
 
 
-@pytest.mark.parametrize("kind", [SGD, AdamW])
-def test_scaled_loss_that_is_unscaled_before_the_step_does_not_matter(kind):
-    def run(enabled):
-        net = classifier()
-        optimizer = kind(net.parameters(), lr=0.1)
-        controller = attach(optimizer, probe="graph")
-        scaler = torch.amp.GradScaler("cpu", enabled=enabled)
-        for x, y in batches(60):
-            optimizer.zero_grad()
-            scaler.scale(functional.cross_entropy(net(x), y)).backward()
-            scaler.step(optimizer)
-            scaler.update()
-        return [rate for _, rate in controller.trace.points()]
-
-    assert run(True) == pytest.approx(run(False), rel=1e-3)
-
-
-@pytest.mark.parametrize(
-    "call",
-    [
-        lambda loss, net: loss.backward(retain_graph=True),
-        lambda loss, net: loss.backward(inputs=list(net.parameters())),
-        lambda loss, net: loss.backward(inputs=net.parameters()),  # a generator, read once
-        lambda loss, net: torch.autograd.backward([loss]),
-        lambda loss, net: torch.autograd.backward(t for t in (loss,)),
-        lambda loss, net: torch.autograd.backward(loss, torch.ones_like(loss)),
-        lambda loss, net: torch.autograd.backward(torch.autograd.graph.get_gradient_edge(loss)),
-        lambda loss, net: loss.backward(torch.tensor(1.0)),
-    ],
-)
-def test_every_spelling_of_backward_is_seen(call):
-    def run(call):
-        net = classifier()
-        optimizer = SGD(net.parameters(), lr=0.1)
-        controller = attach(optimizer, probe="graph")
-        for x, y in batches(45):
-            optimizer.zero_grad()
-            call(functional.cross_entropy(net(x), y), net)
-            optimizer.step()
-        return controller.probes, controller.learning_rate
-
-    assert run(call) == run(lambda loss, net: loss.backward())
-
-
-@pytest.mark.filterwarnings("ignore:Using backward\\(\\) with create_graph=True:UserWarning")
-def test_gradient_penalty_through_create_graph_is_served():
-    net = classifier(dtype=torch.float64)
-    optimizer = SGD(net.parameters(), lr=0.1)
-    controller = attach(optimizer, probe="graph")
-    for x, y in batches(30, dtype=torch.float64):
-        optimizer.zero_grad()
-        functional.cross_entropy(net(x), y).backward(create_graph=True)
-        penalty = sum(p.grad.square().sum() for p in net.parameters())
-        (0.01 * penalty).backward()
-        optimizer.step()
-        for p in net.parameters():
-            p.grad = None
-    assert controller.probes == 29
-    gc.collect()
-
-
-def test_backward_into_other_inputs_is_not_counted():
-    net = classifier()
-    optimizer = SGD(net.parameters(), lr=0.1)
-    controller = attach(optimizer, probe="graph")
-    for x, y in batches(20):
-        x.requires_grad_()
-        optimizer.zero_grad()
-        functional.cross_entropy(net(x), y).backward()
-        functional.cross_entropy(net(x), y).backward(inputs=[x])
-        optimizer.step()
-    assert controller.probes == 19
-    assert controller.learning_rate > 0
-
-
-def test_function_that_differentiates_once_falls_back_with_an_event():
-    net = nn.Sequential(classifier(), OnceOnly())
-    optimizer = SGD(net.parameters(), lr=0.1)
-    controller = attach(optimizer)
-    losses = train(net, optimizer, batches(120))
-    assert controller.probe == "consecutive"
-    reasons = [event.reason for event in controller.events if event.kind == "probe"]
-    assert "differentiated twice" in reasons[1]
-    assert "no torch DataLoader" in reasons[2]
-    assert not any("\n" in reason for reason in reasons)
-    assert sum(losses[-20:]) < sum(losses[:20])
-
-
-def test_function_that_differentiates_once_is_an_error_where_graph_was_asked():
-    net = nn.Sequential(classifier(), OnceOnly())
-    optimizer = SGD(net.parameters(), lr=0.1)
-    _ = attach(optimizer, probe="graph")
-    with pytest.raises(ProbeError, match="probe='auto'"):
-        train(net, optimizer, batches(3))
-    assert optimizer.param_groups[0]["lr"] == 0.1
-
-
-def test_fallback_changes_no_gradient():
-    def gradients(control):
-        net = nn.Sequential(classifier(dropout=True), OnceOnly())
-        optimizer = SGD(net.parameters(), lr=0.1)
-        if control:
-            attach(optimizer, min_lr=0.1, max_lr=0.1)
-        train(net, optimizer, batches(10))
-        return weights(net)
-
-    assert torch.equal(gradients(True), gradients(False))
-
-
 def test_gradients_set_by_hand_are_served_by_consecutive():
     net = classifier()
     optimizer = SGD(net.parameters(), lr=0.1)
@@ -261,188 +126,6 @@ def test_gradients_set_by_hand_are_served_by_consecutive():
         optimizer.step()
     assert controller.probe == "consecutive"
     assert controller.probes > 30
-
-
-def drawing(net, optimizer, data):
-    """A closure that takes the next minibatch at each call."""
-    stream = iter(data)
-
-    def closure():
-        x, y = next(stream)
-        optimizer.zero_grad()
-        loss = functional.cross_entropy(net(x), y)
-        loss.backward()
-        return loss
-
-    return closure
-
-
-@pytest.mark.parametrize("zeros", [False, True], ids=["", "zero-initialized"])
-def test_closure_that_draws_a_minibatch_is_refused(zeros):
-    net = nn.Linear(4, 3)
-    if zeros:  # then the loss of every minibatch is ln 3
-        for p in net.parameters():
-            nn.init.zeros_(p)
-    optimizer = SGD(net.parameters(), lr=0.1)
-    _ = attach(optimizer, probe="closure")
-    closure = drawing(net, optimizer, batches(10))
-    optimizer.step(closure)
-    with pytest.raises(ProbeError, match="drew a new minibatch") as error:
-        optimizer.step(closure)
-    assert "\n" not in str(error.value)
-
-
-def test_closure_that_draws_a_minibatch_is_served_by_the_graph_under_auto():
-    net = classifier()
-    optimizer = SGD(net.parameters(), lr=0.1)
-    controller = attach(optimizer)
-    closure = drawing(net, optimizer, batches(150))
-    losses = [float(optimizer.step(closure).detach()) for _ in range(140)]
-    assert controller.probe == "graph"
-    assert controller.probes > 40
-    assert sum(losses[-10:]) < sum(losses[:10])
-
-
-def test_closure_that_returns_nothing_is_served():
-    net = classifier()
-    optimizer = AdamW(net.parameters(), lr=0.1)
-    controller = attach(optimizer)
-    for x, y in batches(20):
-
-        def closure(x=x, y=y):
-            optimizer.zero_grad()
-            functional.cross_entropy(net(x), y).backward()
-
-        optimizer.step(closure)
-    assert controller.probe == "closure"
-    assert controller.probes == 19
-
-
-def test_step_without_closure_after_closures_falls_back():
-    net = classifier()
-    optimizer = SGD(net.parameters(), lr=0.1)
-    controller = attach(optimizer)
-    train(net, optimizer, batches(10), closure=True)
-    assert controller.probe == "closure"
-    train(net, optimizer, batches(10))
-    assert controller.probe == "graph"
-
-
-def test_extra_evaluation_leaves_no_trace():
-    class Counting(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.inner = nn.Linear(4, 3)
-            self.register_buffer("calls", torch.zeros(()))
-
-        def forward(self, x):
-            self.calls = self.calls + 1  # another tensor takes the buffer's place
-            return self.inner(x)
-
-    net = Counting()
-    optimizer = SGD(net.parameters(), lr=0.1)
-    controller = attach(optimizer, probe="closure")
-    seen = []
-    for x, y in batches(20):
-
-        def closure(x=x, y=y):
-            optimizer.zero_grad()
-            noise = random.random() + np.random.rand() + torch.rand(()).item()
-            loss = functional.cross_entropy(net(x + 0.01 * noise), y)
-            loss.backward()
-            seen.append(noise)
-            return loss
-
-        random.seed(1)
-        np.random.seed(1)
-        torch.manual_seed(1)
-        optimizer.step(closure)
-    assert controller.probes == 19
-    assert net.calls.item() == 20
-    assert len(seen) == 20 + 19 + 1
-    assert len(set(seen)) == 1
-
-
-def test_extra_evaluation_leaves_other_gradients_alone():
-    def run(control):
-        torch.manual_seed(0)
-        generator, critic, embedding = nn.Linear(4, 4), nn.Linear(4, 1), torch.ones(4, requires_grad=True)
-        first, second = SGD(generator.parameters(), lr=0.1), SGD(critic.parameters(), lr=0.1)
-        controllers = []
-        if control:
-            pinned = {"probe": "closure", "min_lr": 0.1, "max_lr": 0.1}
-            controllers = [attach(first, **pinned), attach(second, **pinned)]
-        for x, _ in batches(30):
-
-            def generate(x=x):
-                first.zero_grad()
-                loss = -critic(generator(x * embedding)).tanh().mean()
-                loss.backward()
-                return loss
-
-            def criticize(x=x):
-                loss = critic(generator(x * embedding)).tanh().mean() - critic(x).tanh().mean()
-                second.zero_grad()
-                loss.backward()
-                return loss
-
-            first.step(generate)
-            second.step(criticize)
-        return controllers, [
-            tensor.grad for tensor in (*generator.parameters(), *critic.parameters(), embedding)
-        ]
-
-    _, expected = run(False)
-    controllers, gradients = run(True)
-    assert [controller.probes for controller in controllers] == [29, 29]
-    assert all(torch.equal(one, other) for one, other in zip(gradients, expected, strict=True))
-
-
-def test_reentrant_checkpoint_inside_a_closure_leaves_other_gradients_alone():
-    from torch.utils.checkpoint import checkpoint
-
-    def run(control):
-        torch.manual_seed(0)
-        body, other = nn.Linear(4, 4), nn.Linear(4, 3)
-        optimizer = SGD(body.parameters(), lr=0.1)
-        controller = attach(optimizer, min_lr=0.1, max_lr=0.1) if control else None
-        for x, y in batches(10):
-
-            def closure(x=x, y=y):
-                optimizer.zero_grad()
-                hidden = checkpoint(lambda t: other(t).tanh(), body(x), use_reentrant=True)
-                loss = functional.cross_entropy(hidden, y)
-                loss.backward()
-                return loss
-
-            optimizer.step(closure)
-        return controller, weights(body), other.weight.grad
-
-    _, expected, gradient = run(False)
-    controller, values, other_gradient = run(True)
-    assert controller.probes == 9
-    assert torch.equal(values, expected)
-    assert torch.equal(other_gradient, gradient)
-
-
-def test_two_optimizers_in_an_ordinary_loop_are_each_probed():
-    torch.manual_seed(0)
-    actor, critic = nn.Linear(4, 3), nn.Linear(4, 3)
-    first, second = SGD(actor.parameters(), lr=0.1), AdamW(critic.parameters(), lr=0.1)
-    a, b = attach(first), attach(second)
-    losses = []
-    for x, y in batches(100):
-        first.zero_grad()
-        functional.cross_entropy(actor(x), y).backward()
-        first.step()
-        second.zero_grad()
-        loss = functional.cross_entropy(critic(x) + actor(x).detach(), y)
-        loss.backward()
-        second.step()
-        losses.append(loss.item())
-    assert a.probe == b.probe == "graph"
-    assert a.probes == b.probes == 45
-    assert losses[-1] < losses[0] / 2
 
 
 @pytest.mark.parametrize("closure", [False, True])

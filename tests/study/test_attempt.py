@@ -7,7 +7,6 @@ import math
 import multiprocessing
 import re
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import optuna
@@ -28,11 +27,7 @@ from galatune.study.record import ATTRIBUTE, TrialRecord
 from galatune.study.run import run
 from galatune.study.ticket import REASON
 
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("folder")
 
 
 def once(

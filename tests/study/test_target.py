@@ -13,11 +13,7 @@ from galatune.errors import PlanError, StorageError
 from galatune.study.source import open_source
 from galatune.study.target import default_target, find_target, open_target
 
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("folder")
 
 
 def names(place: str) -> list[str]:
