@@ -25,6 +25,9 @@ INITIAL_RATES = (1e-8, 1e-6, 1e-4, 1e-3, 1e-2, 1e-1, 10.0)
 
 LOSS_SCALE = 1e-6
 
+SMALLEST_LOSS = 1e-12
+"""A net that interpolates may round to a loss of 0."""
+
 LOOKED_AT = 10
 """Last steps whose state is weighed: one of them is followed by a probed one."""
 
@@ -92,8 +95,8 @@ class Result:
 
     @property
     def clipped(self) -> float:
-        """The loss, at worst that at the start, so that means stay finite."""
-        return self.start if self.diverged else self.loss
+        """The loss, at worst that at the start and at best 1e-12, so that means and ratios stay finite."""
+        return self.start if self.diverged else max(self.loss, SMALLEST_LOSS)
 
 
 def execute(run: Run) -> Result:

@@ -39,7 +39,11 @@ _FULL_TASKS = (
 SUITES = {
     "quick": Suite(_QUICK_TASKS, "gala-graph,gala-closure,prodigy,prodigy-safeguard", ("cosine",), 3),
     "full": Suite(
-        _FULL_TASKS, "gala-graph,gala-closure,gala-echo,prodigy,prodigy-safeguard", ("cosine", "constant"), 3
+        _FULL_TASKS,
+        "gala-graph,gala-closure,gala-echo,prodigy,prodigy-safeguard,d-adaptation,mechanic,momo,schedule-free,"
+        "dog,hypergradient-adam",
+        ("cosine", "constant"),
+        3,
     ),
 }
 """quick: five to fifteen minutes on two cores. full: all tasks and both schedules, over an hour."""

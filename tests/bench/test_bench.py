@@ -188,6 +188,13 @@ def test_divergence_counts_as_the_loss_at_the_start() -> None:
     assert result.clipped == 10.0
 
 
+def test_a_loss_of_zero_has_a_ratio() -> None:
+    made = made_up(lambda run: 0.0 if run.rate == 1e-2 else 3.0)
+    runs = plan([TASKS["wine"]], find_methods("gala-consecutive"), ["cosine"], seeds=2)
+    (cell,) = cells([made(run) for run in runs])
+    assert cell.ratio == pytest.approx(3e12)
+
+
 def test_ours_is_compared_with_peers_seed_by_seed() -> None:
     def loss(run: Run) -> float:
         hard = 1.0 + run.seed  # for both alike
