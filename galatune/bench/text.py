@@ -16,6 +16,7 @@ from galatune.bench.runs import Result
 from galatune.bench.score import Cell, Score, Tuned, cells, scores, tuned
 from galatune.bench.sensitivity import Curve
 from galatune.controller.options import Options
+from galatune.controller.rhythm import Begun
 
 __all__ = [
     "cost_table",
@@ -174,7 +175,7 @@ def cost_table(cost: Cost) -> Table:
     run = f"run of {steps} steps, {times.probes} of them probed"
     table.add_row(run, f"{times.run:.3f}", "", "", "measured: the sum of all steps beside the other's")
     for count in sorted({steps, max(steps, A_LONG_RUN)}):
-        composed = times.composed(count, lambda step: rhythm.due(step, [0]))
+        composed = times.composed(count, lambda step: rhythm.due(step, [Begun()]))
         why = f"composed for {count:,} steps: each kind's median ratio and number"
         if composed is None:
             why = f"not composed for {count:,} steps: one kind of them was not taken; use more --steps"

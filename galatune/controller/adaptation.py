@@ -60,14 +60,15 @@ class Reading:
 
     Attributes:
         scale: Step scale.
-        travelled: Alignment with the direction travelled, also where a metric is known; not where steps are
-            rounded to so few digits that their direction is lost.
+        travelled: Alignment with the direction travelled, also where a metric is known.
+        echoed: The probed minibatch has a share in that direction, which is to be taken out.
         coming: Metric of the coming step, the probed gradient taken in, where the optimizer's row has it.
         steps: Since the last probe; None where the schedule leaves no time for the guard's pace.
     """
 
     scale: float
     travelled: bool = False
+    echoed: bool = False
     coming: bool = False
     steps: int | None = None
 
@@ -128,9 +129,10 @@ class Adaptation:
         products = inner_products(self._entries(optimizer, groups, changes, reading.coming))
         if products is None:
             return None
-        if not all(map(_moves_exactly, changes)):
-            reading = replace(reading, travelled=False, steps=None)
-        return self._learn(groups, memory, reading, products, loss)
+        own = self._own_share(optimizer, groups) if reading.echoed and reading.travelled else 0.0
+        if own >= 1.0:
+            reading = replace(reading, travelled=False)  # a first step, and no direction before it
+        return self._learn(groups, memory, reading, products, own, loss)
 
     def _follow_units(self, optimizer: Optimizer, groups: Sequence[dict[str, Any]]) -> None:
         """Begin anew when plain momentum becomes adaptive: rates then have another unit."""
@@ -151,6 +153,7 @@ class Adaptation:
         memory: dict[str, Any],
         reading: Reading,
         products: InnerProducts,
+        own: float,
         loss: float | None,
     ) -> Observation | None:
         previous = memory["rate"]
@@ -163,7 +166,7 @@ class Adaptation:
             previous = memory["rate"] = memory["first"] = self._known_first_rate(groups, memory, products)
         played = self.played_rate(groups)
         known, by_the_way = self._geometry.known, not self._geometry.known or reading.travelled
-        observation = along_the_way(products, played) if by_the_way else in_metric(products)
+        observation = along_the_way(products, played, own) if by_the_way else in_metric(products)
         state = {name: memory[name] for name in self._learner.init()}
         if observation is None:
             if products.before_before:
@@ -190,7 +193,7 @@ class Adaptation:
             which = f"growth of {growth:.3g}" if held > 0 else f"fall to 1/{shrink:g}"
             values = {"previous": previous, "proposed": proposed, "rate": limited}
             self._note("limit", f"a probe may change the rate by a {which} at most", values)
-        note_limit(memory, held)
+        note_limit(memory, held, steps)
         return self._guard.smooth(previous, limited)
 
     def _weighed(self, memory: dict[str, Any], observation: Observation) -> Observation:
@@ -248,6 +251,7 @@ class Adaptation:
         one that noise had driven down would stay there for ever.
         """
         if chosen is None and rounds_away:
+            note_limit(memory, 1, None)
             return previous * self._guard.growth
         if chosen is None:
             memory["flat"] = memory.get("flat", 0) + 1
@@ -257,7 +261,9 @@ class Adaptation:
             return previous
         wanted = max(reading.scale * chosen, memory.get("first", 0.0))
         steps = paced(memory, previous, wanted, reading.steps)
-        return max(previous, self._guard.limit(previous, wanted, steps))
+        limited = self._guard.limit(previous, wanted, steps)
+        note_limit(memory, int(limited < wanted), steps)
+        return max(previous, limited)
 
     def _entries(
         self, optimizer: Optimizer, groups: Sequence[dict[str, Any]], changes: Sequence[Change], coming: bool
@@ -288,6 +294,13 @@ class Adaptation:
                 state = self._geometry.taking_in(group, state, after)
             metric = self._geometry.diagonal(group, state)
         return PairEntry(before, after, step, metric, group[MEMORY]["ratio"])
+
+    def _own_share(self, optimizer: Optimizer, groups: Sequence[dict[str, Any]]) -> float:
+        """Of the last gradient in the last step; parameters that took fewer steps hardly count."""
+        share = self._geometry.own_share
+        assert share is not None
+        states = [(group, optimizer.state.get(p)) for group in groups for p in group["params"]]
+        return min((share(group, state) for group, state in states if has_stepped(state)), default=1.0)
 
     def _first_rate(self, optimizer: Optimizer, groups: Sequence[dict[str, Any]]) -> float:
         """The rate whose first step moves the parameters by 1e-5 of their norm; 0 while no gradient.
@@ -357,7 +370,3 @@ class Adaptation:
             total.add(p, squared(p.detach()))
         norm = math.sqrt(sum(total.result()))
         return float(FIRST_MOVE * max(norm, SMALLEST_WEIGHT * math.sqrt(entries)))
-
-
-def _moves_exactly(change: Change) -> bool:
-    return torch.finfo(change.parameter.dtype).bits >= 32

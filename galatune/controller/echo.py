@@ -13,7 +13,7 @@ from torch import Tensor
 
 from galatune.controller import minibatches
 from galatune.controller.change import Change
-from galatune.controller.probe import RememberedGradients
+from galatune.controller.probe import RememberedGradients, Scales
 from galatune.controller.ranks import GlobalSum, Ranks, place, squared
 from galatune.controller.seeding import RandomState
 from galatune.errors import ProbeError
@@ -66,7 +66,7 @@ class EchoProbe(RememberedGradients):
 
     name = "echo"
     cost = 0
-    decaying_scale, constant_scale = 3.0, 1.5
+    scales = Scales(3.0, 1.5, adaptive_decaying=5.0, adaptive_constant=2.5)
 
     def __init__(self) -> None:
         super().__init__()
@@ -109,7 +109,7 @@ class EchoProbe(RememberedGradients):
             ...     (net(x) - x.sum(1, keepdim=True)).square().mean().backward()
             ...     optimizer.step()
             >>> controller.steps, controller.probes, controller.gradient_evaluations
-            (60, 22, 60)
+            (60, 21, 60)
         """
         self.unwatch()
         self._seen.clear()

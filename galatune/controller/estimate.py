@@ -17,6 +17,9 @@ from galatune.controller.ranks import GlobalSum, local, wide
 
 __all__ = ["InnerProducts", "Observation", "PairEntry", "along_the_way", "in_metric", "inner_products"]
 
+FEWEST_OTHERS = 1e-3
+"""Smallest part of the squared step, its own gradient taken out, that says anything: d is rounded."""
+
 CURVATURE_FLOOR = 0.01
 """Smallest share of the Lipschitz constant that a (possibly negative) curvature counts for."""
 
@@ -160,24 +163,33 @@ def in_metric(products: InnerProducts) -> Observation | None:
     )
 
 
-def along_the_way(products: InnerProducts, rate: float) -> Observation | None:
+def along_the_way(products: InnerProducts, rate: float, own: float = 0.0) -> Observation | None:
     """The estimates with the direction travelled: ``u = -d / rate``, ``a = <g0, u> / ||u||_{1/P}^2``.
 
     Where no metric is known, P is the identity: right for sign updates and orthogonalized ones, where
     gradient and step have unrelated sizes. Where it is, a is 1 for a gradient that is the mean of those
     before it, and falls when noise dominates.
 
+    Where g0 itself has a share s in u, which would make any minibatch look like signal, it is taken out:
+    ``v = u - s P g0``, ``a = (1 - s) <g0, v> / ||v||_{1/P}^2``.
+
     Args:
         products: Computed in the metric, or with none (the group ratios alone).
         rate: Learning rate that made the step d.
+        own: s, from 0 to below 1.
 
     Returns:
-        None where the step or the gradient's change is zero.
+        None where the step or the gradient's change is zero, or where nothing but g0 made the step.
     """
     if not (products.before_before and products.step_step and products.change_change and rate):
         return None
+    # Of u times the rate, so that with s = 0 nothing is rounded twice.
+    along, share = -products.before_step, own * rate
+    others = products.step_step - 2 * share * along + share**2 * products.before_before
+    if others < FEWEST_OTHERS * products.step_step:
+        return None
     return Observation(
-        alignment=-products.before_step * rate / products.step_step,
+        alignment=(1.0 - own) * rate * (along - share * products.before_before) / others,
         lipschitz=math.sqrt(products.change_change / products.step_step),
         curvature=products.change_step / products.step_step,
         gradient_norm_squared=products.before_before,

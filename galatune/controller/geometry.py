@@ -51,6 +51,8 @@ class Geometry:
         taking_in: (group, state of a parameter, gradient) to the state that the coming step will measure
             with; None where that makes no difference worth its cost.
         elementwise: Whether an entry of the metric depends on that entry of the state alone.
+        own_share: (group, state of a parameter after a step) to the share that the gradient of that step
+            has in its direction, the rest being that of the steps before; None where that is not known.
     """
 
     name: str
@@ -62,6 +64,7 @@ class Geometry:
     starts_plain: Callable[[Group, State], bool] | None = None
     taking_in: Callable[[Group, State, Tensor], State] | None = None
     elementwise: bool = True
+    own_share: Callable[[Group, State], float] | None = None
 
 
 def geometry_of(optimizer: torch.optim.Optimizer) -> Geometry:
@@ -122,6 +125,12 @@ def adam_taking_in(group: Group, state: State, gradient: Tensor) -> State:
     coming = second_moment * decay + _wide(gradient).square() * (1.0 - decay)
     largest = torch.maximum(_wide(state["max_exp_avg_sq"]), coming) if group.get("amsgrad") else None
     return {"exp_avg_sq": coming, "max_exp_avg_sq": largest, "step": float(state["step"]) + 1.0}
+
+
+def adam_own_share(group: Group, state: State) -> float:
+    """``(1 - beta1) / (1 - beta1^t)``: 1 in the first step."""
+    decay = float(group["betas"][0])
+    return (1.0 - decay) / (1.0 - math.pow(decay, float(state["step"])))
 
 
 def radam_diagonal(group: Group, state: State) -> Tensor:
@@ -303,6 +312,7 @@ def _row(
     starts_plain: Callable[[Group, State], bool] | None = None,
     taking_in: Callable[[Group, State, Tensor], State] | None = None,
     elementwise: bool = True,
+    own_share: Callable[[Group, State], float] | None = None,
 ) -> Geometry:
     return Geometry(
         name,
@@ -314,18 +324,32 @@ def _row(
         starts_plain,
         taking_in,
         elementwise,
+        own_share,
     )
 
 
 _TABLE: dict[type, Geometry] = {
     torch.optim.SGD: _row("SGD", None, sgd_first_direction, heavy_ball_factor),
     torch.optim.AdamW: _row(
-        "AdamW", adam_diagonal, adam_first_direction, coupled_decay=_zero, taking_in=adam_taking_in
+        "AdamW",
+        adam_diagonal,
+        adam_first_direction,
+        coupled_decay=_zero,
+        taking_in=adam_taking_in,
+        own_share=adam_own_share,
     ),
-    torch.optim.Adam: _row("Adam", adam_diagonal, adam_first_direction, taking_in=adam_taking_in),
+    torch.optim.Adam: _row(
+        "Adam", adam_diagonal, adam_first_direction, taking_in=adam_taking_in, own_share=adam_own_share
+    ),
     torch.optim.NAdam: _row("NAdam", adam_diagonal, nadam_first_direction, taking_in=adam_taking_in),
-    torch.optim.RAdam: _row("RAdam", radam_diagonal, sgd_first_direction, starts_plain=radam_is_plain),
-    torch.optim.Adamax: _row("Adamax", adamax_diagonal, adam_first_direction),
+    torch.optim.RAdam: _row(
+        "RAdam",
+        radam_diagonal,
+        sgd_first_direction,
+        starts_plain=radam_is_plain,
+        own_share=adam_own_share,
+    ),
+    torch.optim.Adamax: _row("Adamax", adamax_diagonal, adam_first_direction, own_share=adam_own_share),
     torch.optim.Adagrad: _row("Adagrad", adagrad_diagonal, adagrad_first_direction, elementwise=False),
     torch.optim.RMSprop: _row(
         "RMSprop", rmsprop_diagonal, rmsprop_first_direction, heavy_ball_factor, elementwise=False

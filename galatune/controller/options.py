@@ -29,9 +29,9 @@ class Options:
     """
 
     probe: str | Probe = "auto"
-    probe_every: int = 10
-    probe_first: int = 40
-    probe_thinning: float = 0.05
+    probe_every: int = 1
+    probe_first: int = 10
+    probe_thinning: float = 0.1
     step_scale: float | None = None
     min_lr: float = 0.0
     max_lr: float = math.inf
@@ -104,7 +104,7 @@ class Options:
         """Whether a gradient is compared with the direction travelled.
 
         Args:
-            fresh: Whether the probed minibatch had no part in that direction.
+            fresh: Whether the probed minibatch had no part in that direction, or can be taken out of it.
         """
         recipe = self.alignment == "auto" and isinstance(self.chosen_learner, DiscountedFTRL)
         return fresh and (recipe or self.alignment == "travelled")

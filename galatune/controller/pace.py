@@ -54,9 +54,17 @@ def paced(memory: Mapping[str, Any], previous: float, proposed: float, steps: in
     return None if small or CURVATURES.spread(memory) < AGREEMENT else steps
 
 
-def note_limit(memory: MutableMapping[str, Any], held: int) -> None:
-    """Remember whether the rate was held from growing (1), from falling (-1) or not at all (0)."""
+def note_limit(memory: MutableMapping[str, Any], held: int, steps: int | None) -> None:
+    """Remember whether the rate was held from growing (1), from falling (-1) or not at all (0).
+
+    Args:
+        memory: Of the slot.
+        held: By the guard.
+        steps: Since the last probe where the guard's pace counted, else None: then a rate that was held from
+            growing is far below, and the next step is probed too (`rhythm.Begun`).
+    """
     memory["held"] = held
+    memory["far below"] = held > 0 and steps is None
     memory["arrived"] = memory.get("arrived", False) or held <= 0
 
 

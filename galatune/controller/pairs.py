@@ -13,7 +13,8 @@ from galatune.controller.closure import ClosureProbe
 from galatune.controller.echo import EchoProbe
 from galatune.controller.graph import GraphProbe
 from galatune.controller.options import Options
-from galatune.controller.probe import Probe, RememberedGradients, SkippedProbeError
+from galatune.controller.probe import Probe, RememberedGradients, Scales, SkippedProbeError
+from galatune.controller.rhythm import Begun
 from galatune.errors import ProbeError
 
 __all__ = ["PairSource"]
@@ -27,11 +28,11 @@ class PairSource:
     Args:
         options: `probe` and `rhythm`.
         note: Called with (kind, reason, values) when a probe is chosen or given up.
-        began: For each rate that is chosen by now, the number of the first step with a gradient, from 0.
+        begun: The rates that are chosen by now.
     """
 
-    def __init__(self, options: Options, note: Note, began: Callable[[], Sequence[int]]) -> None:
-        self._options, self._note, self._began = options, note, began
+    def __init__(self, options: Options, note: Note, begun: Callable[[], Sequence[Begun]]) -> None:
+        self._options, self._note, self._begun = options, note, begun
         self._rhythm = options.rhythm
         self._chosen = False
         self._stepping = False
@@ -51,9 +52,14 @@ class PairSource:
         return self._probe.ready
 
     @property
-    def scales(self) -> tuple[float, float]:
-        """Step scale of the probe in use while a schedule decays, and without one."""
-        return self._probe.decaying_scale, self._probe.constant_scale
+    def scales(self) -> Scales:
+        """Step scales of the probe in use."""
+        return self._probe.scales
+
+    @property
+    def echoes(self) -> bool:
+        """Whether the minibatch of a pair is that of the step between, so that it has a share in the step."""
+        return isinstance(self._probe, EchoProbe)
 
     @property
     def remembers_gradients(self) -> bool:
@@ -71,7 +77,7 @@ class PairSource:
 
     def due(self, step: int) -> bool:
         """Whether the step with this number, from 0, is to be probed."""
-        return self._rhythm.due(step, self._began())
+        return self._rhythm.due(step, self._begun())
 
     def before(self, closure: Callable[[], Any] | None) -> int:
         """Fit the probe to how `step` is called and, with a closure on a probe step, evaluate it.
@@ -130,7 +136,7 @@ class PairSource:
 
     def expect(self, taken: int) -> None:
         """After so many steps: tell the probe whether the coming one is to be remembered."""
-        self._probe.expect(self.owed or not self._began() or self.due(taken + 1))
+        self._probe.expect(self.owed or not self._begun() or self.due(taken + 1))
 
     def remembered(self) -> dict[str, Any]:
         """What a checkpoint carries where the next step is probed; nothing where it is not."""

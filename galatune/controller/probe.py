@@ -7,17 +7,53 @@ after: nothing per parameter is kept between probes. No probe changes a gradient
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from torch import Tensor
 
 from galatune.controller.change import Change
 
-__all__ = ["ConsecutiveProbe", "Probe", "RememberedGradients", "RememberedStep", "SkippedProbeError"]
+__all__ = [
+    "ConsecutiveProbe",
+    "Probe",
+    "RememberedGradients",
+    "RememberedStep",
+    "Scales",
+    "SkippedProbeError",
+]
 
 
 class SkippedProbeError(Exception):
     """This one probe showed nothing, and the reason is mended for the next one."""
+
+
+@dataclass(frozen=True)
+class Scales:
+    """Step scales of a probe, found in the testbed (docs/research.md).
+
+    Attributes:
+        decaying: While a schedule decays.
+        constant: Without a schedule.
+        adaptive_decaying, adaptive_constant: The same where the optimizer's metric is adaptive, which stands
+            larger steps, and the gradient is compared with the direction travelled.
+    """
+
+    decaying: float
+    constant: float
+    adaptive_decaying: float
+    adaptive_constant: float
+
+    def of(self, *, decays: bool, adaptive: bool) -> float:
+        """The one that counts.
+
+        Example:
+            >>> RememberedStep.scales.of(decays=True, adaptive=False)
+            2.0
+        """
+        if adaptive:
+            return self.adaptive_decaying if decays else self.adaptive_constant
+        return self.decaying if decays else self.constant
 
 
 class Probe(Protocol):
@@ -27,11 +63,8 @@ class Probe(Protocol):
     cost: int
     """Gradient evaluations a probe adds to the loop's own; a Hessian-vector product counts 2."""
 
-    decaying_scale: float
-    """Step scale while a schedule decays."""
-
-    constant_scale: float
-    """Step scale without a schedule."""
+    scales: Scales
+    """What the rate is multiplied by."""
 
     coming_metric: bool
     """Whether its pairs are measured in the metric of the coming step; docs/research.md, round 1."""
@@ -90,7 +123,7 @@ class RememberedStep:
     """Copies of the parameters from before a step."""
 
     cost = 0
-    decaying_scale, constant_scale = 2.0, 1.0
+    scales = Scales(2.0, 1.0, adaptive_decaying=2.5, adaptive_constant=1.0)
     coming_metric = False
 
     def __init__(self) -> None:

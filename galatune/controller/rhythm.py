@@ -1,12 +1,34 @@
-"""Which steps are probed: the first ones, then every k-th, then ever fewer."""
+"""Which steps are probed: the first ones, then one after every tenth of the steps taken."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
-__all__ = ["Rhythm"]
+__all__ = ["Begun", "Rhythm"]
+
+GOLDEN = (math.sqrt(5) - 1) / 2
+"""Probes are moved by its multiples within their interval: no period of the data stays in step with them."""
+
+
+FIRST_WHILE_FAR = 4
+"""Times as many first steps are probed while the rate is far below what it is to be."""
+
+
+class Begun(NamedTuple):
+    """A rate that is chosen.
+
+    Attributes:
+        step: Number of the first step with a gradient.
+        far_below: Whether the last probe wanted more than the guard lets it grow, its pace apart. Each probe
+            doubles such a rate at most: with ever fewer of them a short training would be over before it
+            arrives.
+    """
+
+    step: int = 0
+    far_below: bool = False
 
 
 @dataclass(frozen=True)
@@ -14,35 +36,41 @@ class Rhythm:
     """Steps and their probes. Step numbers count from 0.
 
     Attributes:
-        first: Number of steps that are all probed, from the first one with a gradient.
+        first: Number of steps that are all probed, from the first one with a gradient; of four times as many
+            those where the rate is far below.
         every: Steps between two probes after that.
         thinning: Share of the steps taken that the interval grows to once that is more than `every`; 0
             keeps the interval. Late in a training the rate moves as slowly as the training does.
 
     Example:
-        >>> rhythm = Rhythm(first=40, every=10, thinning=0.05)
-        >>> [sum(rhythm.due(step, [0]) for step in range(steps)) for steps in (100, 1000, 10_000)]
-        [45, 88, 134]
+        >>> rhythm = Rhythm(first=10, every=1, thinning=0.1)
+        >>> [sum(rhythm.due(step, [Begun()]) for step in range(steps)) for steps in (100, 1000, 10_000)]
+        [33, 56, 79]
     """
 
     first: int
     every: int
     thinning: float
 
-    def due(self, step: int, began: Sequence[int]) -> bool:
+    def due(self, step: int, begun: Sequence[Begun]) -> bool:
         """Whether a step is to be probed.
 
         Args:
             step: Its number.
-            began: For each rate that is chosen by then, the number of the first step with a gradient; the
-                first probes are counted from there, since before that no parameter moves.
+            begun: The rates that are chosen by then; everything is counted from their first steps with a
+                gradient, since before that no parameter moves.
         """
-        if any(1 <= step - start <= self.first for start in began):
-            return True
-        return bool(began) and step > 0 and self._rounds(step) > self._rounds(step - 1)
+        return any(self._is_due(step - rate.step, rate.far_below) for rate in begun)
 
-    def _rounds(self, step: int) -> int:
-        """Probes up to a step, the first ones apart: the integral of 1 / interval, rounded down."""
-        if step * self.thinning <= self.every:
-            return step // self.every
-        return math.floor((1.0 + math.log(step * self.thinning / self.every)) / self.thinning)
+    def _is_due(self, taken: int, far_below: bool) -> bool:
+        if taken <= self.first * (FIRST_WHILE_FAR if far_below else 1):
+            return taken > 0
+        return self._probes(taken) > self._probes(taken - 1)
+
+    def _probes(self, taken: int) -> int:
+        """Probes in so many steps, the first ones apart: the integral of 1 / interval, rounded."""
+        if taken * self.thinning <= self.every:
+            return taken // self.every
+        intervals = (1.0 + math.log(taken * self.thinning / self.every)) / self.thinning
+        whole = math.floor(intervals)
+        return whole + (intervals - whole >= whole * GOLDEN % 1.0)

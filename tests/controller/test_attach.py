@@ -17,7 +17,7 @@ from galatune.controller.guard import Guard
 from galatune.controller.learner import DiscountedFTRL
 from galatune.errors import ControlError, ProbeError
 
-from .training import batches, classifier, steps, train, weights
+from .training import OFTEN, batches, classifier, steps, train, weights
 
 
 def test_attaching_twice_is_refused():
@@ -225,7 +225,7 @@ def test_optimizer_and_net_are_freed_without_the_garbage_collector(closure):
 def test_nothing_per_parameter_is_kept_between_probes(probe):
     net = torch.nn.Linear(123, 7)
     optimizer = SGD(net.parameters(), lr=0.1)
-    controller = attach(optimizer, probe=probe, probe_first=5)
+    controller = attach(optimizer, probe=probe, probe_first=5, probe_every=10)
 
     def copies():
         shape = net.weight.shape
@@ -254,11 +254,11 @@ def resumed(how, kind, closure):
         return net, kind(net.parameters(), lr=0.1)
 
     net, optimizer = fresh()
-    whole = attach(optimizer)
+    whole = attach(optimizer, **OFTEN)
     train(net, optimizer, data, closure=closure)
 
     first, optimizer_a = fresh()
-    controller_a = attach(optimizer_a)
+    controller_a = attach(optimizer_a, **OFTEN)
     train(first, optimizer_a, data[:45], closure=closure)
     second, optimizer_b, controller_b = how(first, optimizer_a, controller_a, fresh)
     assert controller_b.steps == 45
@@ -276,7 +276,7 @@ def _through_a_file(net, optimizer, controller, fresh):
     file.seek(0)
     saved = torch.load(file, weights_only=True)
     other, resumed_optimizer = fresh()
-    continued = attach(resumed_optimizer)
+    continued = attach(resumed_optimizer, **OFTEN)
     other.load_state_dict(saved["net"])
     resumed_optimizer.load_state_dict(saved["optimizer"])
     return other, resumed_optimizer, continued
@@ -286,17 +286,17 @@ def _loaded_before_attach(net, optimizer, controller, fresh):
     other, resumed_optimizer = fresh()
     other.load_state_dict(net.state_dict())
     resumed_optimizer.load_state_dict(optimizer.state_dict())
-    return other, resumed_optimizer, attach(resumed_optimizer)
+    return other, resumed_optimizer, attach(resumed_optimizer, **OFTEN)
 
 
 def _pickled(net, optimizer, controller, fresh):
     other, copied = pickle.loads(pickle.dumps((net, optimizer)))
-    return other, copied, attach(copied)
+    return other, copied, attach(copied, **OFTEN)
 
 
 def _copied(net, optimizer, controller, fresh):
     other, copied = copy.deepcopy((net, optimizer))
-    return other, copied, attach(copied)
+    return other, copied, attach(copied, **OFTEN)
 
 
 def _own_state(net, optimizer, controller, fresh):
@@ -304,7 +304,7 @@ def _own_state(net, optimizer, controller, fresh):
     state = controller.state_dict()
     for group in copied.param_groups:
         del group["galatune"]
-    continued = attach(copied)
+    continued = attach(copied, **OFTEN)
     continued.load_state_dict(pickle.loads(pickle.dumps(state)))
     return other, copied, continued
 
@@ -325,7 +325,7 @@ def test_training_continues_bit_for_bit(how, kind, closure):
 def test_saved_state_stays_as_it_was():
     net = classifier()
     optimizer = SGD(net.parameters(), lr=0.1)
-    controller = attach(optimizer)
+    controller = attach(optimizer, **OFTEN)
     train(net, optimizer, batches(45))
     saved, own = optimizer.state_dict(), controller.state_dict()
     kept = copy.deepcopy((saved, own))
@@ -337,7 +337,7 @@ def test_saved_state_stays_as_it_was():
 def test_state_is_numbers():
     net = classifier()
     optimizer = Adam(net.parameters(), lr=0.1)
-    controller = attach(optimizer)
+    controller = attach(optimizer, **OFTEN)
     train(net, optimizer, batches(45))
     state = controller.state_dict()
     assert state["schema"] == 1
@@ -375,7 +375,7 @@ def test_copy_warns_once_that_it_is_not_controlled(how):
         train(other, copied, batches(3))
     assert len(seen) == 1
     assert copied.param_groups[0]["lr"] == 0.1
-    continued = attach(copied)
+    continued = attach(copied, **OFTEN)
     train(other, copied, batches(3))
     assert continued.steps == 8
 
@@ -395,7 +395,7 @@ def test_evaluations_are_counted():
     def spent(probe, closure):
         net = classifier()
         optimizer = SGD(net.parameters(), lr=0.1)
-        controller = attach(optimizer, probe=probe)
+        controller = attach(optimizer, **OFTEN, probe=probe)
         train(net, optimizer, batches(61), closure=closure)
         return controller.probes, controller.gradient_evaluations
 

@@ -102,7 +102,7 @@ def test_forwards_of_probed_steps_alone_use_the_math_kernel():
 
 @pytest.mark.parametrize("checkpointed", [None, "module", "function"])
 def test_gradients_of_the_math_kernel_are_those_of_the_fused_one(checkpointed):
-    net, optimizer, controller = controlled(checkpointed, min_lr=0.1, max_lr=0.1)
+    net, optimizer, controller = controlled(checkpointed, min_lr=0.1, max_lr=0.1, probe_first=30)
     losses = train(net, optimizer, batches(30))
     other = Transformer(checkpointed)
     expected = train(other, SGD(other.parameters(), lr=0.1), batches(30))

@@ -16,7 +16,7 @@ from galatune.controller.capture import Choice
 from galatune.controller.graph import GraphProbe
 from galatune.errors import ControlError
 
-from .training import batches, classifier, steps, train, weights
+from .training import OFTEN, batches, classifier, steps, train, weights
 
 
 def objective(lr, kind=SGD, steps=60, seed=0):
@@ -285,7 +285,7 @@ def test_threads_with_blocks_of_their_own_do_not_meet():
 
 def test_probe_object_is_not_shared_between_optimizers():
     given = GraphProbe()
-    with controlled(probe=given) as capture:
+    with controlled(**OFTEN, probe=given) as capture:
         a, b = classifier(0), classifier(1)
         first, second = SGD(a.parameters(), lr=0.1), SGD(b.parameters(), lr=0.1)
         for x, y in batches(20):
@@ -311,7 +311,7 @@ def test_copy_of_a_controlled_optimizer_is_taken_over_without_a_warning():
 
 
 def test_closure_is_probed_inside():
-    with controlled() as capture:
+    with controlled(**OFTEN) as capture:
         net = classifier()
         train(net, AdamW(net.parameters(), lr=0.1), batches(20), closure=True)
     assert capture.controllers[0].probe == "closure"

@@ -14,7 +14,7 @@ from torch.optim import SGD, AdamW
 from galatune import attach
 from galatune.errors import ProbeError
 
-from .training import batches, classifier, train, weights
+from .training import OFTEN, batches, classifier, train, weights
 
 
 def drawing(net, optimizer, data):
@@ -49,7 +49,7 @@ def test_closure_that_draws_a_minibatch_is_refused(zeros):
 def test_closure_that_draws_a_minibatch_is_served_by_the_graph_under_auto():
     net = classifier()
     optimizer = SGD(net.parameters(), lr=0.1)
-    controller = attach(optimizer)
+    controller = attach(optimizer, **OFTEN)
     closure = drawing(net, optimizer, batches(150))
     losses = [float(optimizer.step(closure).detach()) for _ in range(140)]
     assert controller.probe == "graph"
@@ -60,7 +60,7 @@ def test_closure_that_draws_a_minibatch_is_served_by_the_graph_under_auto():
 def test_closure_that_returns_nothing_is_served():
     net = classifier()
     optimizer = AdamW(net.parameters(), lr=0.1)
-    controller = attach(optimizer)
+    controller = attach(optimizer, **OFTEN)
     for x, y in batches(20):
 
         def closure(x=x, y=y):
@@ -95,7 +95,7 @@ def test_extra_evaluation_leaves_no_trace():
 
     net = Counting()
     optimizer = SGD(net.parameters(), lr=0.1)
-    controller = attach(optimizer, probe="closure")
+    controller = attach(optimizer, **OFTEN, probe="closure")
     seen = []
     for x, y in batches(20):
 
@@ -125,7 +125,7 @@ def test_extra_evaluation_leaves_other_gradients_alone():
         controllers = []
         if control:
             pinned = {"probe": "closure", "min_lr": 0.1, "max_lr": 0.1}
-            controllers = [attach(first, **pinned), attach(second, **pinned)]
+            controllers = [attach(first, **OFTEN, **pinned), attach(second, **OFTEN, **pinned)]
         for x, _ in batches(30):
 
             def generate(x=x):

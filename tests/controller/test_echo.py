@@ -22,7 +22,7 @@ from galatune.controller.echo import EchoProbe
 from galatune.controller.seeding import RandomState
 from galatune.errors import ProbeError
 
-from .training import OnceOnly, classifier, weights
+from .training import OFTEN, OnceOnly, classifier, weights
 
 ROWS, SIZE = 96, 8
 
@@ -71,7 +71,7 @@ def train(net, optimizer, batches, *, epochs=1, accumulate=1):
 def test_epochs_keep_their_length_and_pairs_are_two_steps_on_one_minibatch():
     net = net_of()
     optimizer = SGD(net.parameters(), lr=0.1)
-    controller = attach(optimizer, probe="echo")
+    controller = attach(optimizer, **OFTEN, probe="echo")
     rows, _ = train(net, optimizer, fresh(), epochs=5)
     assert len(rows) == controller.steps == 5 * ROWS // SIZE
     repeated = [step for step in range(1, len(rows)) if rows[step] == rows[step - 1]]
@@ -198,7 +198,7 @@ def test_iterable_data_sets_and_workers(workers):
 def test_batches_from_elsewhere_go_through_the_probe():
     net = net_of(draws=False)
     optimizer, echo = SGD(net.parameters(), lr=0.1), EchoProbe()
-    controller = attach(optimizer, probe=echo)
+    controller = attach(optimizer, **OFTEN, probe=echo)
     batches = [[part.clone() for part in batch] for batch in fresh() for _ in range(4)]
     rows, _ = train(net, optimizer, echo.over(batches))
     assert len(rows) == len(batches)
@@ -208,7 +208,7 @@ def test_batches_from_elsewhere_go_through_the_probe():
 def test_a_source_may_have_an_equality_of_its_own():
     net = nn.Linear(4, 1)
     optimizer, echo = SGD(net.parameters(), lr=0.1), EchoProbe()
-    controller = attach(optimizer, probe=echo)
+    controller = attach(optimizer, **OFTEN, probe=echo)
     for batch in echo.over(np.random.default_rng(0).random((20, SIZE, 4), dtype=np.float32)):
         optimizer.zero_grad()
         net(torch.from_numpy(batch)).square().mean().backward()

@@ -13,7 +13,7 @@ from torch.optim import SGD, AdamW
 from galatune import attach
 from galatune.errors import ProbeError
 
-from .training import OnceOnly, batches, classifier, train, weights
+from .training import OFTEN, OnceOnly, batches, classifier, train, weights
 
 
 @pytest.mark.parametrize("set_to_none", [True, False])
@@ -85,7 +85,7 @@ def test_every_spelling_of_backward_is_seen(call):
 def test_gradient_penalty_through_create_graph_is_served():
     net = classifier(dtype=torch.float64)
     optimizer = SGD(net.parameters(), lr=0.1)
-    controller = attach(optimizer, probe="graph")
+    controller = attach(optimizer, **OFTEN, probe="graph")
     for x, y in batches(30, dtype=torch.float64):
         optimizer.zero_grad()
         functional.cross_entropy(net(x), y).backward(create_graph=True)
@@ -101,7 +101,7 @@ def test_gradient_penalty_through_create_graph_is_served():
 def test_backward_into_other_inputs_is_not_counted():
     net = classifier()
     optimizer = SGD(net.parameters(), lr=0.1)
-    controller = attach(optimizer, probe="graph")
+    controller = attach(optimizer, **OFTEN, probe="graph")
     for x, y in batches(20):
         x.requires_grad_()
         optimizer.zero_grad()
@@ -150,7 +150,7 @@ def test_two_optimizers_in_an_ordinary_loop_are_each_probed():
     torch.manual_seed(0)
     actor, critic = nn.Linear(4, 3), nn.Linear(4, 3)
     first, second = SGD(actor.parameters(), lr=0.1), AdamW(critic.parameters(), lr=0.1)
-    a, b = attach(first), attach(second)
+    a, b = attach(first, **OFTEN), attach(second, **OFTEN)
     losses = []
     for x, y in batches(100):
         first.zero_grad()

@@ -30,7 +30,7 @@ from galatune.controller.snapshot import Snapshot
 from galatune.controller.window import Window
 from galatune.errors import ControlError, DivergenceError
 
-from .training import batches, classifier, steps, train, weights
+from .training import OFTEN, batches, classifier, steps, train, weights
 
 few = settings(max_examples=40, deadline=None, derandomize=True)
 positive = st.floats(1e-6, 1e6)
@@ -134,7 +134,7 @@ def run(count=60, *, closure=False, kind=SGD, bad=(), scale=1.0, **options):
         return cross_entropy(outputs, target) * (scale if id(target) in targets else 1.0)
 
     optimizer = kind(net.parameters(), lr=0.1)
-    controller = attach(optimizer, **options)
+    controller = attach(optimizer, **OFTEN, **options)
     return net, optimizer, controller, steps(net, optimizer, data, closure=closure, loss=loss)
 
 

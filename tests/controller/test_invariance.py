@@ -14,7 +14,7 @@ from galatune import attach
 from galatune.controller.attach import Controller
 
 from .test_recipe import SignDescent
-from .training import batches, classifier, train, weights
+from .training import OFTEN, batches, classifier, train, weights
 
 STEPS = 70
 
@@ -73,7 +73,7 @@ def test_probes_at_a_pinned_rate_change_no_bit(monkeypatch, probe, kind, options
         np.random.seed(3)
         optimizer = kind(net.parameters(), lr=0.02, **options)
         scheduler = CosineAnnealingLR(optimizer, STEPS)
-        controller = attach(optimizer, probe=probe) if control else None
+        controller = attach(optimizer, **OFTEN, probe=probe) if control else None
         losses = train(
             net, optimizer, batches(STEPS), closure=probe == "closure", scheduler=scheduler, noisy=True
         )

@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 from galatune import attach
 
 from .test_convergence import STEPS, Perceptron
-from .training import batches, classifier, weights
+from .training import OFTEN, batches, classifier, weights
 
 
 def bfloat16_loss(kind, lr, *, control, closure=False, **options):
@@ -102,7 +102,7 @@ def fused_run(kind, fused, *, probe="auto", overflows=OVERFLOWS, clip=None, **op
     """Train under a GradScaler; gradients overflow at some steps, and the loss scale falls and grows."""
     net = classifier(dtype=torch.float64)
     optimizer = kind(net.parameters(), lr=0.1, fused=fused, **options)
-    controller = attach(optimizer, probe=probe)
+    controller = attach(optimizer, **OFTEN, probe=probe)
     scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10, growth_interval=9)
     rates = []
     for step, (inputs, labels) in enumerate(batches(70, dtype=torch.float64)):

@@ -12,7 +12,7 @@ from galatune import attach
 from galatune.controller.closure import ClosureProbe
 from galatune.controller.graph import GraphProbe
 
-from .training import batches, classifier, steps, train, weights
+from .training import OFTEN, batches, classifier, steps, train, weights
 
 
 def pair_of(probe, before, after, net):
@@ -116,7 +116,7 @@ def test_accumulated_gradients_are_those_of_one_large_minibatch(probe):
 def test_gradients_set_by_hand_are_served_by_consecutive():
     net = classifier()
     optimizer = SGD(net.parameters(), lr=0.1)
-    controller = attach(optimizer)
+    controller = attach(optimizer, **OFTEN)
     for x, y in batches(60):
         parameters = list(net.parameters())
         for p, g in zip(
@@ -141,7 +141,7 @@ def test_frozen_and_unused_parameters_are_served(kind, closure):
     other[0].weight.requires_grad_(False)
     other.register_parameter("unused", nn.Parameter(torch.ones(3)))
     second = kind(other.parameters(), lr=0.1)
-    controller = attach(second)
+    controller = attach(second, **OFTEN)
     controlled = train(other, second, batches(80), closure=closure)
     assert torch.equal(other[0].weight, held)
     assert torch.equal(other.unused, torch.ones(3))
@@ -183,7 +183,7 @@ def test_gradients_of_zero_are_waited_out(kind, closure):
 def test_zero_gradients_at_the_start_do_not_strand_the_rate(kind):
     parameter = nn.Parameter(torch.ones(5))
     optimizer = kind([parameter], lr=1e-3)
-    controller = attach(optimizer)
+    controller = attach(optimizer, **OFTEN)
     losses, rates = [], []
     for step in range(130):
         optimizer.zero_grad()
@@ -249,7 +249,7 @@ def test_step_that_rounds_away_makes_the_rate_double():
 def test_non_finite_loss_divides_the_rate_and_training_recovers(bad, probe):
     net = classifier()
     optimizer = SGD(net.parameters(), lr=0.1)
-    controller = attach(optimizer, probe=probe)
+    controller = attach(optimizer, **OFTEN, probe=probe)
 
     def step(x, y, weight=1.0):
         def closure():

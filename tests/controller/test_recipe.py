@@ -13,6 +13,7 @@ from reference import net as reference_net
 from reference import recipe as reference
 
 from galatune import attach
+from galatune.controller.echo import EchoProbe
 
 STEPS = 75
 CASES: dict[str, tuple[type[torch.optim.Optimizer], dict[str, Any], Callable[[], Any]]] = {
@@ -196,7 +197,31 @@ def test_start_without_gradient_follows_the_literal_recipe(case, quiet):
         rates.append(controller.learning_rate)
     assert rates[:quiet] == [0.0] * quiet
     assert rates == pytest.approx(expected.rates, rel=1e-7, abs=0)
-    assert [r.step - 1 for r in controller.history[:40]] == list(range(quiet + 1, quiet + 41))
+    assert [r.step - 1 for r in controller.history[:10]] == list(range(quiet + 1, quiet + 11))
+
+
+@pytest.mark.parametrize("decaying", [False, True], ids=["constant", "cosine"])
+@pytest.mark.parametrize("case", ["sgd momentum", "adam decay", "adamw plain"])
+def test_repeated_minibatches_follow_the_literal_recipe(case, decaying):
+    kind, options, twin = CASES[case]
+    net, batches = reference_net.module(), reference_net.minibatches(STEPS)
+    start, drawn, echo = reference_net.module(), [], EchoProbe()
+    optimizer = kind(net.parameters(), lr=0.3, **options)
+    seen = (drawn.append(batch) or batch for batch in echo.over(batches))
+    rates, controller = train(optimizer, net, seen, echo, 1.0, decaying)
+    probed = {record.step - 1 for record in controller.history}
+    assert len(probed) > 15
+    scale = {torch.optim.SGD: (3.0, 1.5)}.get(kind, (5.0, 2.5))[0 if decaying else 1]
+    expected = literal(
+        start,
+        drawn,
+        twin(**options),
+        decaying=decaying,
+        probe="echo",
+        scale=scale,
+        probed=probed.__contains__,
+    )
+    assert rates == pytest.approx(expected.rates, rel=1e-7, abs=0)
 
 
 def test_probing_rarely_follows_the_literal_recipe():
@@ -206,4 +231,7 @@ def test_probing_rarely_follows_the_literal_recipe():
     optimizer = torch.optim.SGD(net.parameters(), lr=0.3)
     rates, controller = train(optimizer, net, batches, "closure", 1.0, False, **rarely)
     assert rates == pytest.approx(expected.rates, rel=1e-7, abs=0)
-    assert [r.step - 1 for r in controller.history] == [1, 2, 3, 4, 5, *range(8, STEPS, 4)]
+    probed = [r.step - 1 for r in controller.history]
+    assert probed[:17] == [*range(1, 11), *range(12, 40, 4)]  # far below until the 10th
+    assert len(probed) == controller.probes < 26
+    assert 15 < controller.probes < 21

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 
 import pytest
 
-from galatune.controller.rhythm import Rhythm
+from galatune.controller.rhythm import Begun, Rhythm
 
 
 def probed(rhythm: Rhythm, steps: int, began: tuple[int, ...] = (0,)) -> list[int]:
-    return [step for step in range(steps) if rhythm.due(step, began)]
+    return [step for step in range(steps) if rhythm.due(step, [Begun(start) for start in began])]
 
 
 def test_without_thinning_the_interval_stays() -> None:
@@ -22,10 +23,28 @@ def test_the_interval_grows_to_the_share_of_the_steps_taken() -> None:
     steps = probed(Rhythm(0, 10, 0.05), 20_000)
     assert steps[:20] == list(range(10, 201, 10))
     for before, after in pairwise(steps):
-        assert after - before == pytest.approx(max(10, 0.05 * before), rel=0.05, abs=2)
+        assert after - before <= max(10, 2 * 0.05 * after)
+    for start in (250, 500, 1000, 5000):
+        assert len([step for step in steps if start <= step < 2 * start]) == pytest.approx(
+            20 * math.log(2), abs=1.5
+        )
+
+
+@pytest.mark.parametrize("period", range(2, 12))
+def test_probes_do_not_keep_step_with_a_period_of_the_data(period: int) -> None:
+    steps = [step for step in probed(Rhythm(10, 1, 0.1), 100_000) if step > 20]
+    found = [sum(step % period == phase for step in steps) for phase in range(period)]
+    assert max(found) < 2.5 * len(steps) / period
+    assert min(found) > 0
 
 
 def test_nothing_is_due_before_the_first_gradient_and_each_slot_begins_for_itself() -> None:
     rhythm = Rhythm(2, 10, 0.05)
     assert probed(rhythm, 50, ()) == []
-    assert probed(rhythm, 25, (0, 13)) == [1, 2, 10, 14, 15, 20]
+    assert probed(rhythm, 25, (0, 13)) == [1, 2, 10, 14, 15, 20, 23]
+
+
+def test_the_first_steps_are_probed_four_times_as_long_while_a_rate_is_far_below() -> None:
+    rhythm = Rhythm(3, 10, 0.0)
+    found = [step for step in range(40) if rhythm.due(step, [Begun(0), Begun(5, far_below=True)])]
+    assert found == [1, 2, 3, *range(6, 18), 20, 25, 30, 35]

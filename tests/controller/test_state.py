@@ -29,7 +29,7 @@ from galatune import attach
 from galatune.controller import learners
 from galatune.errors import ControlError
 
-from .training import batches, classifier, train, weights
+from .training import OFTEN, batches, classifier, train, weights
 
 CARRYING = ["closure", "graph", "consecutive"]
 """Probes that keep something between a step and its probe."""
@@ -181,9 +181,9 @@ def test_probe_that_auto_fell_back_to_is_the_one_that_continues():
 def test_carried_step_is_gone_once_it_was_probed():
     net = classifier()
     optimizer = AdamW(net.parameters(), lr=0.1)
-    _ = attach(optimizer, probe_first=3)
+    _ = attach(optimizer, probe_first=3, probe_every=10)
     memory = optimizer.param_groups[0]["galatune"]
-    data = batches(5)
+    data = batches(13)  # four times the first ones are over, where the rate is far below
     train(net, optimizer, data[:2])
     assert memory["carried"]["old"][0].shape == net[0].weight.shape
     assert "<old of 4 parameters>" in repr(optimizer)
@@ -208,12 +208,12 @@ def test_saved_step_stays_as_it_was():
 def test_step_of_other_parameters_loses_that_probe_only():
     net = classifier()
     optimizer = SGD(net.parameters(), lr=0.1)
-    _ = attach(optimizer)
+    _ = attach(optimizer, **OFTEN)
     data = batches(30)
     train(net, optimizer, data[:20])
     other, twin = copy.deepcopy((net, optimizer))
     other[0].bias.requires_grad_(False)
-    controller = attach(twin)
+    controller = attach(twin, **OFTEN)
     train(other, twin, data[20:])
     assert controller.probes == 19 + 9
 
@@ -374,7 +374,7 @@ def test_actor_and_critic_have_learners_of_their_own(closure):
     pair = ActorAndCritic()
     critic = SGD(pair.critic.parameters(), lr=123.0)
     actor = AdamW(pair.actor.parameters(), lr=123.0)
-    controllers = attach(critic), attach(actor)
+    controllers = attach(critic, **OFTEN), attach(actor, **OFTEN)
     alternate(pair, (critic, actor), (pair.critic_loss, pair.actor_loss), closure=closure)
     assert [controller.probes for controller in controllers] == [45, 45]
     assert all(controller.probe == ("closure" if closure else "graph") for controller in controllers)
@@ -384,7 +384,7 @@ def test_actor_and_critic_have_learners_of_their_own(closure):
     alone = ActorAndCritic()
     alone.actor.load_state_dict(ActorAndCritic().actor.state_dict())
     only = SGD(alone.critic.parameters(), lr=1.0)
-    controller = attach(only)
+    controller = attach(only, **OFTEN)
     for parameter in alone.actor.parameters():
         parameter.requires_grad_(False)
 

@@ -13,6 +13,9 @@ from torch.nn import functional
 
 Batch = tuple[Tensor, Tensor]
 
+OFTEN: dict[str, Any] = {"probe_first": 40, "probe_every": 10, "probe_thinning": 0.0}
+"""For tests that count probes, or that stop before or after one."""
+
 
 class Scale(torch.autograd.Function):
     """A custom function that cannot be differentiated twice."""

@@ -326,17 +326,28 @@ class Run:
 
 
 def due(t: int, every: int) -> bool:
-    """Every so many steps; from the 20th such step on, twenty times while t grows by a factor of e."""
-    done = [s // every if s <= 20 * every else int(20 + 20 * math.log(s / (20 * every))) for s in (t - 1, t)]
-    return done[1] > done[0]
+    """Every so many steps; after ten times that, ten times while t grows e-fold, each somewhat late."""
+
+    def probes(s: int) -> int:
+        if s <= 10 * every:
+            return s // every
+        along = 10 + 10 * math.log(s / (10 * every))
+        late = int(along) * (math.sqrt(5) - 1) / 2 % 1
+        return int(along) + (along % 1 >= late)
+
+    return probes(t) > probes(t - 1)
 
 
-def grown(rate: float, wanted: float, paced: bool, since: int, sharpness: list[float]) -> float:
-    """At most 2 a probe, and 5 % a step unless the last eight curvatures agree or much more is wanted."""
+def grown(rate: float, wanted: float, paced: bool, since: int, sharpness: list[float]) -> tuple[float, bool]:
+    """At most 2 a probe, and 5 % a step unless the last eight curvatures agree or much more is wanted.
+
+    Also whether the 2 was too little, the 5 % apart.
+    """
     last = sharpness[-8:]
     agree = len(last) == 8 and max(last) - min(last) < 0.2
-    growth = min(2, 1.05**since) if paced and not agree and wanted <= 300 * rate else 2
-    return min(wanted, growth * rate)
+    paced = paced and not agree and wanted <= 300 * rate
+    growth = min(2, 1.05**since) if paced else 2
+    return min(wanted, growth * rate), not paced and wanted > growth * rate
 
 
 def first_move(x: np.ndarray) -> float:
@@ -354,8 +365,9 @@ def recipe(  # noqa: C901, PLR0912, PLR0915 - in one piece, as the recipe is wri
     travelled: bool = True,
     probe: str = "closure",
     ratio: np.ndarray | float = 1.0,
-    probe_first: int = 40,
-    probe_every: int = 10,
+    probe_first: int = 10,
+    probe_every: int = 1,
+    probed: Callable[[int], bool] | None = None,
 ) -> Run:
     """Train under recipe R.
 
@@ -363,7 +375,9 @@ def recipe(  # noqa: C901, PLR0912, PLR0915 - in one piece, as the recipe is wri
         schedule: Step, from 0, to a rate in any unit.
         scale: s, step scale.
         travelled: a compares g0 with the direction travelled instead of g1, and counts as a running mean.
-        probe: "closure" evaluates g0 at x0 and measures in Adam's coming metric; "graph" takes g1 - H d.
+        probe: "closure" evaluates g0 at x0 and measures in Adam's coming metric; "graph" takes g1 - H d;
+            "echo" had this minibatch in the step before, and takes its share out of Adam's direction.
+        probed: Step, from 0, to whether it is probed, where the rhythm does not say.
         ratio: Rate of each parameter relative to the controlled one.
     """
     run = Run(x)
@@ -371,9 +385,12 @@ def recipe(  # noqa: C901, PLR0912, PLR0915 - in one piece, as the recipe is wri
     last = 0  # step of the last probe
     sharpness: list[float] = []
     rate, first, x0, peak, applied = 0.0, 0.0, x, 0.0, 0.0
-    blind, observed, began = False, False, None
+    blind, observed, began, far = False, False, None, False
     known = not isinstance(optimizer, Sign)
     was_plain = getattr(optimizer, "plain", False)
+    echoed = probe == "echo" and isinstance(optimizer, Adam) and not isinstance(optimizer, NAdam)
+    if probe == "echo" and not echoed:
+        travelled = False
     for t, batch in enumerate(batches):
         x1, g1 = x, gradient(loss, x, batch)
         peak = max(peak, schedule(t))
@@ -397,9 +414,13 @@ def recipe(  # noqa: C901, PLR0912, PLR0915 - in one piece, as the recipe is wri
                 rate, blind = 1e-6, True
             if rate and began is None:
                 began = t  # the first probes are counted from here
-        elif t - began <= probe_first or due(t, probe_every):
+        elif (
+            probed(t)
+            if probed
+            else t - began <= (4 if far else 1) * probe_first or due(t - began, probe_every)
+        ):
             d = x1 - x0
-            g0 = gradient(loss, x0, batch) if probe == "closure" else g1 - hessian_vector(loss, x1, d, batch)
+            g0 = g1 - hessian_vector(loss, x1, d, batch) if probe == "graph" else gradient(loss, x0, batch)
             G1 = g1
             if optimizer.maximize:
                 g0, G1 = -g0, -G1
@@ -414,10 +435,11 @@ def recipe(  # noqa: C901, PLR0912, PLR0915 - in one piece, as the recipe is wri
                 rate = rate / 4
             elif not d.any() or not g0.any() or not y.any():
                 if g0.any() and not observed:
-                    rate = rate if d.any() else 2 * rate
+                    rate, far = (rate, far) if d.any() else (2 * rate, True)
                 elif g0.any():
                     wanted = max(min(scale * A / C, 4 * scale * A1 / C1), first)
-                    rate = max(rate, grown(rate, wanted, paced, since, sharpness))
+                    more, far = grown(rate, wanted, paced, since, sharpness)
+                    rate = max(rate, more)
             else:
                 observed = True
                 P = np.ones_like(x)
@@ -427,17 +449,20 @@ def recipe(  # noqa: C901, PLR0912, PLR0915 - in one piece, as the recipe is wri
                     P = optimizer.coming_metric(G1)
                 P = P * ratio
                 d_norm = np.sqrt(np.sum(d * d / P))
-                if not travelled:
+                share = (1 - optimizer.betas[0]) / (1 - optimizer.betas[0] ** optimizer.t) if echoed else 0.0
+                by_the_way = travelled and share < 1
+                if not by_the_way:
                     a = np.sum(g0 * G1 * P) / np.sum(g0 * g0 * P)
                 else:
                     u = -d / (applied / optimizer.factor)
-                    a = np.sum(g0 * u) / np.sum(u * u / P)
+                    others = u - share * P * g0
+                    a = (1 - share) * np.sum(g0 * others) / np.sum(others * others / P)
                 L = np.sqrt(np.sum(y * y * P)) / d_norm
                 q = np.sum(y * d) / d_norm**2
                 c = np.sqrt(L * max(q, 0.01 * L))
                 w = np.sum(g0 * g0 * P) ** 0.5
                 counted = a
-                if travelled and known:
+                if by_the_way and known:
                     if way_rounds:
                         w = min(w, 3 * way_weight / way_rounds)
                     way, way_weight, way_rounds = (
@@ -450,7 +475,8 @@ def recipe(  # noqa: C901, PLR0912, PLR0915 - in one piece, as the recipe is wri
                 A1, C1 = A1 + w * counted, C1 + w * c
                 fast, slow = scale * A / C, scale * A1 / C1
                 sharpness.append(math.log(c))
-                rate = max(grown(rate, min(fast, 4 * slow), paced, since, sharpness), rate / 4)
+                more, far = grown(rate, min(fast, 4 * slow), paced, since, sharpness)
+                rate = max(more, rate / 4)
                 run.alignments.append(a)
                 run.lipschitz.append(L)
                 run.curvatures.append(q)

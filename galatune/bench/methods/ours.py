@@ -13,6 +13,7 @@ from galatune.bench.methods.method import WEIGHT_DECAY, Closure, Driver, Method,
 from galatune.controller.attach import attach
 from galatune.controller.echo import EchoProbe
 from galatune.controller.options import Options
+from galatune.controller.rhythm import Begun
 
 __all__ = ["FIXED", "OURS", "adam", "sgd"]
 
@@ -82,7 +83,7 @@ def _ours(name: str, base: str, cost: int, **options: Any) -> Method:
     rhythm = Options(**options).rhythm
 
     def extra(steps: int) -> int:
-        return cost * sum(rhythm.due(step, [0]) for step in range(steps))
+        return cost * sum(rhythm.due(step, [Begun()]) for step in range(steps))
 
     return Method(name, base, make, (OUR_RATE,), extra_gradients=extra)
 
