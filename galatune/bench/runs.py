@@ -118,11 +118,19 @@ def execute(run: Run) -> Result:
 def _execute(run: Run) -> Result:
     torch.set_num_threads(1)  # nets this small are slower on two, and much slower on a busy machine
     task, method = TASKS[run.task], METHODS[run.method]
+    if not run.equal_gradients:
+        return _train(run, task, method, task.steps)
+    steps = _steps(task, method)
+    while (result := _train(run, task, method, steps)).gradient_evaluations > task.steps:
+        steps -= 1  # a rate that is far below takes a few more probes than the rhythm says
+    return result
+
+
+def _train(run: Run, task: Task, method: Method, steps: int) -> Result:
     start = _loss_at_start(task, run)
     torch.manual_seed(run.seed)
     training = task.start(getattr(torch, run.dtype))
     net = training.net
-    steps = _steps(task, method) if run.equal_gradients else task.steps
     trained = [p for p in net.parameters() if p.requires_grad]
     driver = method.make(trained, run.rate, run.scale, run.schedule, steps)
     began = time.process_time()
@@ -177,7 +185,7 @@ def _loss_at_start(task: Task, run: Run) -> float:
 
 
 def _steps(task: Task, method: Method) -> int:
-    """The largest number of steps whose gradient evaluations stay within the task's."""
+    """The largest number whose gradient evaluations, by the rhythm of probes, stay within the task's."""
     steps = task.steps
     while steps + method.extra_gradients(steps) > task.steps:
         steps -= 1

@@ -74,7 +74,8 @@ def attach(
             (`loss.backward()`), "echo" (the DataLoader repeats a minibatch), "consecutive" (of two
             minibatches), or "auto": the first of them that works.
         probe_every: Fewest steps between probes once the first ones are done.
-        probe_first: Number of steps that are all probed, from the first one with a gradient.
+        probe_first: Number of steps that are all probed, from the first one with a gradient; where probes
+            thin out, of four times as many those where the rate is far below what it is to be.
         probe_thinning: The steps between probes grow to this share of the steps taken (56 probes in 1,000
             steps, 79 in 10,000); 0 keeps them at `probe_every`.
         step_scale: Multiplies the chosen rate; None for the recipe's 2 while a schedule decays (2.5 where the

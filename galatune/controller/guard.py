@@ -55,7 +55,9 @@ class Guard:
         distance = |ln c - median of the last 15 ln c|         share of w kept = min(1, confidence / distance)
         spike: loss > spike * median of the last 15 losses seen
 
-    Losses are read on steps that are probed and on no others, since reading one waits for the device.
+    Losses are read on steps that are probed and on no others, since reading one waits for the device: late in
+    a training after every tenth of the steps taken. ``attach(..., probe_every=50, probe_thinning=0.0)``
+    reacts sooner, and costs more.
 
     Args:
         growth: Largest factor from one probe to the next, 2.

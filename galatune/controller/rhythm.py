@@ -36,8 +36,8 @@ class Rhythm:
     """Steps and their probes. Step numbers count from 0.
 
     Attributes:
-        first: Number of steps that are all probed, from the first one with a gradient; of four times as many
-            those where the rate is far below.
+        first: Number of steps that are all probed, from the first one with a gradient; where probes thin
+            out, of four times as many those where the rate is far below.
         every: Steps between two probes after that.
         thinning: Share of the steps taken that the interval grows to once that is more than `every`; 0
             keeps the interval. Late in a training the rate moves as slowly as the training does.
@@ -63,7 +63,8 @@ class Rhythm:
         return any(self._is_due(step - rate.step, rate.far_below) for rate in begun)
 
     def _is_due(self, taken: int, far_below: bool) -> bool:
-        if taken <= self.first * (FIRST_WHILE_FAR if far_below else 1):
+        longer = far_below and self.thinning > 0
+        if taken <= self.first * (FIRST_WHILE_FAR if longer else 1):
             return taken > 0
         return self._probes(taken) > self._probes(taken - 1)
 

@@ -225,7 +225,7 @@ def test_optimizer_and_net_are_freed_without_the_garbage_collector(closure):
 def test_nothing_per_parameter_is_kept_between_probes(probe):
     net = torch.nn.Linear(123, 7)
     optimizer = SGD(net.parameters(), lr=0.1)
-    controller = attach(optimizer, probe=probe, probe_first=5, probe_every=10)
+    controller = attach(optimizer, probe=probe, probe_first=5, probe_every=10, probe_thinning=0.0)
 
     def copies():
         shape = net.weight.shape
@@ -407,7 +407,7 @@ def test_evaluations_are_counted():
 def test_history_holds_one_record_a_probe():
     net = classifier()
     optimizer = SGD(net.parameters(), lr=0.1)
-    controller = attach(optimizer, probe_first=3, probe_every=5)
+    controller = attach(optimizer, probe_first=3, probe_every=5, probe_thinning=0.0)
     train(net, optimizer, batches(12))
     assert [record.step for record in controller.history] == [2, 3, 4, 6, 11]
     last = controller.history[-1]

@@ -44,7 +44,8 @@ def test_nothing_is_due_before_the_first_gradient_and_each_slot_begins_for_itsel
     assert probed(rhythm, 25, (0, 13)) == [1, 2, 10, 14, 15, 20, 23]
 
 
-def test_the_first_steps_are_probed_four_times_as_long_while_a_rate_is_far_below() -> None:
-    rhythm = Rhythm(3, 10, 0.0)
-    found = [step for step in range(40) if rhythm.due(step, [Begun(0), Begun(5, far_below=True)])]
-    assert found == [1, 2, 3, *range(6, 18), 20, 25, 30, 35]
+@pytest.mark.parametrize(("thinning", "longer"), [(0.05, range(6, 18)), (0.0, [6, 7, 8])])
+def test_where_probes_thin_out_a_rate_that_is_far_below_has_four_times_the_first_ones(thinning, longer):
+    rhythm = Rhythm(3, 10, thinning)
+    found = [step for step in range(20) if rhythm.due(step, [Begun(0), Begun(5, far_below=True)])]
+    assert found == sorted({1, 2, 3, *longer, 10, 15})

@@ -38,7 +38,8 @@ def reads_by_step(monkeypatch, kind, *, control, closure=False, schedule=False, 
     net = classifier()
     optimizer = kind(net.parameters(), lr=lr, **given)
     scheduler = CosineAnnealingLR(optimizer, STEPS) if schedule else None
-    controller = attach(optimizer, probe_first=12, probe_every=10, **dict(options)) if control else None
+    rhythm = {"probe_first": 12, "probe_every": 10, "probe_thinning": 0.0}
+    controller = attach(optimizer, **rhythm, **dict(options)) if control else None
     counts, mode = [], Reads()
 
     def tolist(tensor, plain=torch.Tensor.tolist):

@@ -18,7 +18,7 @@ __all__ = ["WEIGHED", "Cost", "measure", "probes", "workload_for"]
 WEIGHED = 16
 """Steps whose memory is looked at."""
 
-SOON = {"probe_first": 2, "probe_every": 5}
+SOON = {"probe_first": 2, "probe_every": 5, "probe_thinning": 0.0}
 """Probes often enough to be seen in them."""
 
 
