@@ -188,6 +188,8 @@ class Training:
             self.optimizer,
             probe=case.probe,
             probe_first=case.first,
+            probe_every=10,
+            probe_thinning=0.0,
             guard=Guard(spike=1.2, pace=2.0),  # so that the learner speaks in so few steps
             per_group=case.per_group,
         )
