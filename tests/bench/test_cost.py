@@ -148,7 +148,7 @@ def test_command_measures_each_probe(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ran.exit_code == 0, ran.output
     lines = [line.strip() for line in ran.stdout.splitlines()]
     assert lines[0].startswith("closure probe, ")
-    assert any(line.startswith("run of 52 steps, 41 of them probed") for line in lines)
+    assert any(line.startswith("run of 52 steps, 27 of them probed") for line in lines)
     (between,) = [line for line in lines if line.startswith("between probes")]
     assert between.split()[2] == "+0.00"
 
