@@ -66,7 +66,7 @@ class EchoProbe(RememberedGradients):
 
     name = "echo"
     cost = 0
-    scales = Scales(3.0, 1.5, adaptive_decaying=5.0, adaptive_constant=2.5)
+    scales = Scales(3.0, 1.5, adaptive=Scales(5.0, 2.5))
 
     def __init__(self) -> None:
         super().__init__()

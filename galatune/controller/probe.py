@@ -35,14 +35,13 @@ class Scales:
     Attributes:
         decaying: While a schedule decays.
         constant: Without a schedule.
-        adaptive_decaying, adaptive_constant: The same where the optimizer's metric is adaptive, which stands
-            larger steps, and the gradient is compared with the direction travelled.
+        adaptive: Those where the optimizer's metric is adaptive and the gradient is compared with the
+            direction travelled; None: the same.
     """
 
     decaying: float
     constant: float
-    adaptive_decaying: float
-    adaptive_constant: float
+    adaptive: Scales | None = None
 
     def of(self, *, decays: bool, adaptive: bool) -> float:
         """The one that counts.
@@ -51,8 +50,8 @@ class Scales:
             >>> RememberedStep.scales.of(decays=True, adaptive=False)
             2.0
         """
-        if adaptive:
-            return self.adaptive_decaying if decays else self.adaptive_constant
+        if adaptive and self.adaptive is not None:
+            return self.adaptive.of(decays=decays, adaptive=False)
         return self.decaying if decays else self.constant
 
 
@@ -123,7 +122,7 @@ class RememberedStep:
     """Copies of the parameters from before a step."""
 
     cost = 0
-    scales = Scales(2.0, 1.0, adaptive_decaying=2.5, adaptive_constant=1.0)
+    scales = Scales(2.0, 1.0)
     coming_metric = False
 
     def __init__(self) -> None:

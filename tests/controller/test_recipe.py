@@ -107,8 +107,7 @@ def literal(
     **options: Any,
 ) -> reference.Run:
     """What the recipe does word by word, from this net's parameters on."""
-    scale = 2.0 if isinstance(twin, reference.SGD) or not options.get("travelled", True) else 2.5
-    decay = {"schedule": cosine, "scale": scale} if decaying else {}
+    decay = {"schedule": cosine, "scale": 2.0} if decaying else {}
     return reference.recipe(
         lambda x, batch: sign * reference_net.cross_entropy(x, batch),
         reference_net.flat(net).numpy(),
