@@ -78,8 +78,9 @@ def attach(
             thin out, of four times as many those where the rate is far below what it is to be.
         probe_thinning: The steps between probes grow to this share of the steps taken (56 probes in 1,000
             steps, 79 in 10,000); 0 keeps them at `probe_every`.
-        step_scale: Multiplies the chosen rate; None for the recipe's 2 while a schedule decays, else 1 (the
-            echo probe: 3 and 1.5, with Adam's metric 5 and 2.5).
+        step_scale: Multiplies the chosen rate; None for the recipe's 2 while a schedule decays (where the
+            optimizer's metric is adaptive 2.5, from step 200 on 2.5 sqrt(200 / steps) and at least 0.5), else
+            1 (the echo probe: 3 and 1.5, with Adam's metric 5 and 2.5).
         min_lr: Lower bound of the rate before the schedule.
         max_lr: Upper bound of the rate as applied, after schedule and group ratio.
         per_group: A rate of its own for each parameter group.
@@ -466,7 +467,7 @@ class Controller:
         other = self._geometry.own_share is not None if echoed else not self._pairs.remembers_gradients
         travelled = self._exact and self._options.goes_by_the_way(fresh=other)
         adaptive = travelled and self._geometry.diagonal is not None
-        scale = self._pairs.scales.of(decays=memory["decays"], adaptive=adaptive)
+        scale = self._pairs.scales.of(decays=memory["decays"], adaptive=adaptive, steps=self.steps)
         reading = Reading(
             self._options.step_scale or scale,
             travelled,

@@ -107,7 +107,8 @@ def literal(
     **options: Any,
 ) -> reference.Run:
     """What the recipe does word by word, from this net's parameters on."""
-    decay = {"schedule": cosine, "scale": 2.0} if decaying else {}
+    scale = 2.0 if isinstance(twin, reference.SGD) or not options.get("travelled", True) else 2.5
+    decay = {"schedule": cosine, "scale": scale} if decaying else {}
     return reference.recipe(
         lambda x, batch: sign * reference_net.cross_entropy(x, batch),
         reference_net.flat(net).numpy(),
@@ -115,6 +116,22 @@ def literal(
         twin,
         **{**decay, **options},
     )
+
+
+@pytest.mark.parametrize("probe", ["closure", "graph"])
+def test_step_scale_falls_in_a_long_training(probe):
+    steps, gamma = 300, 0.99
+
+    def scale(taken: int) -> float:
+        return 2.5 * math.sqrt(200 / max(taken, 200))
+
+    net, batches = reference_net.module(), reference_net.minibatches(steps)
+    expected = literal(net, batches, reference.Adam(), probe=probe, schedule=lambda t: gamma**t, scale=scale)
+    optimizer = torch.optim.Adam(net.parameters(), lr=0.3)
+    scheduler = torch.optim.lr_scheduler.ExponentialLR(optimizer, gamma)
+    rates, _ = train(optimizer, net, batches, probe, 1.0, False, scheduler)
+    assert rates == pytest.approx(expected.rates, rel=1e-4, abs=0)
+    assert rates[-1] < rates[220] * gamma**79  # less than the schedule alone makes of it
 
 
 @pytest.mark.parametrize("decaying", [False, True], ids=["constant", "cosine"])

@@ -361,7 +361,7 @@ def recipe(  # noqa: C901, PLR0912, PLR0915 - in one piece, as the recipe is wri
     optimizer: SGD | Adam | Coupled | Sign,
     *,
     schedule: Callable[[int], float] = lambda t: 1.0,
-    scale: float = 1.0,
+    scale: float | Callable[[int], float] = 1.0,
     travelled: bool = True,
     probe: str = "closure",
     ratio: np.ndarray | float = 1.0,
@@ -373,7 +373,7 @@ def recipe(  # noqa: C901, PLR0912, PLR0915 - in one piece, as the recipe is wri
 
     Args:
         schedule: Step, from 0, to a rate in any unit.
-        scale: s, step scale.
+        scale: s, step scale; of the number of steps taken where it changes.
         travelled: a compares g0 with the direction travelled instead of g1, and counts as a running mean.
         probe: "closure" evaluates g0 at x0 and measures in Adam's coming metric; "graph" takes g1 - H d;
             "echo" had this minibatch in the step before, and takes its share out of Adam's direction.
@@ -393,6 +393,7 @@ def recipe(  # noqa: C901, PLR0912, PLR0915 - in one piece, as the recipe is wri
         travelled = False
     for t, batch in enumerate(batches):
         x1, g1 = x, gradient(loss, x, batch)
+        s = scale(t) if callable(scale) else scale
         peak = max(peak, schedule(t))
         factor = float(f"{schedule(t) / peak:.9g}") if peak > 0 else 1.0
 
@@ -437,7 +438,7 @@ def recipe(  # noqa: C901, PLR0912, PLR0915 - in one piece, as the recipe is wri
                 if g0.any() and not observed:
                     rate, far = (rate, far) if d.any() else (2 * rate, True)
                 elif g0.any():
-                    wanted = max(min(scale * A / C, 4 * scale * A1 / C1), first)
+                    wanted = max(min(s * A / C, 4 * s * A1 / C1), first)
                     more, far = grown(rate, wanted, paced, since, sharpness)
                     rate = max(rate, more)
             else:
@@ -473,7 +474,7 @@ def recipe(  # noqa: C901, PLR0912, PLR0915 - in one piece, as the recipe is wri
                     counted = min(max(way / way_weight, 0.25), 1.0)
                 A, C = 0.9 * A + w * counted, 0.9 * C + w * c
                 A1, C1 = A1 + w * counted, C1 + w * c
-                fast, slow = scale * A / C, scale * A1 / C1
+                fast, slow = s * A / C, s * A1 / C1
                 sharpness.append(math.log(c))
                 more, far = grown(rate, min(fast, 4 * slow), paced, since, sharpness)
                 rate = max(more, rate / 4)
