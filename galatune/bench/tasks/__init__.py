@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from galatune.bench.tasks.images import IMAGES
@@ -12,7 +13,15 @@ from galatune.errors import GalatuneError
 
 __all__ = ["TASKS", "Batch", "Task", "Training", "available", "find_tasks"]
 
-TASKS = {task.name: task for task in (*IMAGES, *TABLES, *TEXT)}
+LONG_STEPS = 4000
+LONG = tuple(
+    replace(task, name=f"{task.name}-long", steps=LONG_STEPS, scored=False)
+    for task in (*IMAGES, *TABLES)
+    if task.name in ("digits-mlp", "digits-dropout", "table-letter", "table-diamonds")
+)
+"""Trainings several times as long as all others; in no suite."""
+
+TASKS = {task.name: task for task in (*IMAGES, *TABLES, *TEXT, *LONG)}
 """Every task, by name."""
 
 
