@@ -24,7 +24,6 @@ __all__ = [
     "SkippedProbeError",
 ]
 
-
 LEAST_SHARE = 0.2
 """Of the early step scale, later on."""
 

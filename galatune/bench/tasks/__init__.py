@@ -13,16 +13,14 @@ from galatune.errors import GalatuneError
 
 __all__ = ["TASKS", "Batch", "Task", "Training", "available", "find_tasks"]
 
-LONG_STEPS = 4000
-LONG = tuple(
-    replace(task, name=f"{task.name}-long", steps=LONG_STEPS, scored=False)
-    for task in (*IMAGES, *TABLES)
-    if task.name in ("digits-mlp", "digits-dropout", "table-letter", "table-diamonds")
-)
-"""Trainings several times as long as all others; in no suite."""
+LONG = ("digits-mlp", "digits-dropout", "table-letter", "table-diamonds")
+"""Tasks that are there a second time, as ``<name>-long``: in no suite, and apart from the score."""
 
-TASKS = {task.name: task for task in (*IMAGES, *TABLES, *TEXT, *LONG)}
+LONG_STEPS = 4000
+
+TASKS = {task.name: task for task in (*IMAGES, *TABLES, *TEXT)}
 """Every task, by name."""
+TASKS |= {f"{n}-long": replace(TASKS[n], name=f"{n}-long", steps=LONG_STEPS, scored=False) for n in LONG}
 
 
 def find_tasks(names: str) -> list[Task]:
