@@ -10,9 +10,9 @@ import torch
 from torch.nn import functional
 
 import galatune
-from galatune.controller.guard import Guard
 from galatune.controller.learners import FTRL, Quadratic, Surrogate
 from galatune.controller.regret import ftrl_bound, regret
+from galatune.controller.rule.guard import Guard
 from galatune.demo.objective import load, make_net
 
 

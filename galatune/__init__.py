@@ -10,8 +10,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from galatune.controller.attach import attach as attach
-    from galatune.controller.capture import controlled as controlled
+    from galatune.controller.controlled import controlled as controlled
+    from galatune.controller.controller import attach as attach
     from galatune.errors import GalatuneError as GalatuneError
     from galatune.report.savings import savings as savings
     from galatune.study.fixed import fixed_trial as fixed_trial
@@ -26,8 +26,8 @@ _HOME = {
     "GalaClassifier": "galatune.tabular",
     "GalaRegressor": "galatune.tabular",
     "GalatuneError": "galatune.errors",
-    "attach": "galatune.controller.attach",
-    "controlled": "galatune.controller.capture",
+    "attach": "galatune.controller.controller",
+    "controlled": "galatune.controller.controlled",
     "fixed_trial": "galatune.study.fixed",
     "run": "galatune.study.run",
     "savings": "galatune.report.savings",

@@ -16,7 +16,7 @@ from galatune.bench.runs import Result
 from galatune.bench.score import Cell, Score, Tuned, cells, scores, tuned
 from galatune.bench.sensitivity import Curve
 from galatune.controller.options import Options
-from galatune.controller.rhythm import Begun
+from galatune.controller.probes.schedule import Begun
 
 __all__ = [
     "cost_table",

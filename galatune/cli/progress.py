@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import optuna
     from optuna.trial import FrozenTrial
 
-    from galatune.controller.capture import Capture
+    from galatune.controller.controlled import Capture
     from galatune.study.budget import Budget
     from galatune.study.plan import ShrinkPlan
 

@@ -11,16 +11,8 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from galatune.controller.change import Change, pieces
-from galatune.controller.estimate import (
-    InnerProducts,
-    Observation,
-    PairEntry,
-    along_the_way,
-    in_metric,
-    inner_products,
-)
-from galatune.controller.geometry import (
+from galatune.controller.gradient_pair import Change, pieces
+from galatune.controller.optimizers import (
     Geometry,
     State,
     adam_first_direction,
@@ -28,12 +20,20 @@ from galatune.controller.geometry import (
     has_seen_gradient,
     has_stepped,
 )
-from galatune.controller.guard import Accident, Guard
-from galatune.controller.learner import Learner
-from galatune.controller.loss_scale import gradient_scale
 from galatune.controller.pace import CURVATURES, note_curvature, note_limit, paced
-from galatune.controller.ranks import GlobalSum, count, squared
-from galatune.controller.schedule import MEMORY
+from galatune.controller.rule.estimate import (
+    InnerProducts,
+    Observation,
+    PairEntry,
+    along_the_way,
+    in_metric,
+    inner_products,
+)
+from galatune.controller.rule.guard import Accident, Guard
+from galatune.controller.rule.rate import Learner
+from galatune.controller.torch_hooks.distributed import GlobalSum, count, squared
+from galatune.controller.torch_hooks.grad_scaler import gradient_scale
+from galatune.controller.torch_hooks.lr_schedule import MEMORY
 from galatune.controller.way import AT_THE_START, steadied
 from galatune.errors import DivergenceError
 

@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from galatune.controller.catalogue import PROBES
-from galatune.controller.guard import Event, Guard
-from galatune.controller.learner import DiscountedFTRL, Learner
-from galatune.controller.probe import Probe
-from galatune.controller.rhythm import Rhythm
+from galatune.controller.probes import PROBES
+from galatune.controller.probes.base import Probe
+from galatune.controller.probes.schedule import Rhythm
+from galatune.controller.rule.guard import Event, Guard
+from galatune.controller.rule.rate import DiscountedFTRL, Learner
 from galatune.errors import ControlError
 
 __all__ = ["ALIGNMENTS", "Options"]

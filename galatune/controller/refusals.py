@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch.optim import Optimizer
 
-from galatune.controller.carried import SCHEMA
-from galatune.controller.schedule import MEMORY
+from galatune.controller.checkpoint import SCHEMA
+from galatune.controller.torch_hooks.lr_schedule import MEMORY
 from galatune.errors import ControlError
 
 __all__ = ["refuse_flattened", "refuse_schema", "refuse_sparse"]

@@ -9,7 +9,7 @@ from typing import Any
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from galatune.controller.schedule import MEMORY
+from galatune.controller.torch_hooks.lr_schedule import MEMORY
 from galatune.errors import ControlError
 
 __all__ = ["controllers", "refuse_twice"]

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from galatune.controller.estimate import Observation
 from galatune.controller.learners.interval import Interval
 from galatune.controller.learners.regularizer import Quadratic
 from galatune.controller.learners.surrogate import PUBLISHED, RoundLoss, Surrogate
+from galatune.controller.rule.estimate import Observation
 from galatune.errors import ControlError
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from collections.abc import MutableMapping
 from dataclasses import replace
 from typing import Any
 
-from galatune.controller.estimate import Observation
+from galatune.controller.rule.estimate import Observation
 
 __all__ = ["AT_THE_START", "steadied"]
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import optuna
 from optuna.trial import TrialState
 
-from galatune.controller.attach import Controller
-from galatune.controller.capture import Capture, controlled
-from galatune.controller.seeding import reseeded, seed_everything
+from galatune.controller.controlled import Capture, controlled
+from galatune.controller.controller import Controller
+from galatune.controller.torch_hooks.random_state import reseeded, seed_everything
 from galatune.study.address import printable
 from galatune.study.driven import drives
 from galatune.study.interruption import Interruption

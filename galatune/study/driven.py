@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from galatune.controller.capture import Choice, Select
+from galatune.controller.controlled import Choice, Select
 from galatune.study.plan import RateDimension, ShrinkPlan
 from galatune.study.space import as_rate, number
 

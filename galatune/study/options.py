@@ -10,7 +10,7 @@ import optuna
 from optuna.trial import FrozenTrial
 
 if TYPE_CHECKING:
-    from galatune.controller.capture import Capture
+    from galatune.controller.controlled import Capture
     from galatune.study.budget import Budget
     from galatune.study.objective import Objective
     from galatune.study.plan import ShrinkPlan
@@ -72,7 +72,7 @@ class RunOptions:
         Raises:
             ControlError: The pace is out of range.
         """
-        from galatune.controller.guard import Guard
+        from galatune.controller.rule.guard import Guard
 
         names = ("min_lr", "max_lr", "probe", "step_scale", "per_group")
         guard = None if self.pace is None else Guard(pace=self.pace)

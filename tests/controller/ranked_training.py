@@ -24,7 +24,7 @@ from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, 
 from torch.nn import functional
 
 import galatune
-from galatune.controller.guard import Guard
+from galatune.controller.rule.guard import Guard
 from galatune.errors import ControlError, ProbeError
 
 from .ranked_minibatches import RANKS, Batch, by_hand, drawn

@@ -13,8 +13,8 @@ import torch
 from torch.optim import SGD, Adam, AdamW, lr_scheduler
 
 from galatune import attach
-from galatune.controller.guard import Guard
-from galatune.controller.learner import DiscountedFTRL
+from galatune.controller.rule.guard import Guard
+from galatune.controller.rule.rate import DiscountedFTRL
 from galatune.errors import ControlError, ProbeError
 
 from .training import OFTEN, batches, classifier, steps, train, weights

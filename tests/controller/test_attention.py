@@ -15,7 +15,7 @@ from torch.optim import SGD
 from torch.utils.checkpoint import checkpoint
 
 from galatune import attach
-from galatune.controller.attention import MathForwards, math_kernel
+from galatune.controller.torch_hooks.attention import MathForwards, math_kernel
 from galatune.errors import ProbeError
 
 from .training import batches, weights
@@ -112,7 +112,9 @@ def test_gradients_of_the_math_kernel_are_those_of_the_fused_one(checkpointed):
 
 
 def test_net_without_attention_never_meets_the_math_kernel(monkeypatch):
-    monkeypatch.setattr("galatune.controller.graph.MathForwards", None)  # would raise where it is called
+    monkeypatch.setattr(
+        "galatune.controller.probes.graph.MathForwards", None
+    )  # would raise where it is called
     net = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 3))
     optimizer = SGD(net.parameters(), lr=0.1)
     controller = attach(optimizer, probe="graph")

@@ -12,8 +12,8 @@ from torch.nn import functional
 from torch.optim import SGD, AdamW, lr_scheduler
 
 from galatune import attach, controlled
-from galatune.controller.capture import Choice
-from galatune.controller.graph import GraphProbe
+from galatune.controller.controlled import Choice
+from galatune.controller.probes.graph import GraphProbe
 from galatune.errors import ControlError
 
 from .training import OFTEN, batches, classifier, steps, train, weights

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import galatune
-from galatune.controller import backward
+from galatune.controller.torch_hooks import backward
 
 
 class CollectsWhenHeld:

@@ -18,8 +18,8 @@ from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 from torch.utils.data.dataloader import _BaseDataLoaderIter
 
 from galatune import attach, controlled
-from galatune.controller.echo import EchoProbe
-from galatune.controller.seeding import RandomState
+from galatune.controller.probes.echo import EchoProbe
+from galatune.controller.torch_hooks.random_state import RandomState
 from galatune.errors import ProbeError
 
 from .training import OFTEN, OnceOnly, classifier, weights

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.optim import SGD, Adam, AdamW
 
-from galatune.controller.backward import leaves
-from galatune.controller.estimate import (
+from galatune.controller.optimizers import geometry_of
+from galatune.controller.rule.estimate import (
     InnerProducts,
     Observation,
     PairEntry,
@@ -20,10 +20,10 @@ from galatune.controller.estimate import (
     in_metric,
     inner_products,
 )
-from galatune.controller.geometry import geometry_of
-from galatune.controller.guard import Guard
-from galatune.controller.learner import DiscountedFTRL
-from galatune.controller.schedule import fell, remember_groups, schedule_factor
+from galatune.controller.rule.guard import Guard
+from galatune.controller.rule.rate import DiscountedFTRL
+from galatune.controller.torch_hooks.backward import leaves
+from galatune.controller.torch_hooks.lr_schedule import fell, remember_groups, schedule_factor
 from galatune.controller.trace import RateTrace
 
 few = settings(max_examples=40, deadline=None, derandomize=True)

@@ -27,7 +27,7 @@ from torch.optim import (
 from torch.optim.lr_scheduler import CosineAnnealingLR, OneCycleLR
 
 from galatune import attach
-from galatune.controller.geometry import geometry_of
+from galatune.controller.optimizers import geometry_of
 from galatune.errors import ControlError
 
 from . import test_recipe

@@ -14,8 +14,6 @@ from torch.nn.functional import cross_entropy
 from torch.optim import SGD, Adam, AdamW
 
 from galatune import attach
-from galatune.controller.estimate import Observation
-from galatune.controller.guard import Accident, Guard
 from galatune.controller.learners import (
     FTRL,
     CoinBetting,
@@ -25,8 +23,10 @@ from galatune.controller.learners import (
     OptimisticFTRL,
     Proximal,
 )
-from galatune.controller.losses import LossWatch, loss_value
-from galatune.controller.snapshot import Snapshot
+from galatune.controller.rollback import Snapshot
+from galatune.controller.rule.estimate import Observation
+from galatune.controller.rule.guard import Accident, Guard
+from galatune.controller.torch_hooks.loss import LossWatch, loss_value
 from galatune.controller.window import Window
 from galatune.errors import ControlError, DivergenceError
 

@@ -11,7 +11,7 @@ from torch.optim import SGD, Adam, AdamW
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from galatune import attach
-from galatune.controller.attach import Controller
+from galatune.controller.controller import Controller
 
 from .test_recipe import SignDescent
 from .training import OFTEN, batches, classifier, train, weights

@@ -13,7 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 
-from galatune.controller.estimate import Observation
 from galatune.controller.learners import (
     FTRL,
     PUBLISHED,
@@ -30,6 +29,7 @@ from galatune.controller.learners import (
 )
 from galatune.controller.learners.interval import Interval
 from galatune.controller.learners.surrogate import RoundLoss
+from galatune.controller.rule.estimate import Observation
 from galatune.errors import ControlError
 
 few = settings(max_examples=40, deadline=None, derandomize=True)

@@ -22,8 +22,8 @@ from torch.utils.checkpoint import checkpoint
 from torch.utils.data import DataLoader, TensorDataset
 
 from galatune import attach
-from galatune.controller.attach import Controller
-from galatune.controller.catalogue import PROBES
+from galatune.controller.controller import Controller
+from galatune.controller.probes import PROBES
 from galatune.errors import ProbeError
 
 from .training import weights

@@ -9,8 +9,8 @@ from torch.nn import functional
 from torch.optim import SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, NAdam, RAdam, RMSprop
 
 from galatune import attach
-from galatune.controller.closure import ClosureProbe
-from galatune.controller.graph import GraphProbe
+from galatune.controller.probes.closure import ClosureProbe
+from galatune.controller.probes.graph import GraphProbe
 
 from .training import OFTEN, batches, classifier, steps, train, weights
 

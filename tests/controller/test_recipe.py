@@ -13,7 +13,7 @@ from reference import net as reference_net
 from reference import recipe as reference
 
 from galatune import attach
-from galatune.controller.echo import EchoProbe
+from galatune.controller.probes.echo import EchoProbe
 
 STEPS = 75
 CASES: dict[str, tuple[type[torch.optim.Optimizer], dict[str, Any], Callable[[], Any]]] = {

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from galatune import attach
-from galatune.controller.estimate import Observation
-from galatune.controller.guard import Guard
 from galatune.controller.history import ProbeRecord
 from galatune.controller.learners import FTRL, RECIPE, Quadratic, Surrogate
 from galatune.controller.regret import ftrl_bound, regret
+from galatune.controller.rule.estimate import Observation
+from galatune.controller.rule.guard import Guard
 from galatune.errors import ControlError
 
 UNIT = Surrogate(weight_power=0.0, curvature="lipschitz")

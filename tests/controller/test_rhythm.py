@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from galatune.controller.rhythm import Begun, Rhythm
+from galatune.controller.probes.schedule import Begun, Rhythm
 
 
 def probed(rhythm: Rhythm, steps: int, began: tuple[int, ...] = (0,)) -> list[int]:

@@ -14,7 +14,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from galatune import attach
-from galatune.controller.guard import Guard
+from galatune.controller.rule.guard import Guard
 
 from .training import batches, classifier
 

@@ -10,7 +10,7 @@ import torch
 from galatune.bench.cost.ratios import Memory, Times
 from galatune.bench.cost.side import Step, running
 from galatune.bench.cost.workload import CPU, CUDA, Workload
-from galatune.controller.catalogue import PROBES
+from galatune.controller.probes import PROBES
 from galatune.errors import GalatuneError
 
 __all__ = ["WEIGHED", "Cost", "measure", "probes", "workload_for"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from galatune.controller.learner import DiscountedFTRL, Learner
 from galatune.controller.learners.betting import CoinBetting
 from galatune.controller.learners.descent import OnlineGradientDescent
 from galatune.controller.learners.ftrl import FTRL, OptimisticFTRL
@@ -14,6 +13,7 @@ from galatune.controller.learners.regularizer import (
     Unregularized,
 )
 from galatune.controller.learners.surrogate import PUBLISHED, RECIPE, Surrogate
+from galatune.controller.rule.rate import DiscountedFTRL, Learner
 
 __all__ = [
     "FTRL",

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from galatune.controller.estimate import Observation
-from galatune.controller.learner import LearnerState
 from galatune.controller.learners.interval import Interval
 from galatune.controller.learners.surrogate import RECIPE, Surrogate
+from galatune.controller.rule.estimate import Observation
+from galatune.controller.rule.rate import LearnerState
 from galatune.errors import ControlError
 
 __all__ = ["OnlineGradientDescent"]

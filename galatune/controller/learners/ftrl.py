@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from galatune.controller.estimate import Observation
-from galatune.controller.learner import LearnerState
 from galatune.controller.learners.interval import Interval
 from galatune.controller.learners.regularizer import Quadratic, Regularizer
 from galatune.controller.learners.surrogate import PUBLISHED, RoundLoss, Surrogate
+from galatune.controller.rule.estimate import Observation
+from galatune.controller.rule.rate import LearnerState
 
 __all__ = ["FTRL", "OptimisticFTRL"]
 

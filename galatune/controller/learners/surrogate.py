@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from galatune.controller.estimate import Observation
+from galatune.controller.rule.estimate import Observation
 
 __all__ = ["PUBLISHED", "RECIPE", "RoundLoss", "Surrogate"]
 

@@ -14,9 +14,9 @@ import torch
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from galatune.controller.attach import Controller
+from galatune.controller.controller import Controller
 from galatune.controller.options import Options
-from galatune.controller.wrapping import Wrapping
+from galatune.controller.torch_hooks.patch import Wrapping
 from galatune.errors import ControlError
 
 __all__ = ["Capture", "Choice", "LeftAlone", "Select", "controlled"]

@@ -7,7 +7,7 @@ from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
-from galatune.controller.estimate import Observation
+from galatune.controller.rule.estimate import Observation
 from galatune.controller.window import Window
 from galatune.errors import ControlError
 

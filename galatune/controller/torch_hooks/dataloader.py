@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from torch.utils.data.dataloader import _BaseDataLoaderIter
 
-from galatune.controller.wrapping import Wrapping
+from galatune.controller.torch_hooks.patch import Wrapping
 
 __all__ = ["Drawing", "listen", "serve", "unlisten"]
 

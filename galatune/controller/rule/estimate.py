@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from galatune.controller.ranks import GlobalSum, local, wide
+from galatune.controller.torch_hooks.distributed import GlobalSum, local, wide
 
 __all__ = ["InnerProducts", "Observation", "PairEntry", "along_the_way", "in_metric", "inner_products"]
 

@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from galatune.controller.pairs import PairSource
-from galatune.controller.ranks import is_sharded, local
+from galatune.controller.probes.select import PairSource
+from galatune.controller.torch_hooks.distributed import is_sharded, local
 
 __all__ = ["SCHEMA", "CarriedStep", "carry", "in_plain_types", "lay_down", "packed", "take_up", "unpack"]
 

@@ -16,8 +16,8 @@ import torch
 from torch.nn import Module
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from galatune.controller.backward import nodes
-from galatune.controller.wrapping import Wrapping
+from galatune.controller.torch_hooks.backward import nodes
+from galatune.controller.torch_hooks.patch import Wrapping
 
 __all__ = ["MathForwards", "is_fused", "math_kernel"]
 

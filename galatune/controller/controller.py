@@ -13,25 +13,26 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from galatune.controller.adaptation import Adaptation, Reading
-from galatune.controller.backward import listen, unlisten
-from galatune.controller.carried import SCHEMA, carry, in_plain_types, lay_down, packed, take_up, unpack
-from galatune.controller.change import Change
-from galatune.controller.estimate import Observation
-from galatune.controller.geometry import geometry_of
-from galatune.controller.guard import Event, Guard
+from galatune.controller.checkpoint import SCHEMA, carry, in_plain_types, lay_down, packed, take_up, unpack
+from galatune.controller.gradient_pair import Change
 from galatune.controller.history import ProbeRecord
-from galatune.controller.learner import Learner
-from galatune.controller.loss_scale import gradient_scale, overflow, unscaled
-from galatune.controller.losses import LossWatch, loss_value
+from galatune.controller.optimizers import geometry_of
 from galatune.controller.options import Options
 from galatune.controller.pace import still_growing, time_is_left
-from galatune.controller.pairs import PairSource
-from galatune.controller.probe import Probe
-from galatune.controller.ranks import Ranks, count
+from galatune.controller.probes.base import Probe
+from galatune.controller.probes.schedule import Begun
+from galatune.controller.probes.select import PairSource
 from galatune.controller.refusals import refuse_flattened, refuse_schema, refuse_sparse
 from galatune.controller.registry import controllers, refuse_twice
-from galatune.controller.rhythm import Begun
-from galatune.controller.schedule import (
+from galatune.controller.rollback import Snapshot
+from galatune.controller.rule.estimate import Observation
+from galatune.controller.rule.guard import Event, Guard
+from galatune.controller.rule.rate import Learner
+from galatune.controller.torch_hooks.backward import listen, unlisten
+from galatune.controller.torch_hooks.distributed import Ranks, count
+from galatune.controller.torch_hooks.grad_scaler import gradient_scale, overflow, unscaled
+from galatune.controller.torch_hooks.loss import LossWatch, loss_value
+from galatune.controller.torch_hooks.lr_schedule import (
     MEMORY,
     SetRates,
     decaying_scheduler,
@@ -39,8 +40,7 @@ from galatune.controller.schedule import (
     remember_groups,
     schedule_factor,
 )
-from galatune.controller.snapshot import Snapshot
-from galatune.controller.step import GuardedStep
+from galatune.controller.torch_hooks.optimizer_step import GuardedStep
 from galatune.controller.trace import RateTrace
 from galatune.errors import ControlError
 

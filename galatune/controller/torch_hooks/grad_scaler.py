@@ -12,7 +12,7 @@ from dataclasses import replace
 from torch import Tensor
 from torch.optim import Optimizer
 
-from galatune.controller.change import Change
+from galatune.controller.gradient_pair import Change
 
 __all__ = ["gradient_scale", "overflow", "unscaled"]
 

@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.nn import Module
 from torch.nn.modules import module as module_hooks
 
-from galatune.controller.backward import leaves, listening_alone
-from galatune.controller.seeding import undrawn
+from galatune.controller.torch_hooks.backward import leaves, listening_alone
+from galatune.controller.torch_hooks.random_state import undrawn
 
 __all__ = ["rehearsal"]
 

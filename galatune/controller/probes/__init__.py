@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from galatune.controller.closure import ClosureProbe
-from galatune.controller.echo import EchoProbe
-from galatune.controller.graph import GraphProbe
-from galatune.controller.probe import ConsecutiveProbe, Probe
+from galatune.controller.probes.base import ConsecutiveProbe, Probe
+from galatune.controller.probes.closure import ClosureProbe
+from galatune.controller.probes.echo import EchoProbe
+from galatune.controller.probes.graph import GraphProbe
 
 __all__ = ["PROBES", "SUCCESSORS"]
 

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from galatune.controller.change import Change
-from galatune.controller.probe import RememberedStep
-from galatune.controller.ranks import GlobalSum, Ranks, local, squared
-from galatune.controller.rehearsal import rehearsal
+from galatune.controller.gradient_pair import Change
+from galatune.controller.probes.base import RememberedStep
+from galatune.controller.torch_hooks.distributed import GlobalSum, Ranks, local, squared
+from galatune.controller.torch_hooks.isolated_evaluation import rehearsal
 from galatune.errors import ProbeError
 
 __all__ = ["ClosureProbe"]

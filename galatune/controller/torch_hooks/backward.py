@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
-from galatune.controller.wrapping import Wrapping
+from galatune.controller.torch_hooks.patch import Wrapping
 
 __all__ = ["Listener", "leaves", "listen", "listening_alone", "nodes", "unlisten"]
 

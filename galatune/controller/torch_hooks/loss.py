@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
-from galatune.controller.backward import leaves
-from galatune.controller.ranks import Ranks, is_sharded
+from galatune.controller.torch_hooks.backward import leaves
+from galatune.controller.torch_hooks.distributed import Ranks, is_sharded
 
 __all__ = ["LossWatch", "loss_value"]
 
@@ -36,7 +36,7 @@ class LossWatch:
         self._sharded = any(is_sharded(p) for p in parameters)
 
     def saw_backward(self, outputs: Sequence[Any], grad_outputs: Any, inputs: Any) -> None:
-        """See `galatune.controller.backward.Listener`."""
+        """See `galatune.controller.torch_hooks.backward.Listener`."""
         wanted = self._wanted | self._ranks.whole_copies(self._wanted) if self._sharded else self._wanted
         if wanted & {id(leaf) for leaf in leaves(outputs)}:
             self._seen += [o.detach() for o in outputs if isinstance(o, Tensor) and o.numel() == 1]

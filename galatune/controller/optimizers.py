@@ -15,7 +15,7 @@ from typing import Any, TypeGuard
 import torch
 from torch import Tensor
 
-from galatune.controller.ranks import local, wide
+from galatune.controller.torch_hooks.distributed import local, wide
 from galatune.errors import ControlError
 
 __all__ = [

@@ -10,12 +10,20 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor
 
-from galatune.controller.attention import MathForwards, is_fused, math_kernel
-from galatune.controller.backward import leaves, listen, nodes, unlisten
-from galatune.controller.change import Change, pieces
-from galatune.controller.geometry import as_real
-from galatune.controller.probe import RememberedStep, SkippedProbeError
-from galatune.controller.ranks import GlobalSum, Ranks, count, is_sharded, local, placed_like, wide
+from galatune.controller.gradient_pair import Change, pieces
+from galatune.controller.optimizers import as_real
+from galatune.controller.probes.base import RememberedStep, SkippedProbeError
+from galatune.controller.torch_hooks.attention import MathForwards, is_fused, math_kernel
+from galatune.controller.torch_hooks.backward import leaves, listen, nodes, unlisten
+from galatune.controller.torch_hooks.distributed import (
+    GlobalSum,
+    Ranks,
+    count,
+    is_sharded,
+    local,
+    placed_like,
+    wide,
+)
 from galatune.errors import ProbeError
 
 __all__ = ["GraphProbe"]

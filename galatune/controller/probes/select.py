@@ -7,14 +7,14 @@ from typing import Any
 
 from torch import Tensor
 
-from galatune.controller.catalogue import PROBES, SUCCESSORS
-from galatune.controller.change import Change
-from galatune.controller.closure import ClosureProbe
-from galatune.controller.echo import EchoProbe
-from galatune.controller.graph import GraphProbe
+from galatune.controller.gradient_pair import Change
 from galatune.controller.options import Options
-from galatune.controller.probe import Probe, RememberedGradients, Scales, SkippedProbeError
-from galatune.controller.rhythm import Begun
+from galatune.controller.probes import PROBES, SUCCESSORS
+from galatune.controller.probes.base import Probe, RememberedGradients, Scales, SkippedProbeError
+from galatune.controller.probes.closure import ClosureProbe
+from galatune.controller.probes.echo import EchoProbe
+from galatune.controller.probes.graph import GraphProbe
+from galatune.controller.probes.schedule import Begun
 from galatune.errors import ProbeError
 
 __all__ = ["PairSource"]

@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from galatune.controller import minibatches
-from galatune.controller.change import Change
-from galatune.controller.probe import RememberedGradients, Scales
-from galatune.controller.ranks import GlobalSum, Ranks, place, squared
-from galatune.controller.seeding import RandomState
+from galatune.controller.gradient_pair import Change
+from galatune.controller.probes.base import RememberedGradients, Scales
+from galatune.controller.torch_hooks import dataloader
+from galatune.controller.torch_hooks.distributed import GlobalSum, Ranks, place, squared
+from galatune.controller.torch_hooks.random_state import RandomState
 from galatune.errors import ProbeError
 
 __all__ = ["EchoProbe"]
@@ -88,18 +88,18 @@ class EchoProbe(RememberedGradients):
 
     def watch(self) -> None:
         """Look at the minibatches of every DataLoader."""
-        minibatches.listen(self)
+        dataloader.listen(self)
 
     def unwatch(self) -> None:
         """Look no more."""
-        minibatches.unlisten(self)
+        dataloader.unlisten(self)
 
     def over(self, batches: Iterable[Any]) -> Iterator[Any]:
         """The same minibatches, some of them twice: for a loop without a DataLoader.
 
         Example:
             >>> import torch, galatune
-            >>> from galatune.controller.echo import EchoProbe
+            >>> from galatune.controller.probes.echo import EchoProbe
             >>> _ = torch.manual_seed(0)
             >>> net, batches = torch.nn.Linear(3, 1), torch.randn(60, 16, 3)
             >>> optimizer, echo = torch.optim.SGD(net.parameters(), lr=1.0), EchoProbe()
@@ -116,7 +116,7 @@ class EchoProbe(RememberedGradients):
         drawing = iter(batches)
         while True:
             try:
-                batch = minibatches.serve([self], batches, drawing.__next__)
+                batch = dataloader.serve([self], batches, drawing.__next__)
             except StopIteration:
                 return
             yield batch
@@ -124,18 +124,18 @@ class EchoProbe(RememberedGradients):
     # -- told of minibatches
 
     def repeats(self, source: Any) -> bool:
-        """See `minibatches.Drawing.repeats`."""
+        """See `dataloader.Drawing.repeats`."""
         return bool(self._queue) and self._mine() and _may_be(self._queue[0].source, source)
 
     def again(self) -> Any:
-        """See `minibatches.Drawing.again`."""
+        """See `dataloader.Drawing.again`."""
         drawn = self._queue.pop(0)
         self._repeated, self._source = True, drawn.source
         drawn.random.restore()
         return drawn.batch
 
     def saw(self, source: Any, batch: Any) -> None:
-        """See `minibatches.Drawing.saw`; those of a validation before the step do not count."""
+        """See `dataloader.Drawing.saw`; those of a validation before the step do not count."""
         if not self._mine() or not torch.is_grad_enabled():
             return
         if self.ready and _may_be(self._source, source):

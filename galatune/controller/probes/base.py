@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from galatune.controller.change import Change
+from galatune.controller.gradient_pair import Change
 
 __all__ = [
     "ConsecutiveProbe",

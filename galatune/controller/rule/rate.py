@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from galatune.controller.estimate import Observation
+from galatune.controller.rule.estimate import Observation
 
 __all__ = ["DiscountedFTRL", "Learner", "LearnerState"]
 
@@ -58,7 +58,7 @@ class DiscountedFTRL:
     square, the slow bound is new, and there is no delta in the denominator.
 
     Example:
-        >>> from galatune.controller.estimate import Observation
+        >>> from galatune.controller.rule.estimate import Observation
         >>> learner = DiscountedFTRL()
         >>> seen = Observation(alignment=1.0, lipschitz=2.0, curvature=2.0, gradient_norm_squared=4.0)
         >>> learner.rate(learner.update(learner.init(), seen))

@@ -1,0 +1,1 @@
+"""The method: floats in, floats out; readable beside the paper."""

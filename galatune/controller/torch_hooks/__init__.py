@@ -1,0 +1,1 @@
+"""What is done to torch, and how each of it is undone."""
