@@ -10,8 +10,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from galatune.controller.controlled import controlled as controlled
-    from galatune.controller.controller import attach as attach
+    from galatune.controller import Guard as Guard
+    from galatune.controller import attach as attach
+    from galatune.controller import controlled as controlled
     from galatune.errors import GalatuneError as GalatuneError
     from galatune.report.savings import savings as savings
     from galatune.study.fixed import fixed_trial as fixed_trial
@@ -26,8 +27,9 @@ _HOME = {
     "GalaClassifier": "galatune.tabular",
     "GalaRegressor": "galatune.tabular",
     "GalatuneError": "galatune.errors",
-    "attach": "galatune.controller.controller",
-    "controlled": "galatune.controller.controlled",
+    "Guard": "galatune.controller",
+    "attach": "galatune.controller",
+    "controlled": "galatune.controller",
     "fixed_trial": "galatune.study.fixed",
     "run": "galatune.study.run",
     "savings": "galatune.report.savings",
@@ -38,6 +40,7 @@ __all__ = [
     "GalaClassifier",
     "GalaRegressor",
     "GalatuneError",
+    "Guard",
     "attach",
     "controlled",
     "fixed_trial",

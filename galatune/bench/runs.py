@@ -148,7 +148,7 @@ def _train(run: Run, task: Task, method: Method, steps: int) -> Result:
             kept = max(kept, _bytes(driver.state()))
     seconds = time.process_time() - began
     controller = getattr(driver, "controller", None)
-    rates = [] if controller is None else controller.trace.points()
+    rates = [] if controller is None else controller.rate_curve.points()
     driver.finish(net)
     loss = training.validate(net)
     return Result(

@@ -1,4 +1,4 @@
-"""A step whose probe is still to come lies in the optimizer's memory: checkpoints and copies carry it.
+"""How the state travels in ``optimizer.state_dict()``, and how the step that is to be probed goes with it.
 
 Shards are left out of ``optimizer.state_dict()``: `torch.distributed.checkpoint` would take those of one rank
 for everybody's. A training that goes on from there does without that one probe; with each rank's
@@ -7,75 +7,115 @@ for everybody's. A training that goes on from there does without that one probe;
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 
-from galatune.controller.probes.select import PairSource
+from galatune.controller.probes.select import ProbeSelector
+from galatune.controller.rule.rate import Learner
+from galatune.controller.state import KEY, SCHEMA, ControlState, Pending
 from galatune.controller.torch_hooks.distributed import is_sharded, local
+from galatune.errors import ControlError
 
-__all__ = ["SCHEMA", "CarriedStep", "carry", "in_plain_types", "lay_down", "packed", "take_up", "unpack"]
+__all__ = ["clear", "pack_groups", "restore", "store", "unpack_groups"]
 
-SCHEMA = 1
-"""Of a memory; another one is refused."""
-
-CARRIED, PROBE, OWED, MATH = "carried", "probe", "owed", "math_kernel"
-"""Keys of a memory: what the probe remembers, only while the next step is probed; the probe's name; whether
-a probe is to be made up for; whether attention needs the math kernel."""
-
-NUMBERS = "numbers"
-"""Key of a packed memory, under which all but the tensors lie."""
-
-Memory = MutableMapping[str, Any]
+NUMBERS, PENDING = "numbers", "pending"
+"""Keys of a packed state: everything but tensors, as text, and the tensors, as bytes."""
 
 
-class CarriedStep(dict[str, Any]):
-    """What the probe remembers, which would fill pages where an optimizer is printed."""
-
-    def __repr__(self) -> str:
-        return f"<{', '.join(self)} of {len(self.get('old', ()))} parameters>"
-
-
-def carry(memory: Memory, pairs: PairSource) -> None:
-    """After a step: keep what its probe needs, where it has one."""
-    lay_down(memory)
-    memory[PROBE] = pairs.name
-    memory.pop(MATH, None)
-    if pairs.needs_math:
-        memory[MATH] = True
-    if pairs.owed:
-        memory[OWED] = True
-    kept = pairs.remembered()
-    if kept:
-        memory[CARRIED] = CarriedStep(kept)
+def store(state: ControlState, probes: ProbeSelector) -> None:
+    """After a step: keep what its probe needs, if it has one."""
+    state.pending = Pending(probes.probe.state_dict())
+    if state.optimizer.probe != probes.probe.name or state.optimizer.probe_owed != probes.owed:
+        state.optimizer = dataclasses.replace(
+            state.optimizer, probe=probes.probe.name, probe_owed=probes.owed
+        )
 
 
-def lay_down(memory: Memory) -> None:
+def clear(state: ControlState) -> None:
     """The step was probed, or is not going to be."""
-    memory.pop(CARRIED, None)
-    memory.pop(OWED, None)
+    state.pending = Pending()
+    if state.optimizer.probe_owed:
+        state.optimizer = dataclasses.replace(state.optimizer, probe_owed=False)
 
 
-def take_up(memory: Memory, pairs: PairSource, parameters: Sequence[Tensor]) -> None:
+def restore(state: ControlState, probes: ProbeSelector, parameters: Sequence[Tensor]) -> None:
     """After a load, or on a copy: the same probe goes on with the same step.
 
-    Where the parameters are others than those that were saved (one was frozen, a group was added), that
-    one probe is left out.
+    If the parameters are others than those that were saved (one was frozen, a group was added), that one
+    probe is left out.
     """
-    if PROBE not in memory:
+    if not state.optimizer.probe:
         return
-    kept = memory.get(CARRIED) or {}
-    fits = all(_fit(part, parameters) for part in kept.values() if isinstance(part, list))
-    own = {
+    fits = all(_fit(part, parameters) for part in state.pending.values() if isinstance(part, list))
+    kept = {
         name: _placed(part, parameters) if isinstance(part, list) else part
-        for name, part in (kept if fits else {}).items()
+        for name, part in state.pending.items()
+        if fits or not isinstance(part, list)
     }
-    pairs.owed = memory.get(OWED, False)
-    pairs.restore(memory[PROBE], parameters, own, bool(memory.get(MATH)))
+    probes.restore(state.optimizer.probe, kept, parameters, state.optimizer.probe_owed)
+
+
+def pack_groups(groups: Sequence[MutableMapping[str, Any]]) -> None:
+    """Replace the states of groups in an optimizer's state dict by `packed` ones."""
+    for group in groups:
+        state = group.get(KEY)
+        group[KEY] = _packed(state) if isinstance(state, ControlState) else state
+
+
+def unpack_groups(optimizer: Optimizer, learner: Learner) -> None:
+    """Turn states that were loaded or copied, in plain types, into states.
+
+    Raises:
+        ControlError: They were written in another schema.
+    """
+    for group in optimizer.param_groups:
+        state = group.get(KEY)
+        if isinstance(state, Mapping):
+            _refuse_schema(optimizer, state)
+            group[KEY] = ControlState.of(_unpacked(state) if NUMBERS in state else state, learner)
+
+
+def _packed(state: ControlState) -> dict[str, Any]:
+    """The state with the same few keys always, and no shards.
+
+    `torch.distributed.checkpoint` takes dicts, lists and tuples apart, and wants each key of the new
+    optimizer in the checkpoint. So the numbers are one line of text, and the tensors one piece of bytes.
+    """
+    plain = state.plain()
+    tensors = plain.pop("pending")
+    if any(is_sharded(one) for part in tensors.values() if isinstance(part, list) for one in part):
+        tensors = {name: part for name, part in tensors.items() if isinstance(part, (bool, int, float, str))}
+    buffer = io.BytesIO()
+    if tensors:
+        torch.save(tensors, buffer)
+    return {
+        "schema": SCHEMA,
+        NUMBERS: json.dumps(plain, default=float),
+        PENDING: buffer.getvalue() or None,
+    }
+
+
+def _unpacked(packed: Mapping[str, Any]) -> dict[str, Any]:
+    pending = packed[PENDING]
+    loaded = (
+        torch.load(io.BytesIO(pending), map_location="cpu", weights_only=True) if pending is not None else {}
+    )
+    return {**json.loads(packed[NUMBERS]), "pending": loaded}
+
+
+def _refuse_schema(optimizer: Optimizer, state: Mapping[str, Any]) -> None:
+    if state.get("schema") != SCHEMA:
+        raise ControlError(
+            f"the state of this {type(optimizer).__name__} has schema {state.get('schema')!r}, and schema "
+            f"{SCHEMA} is needed; use the version of galatune that wrote it"
+        )
 
 
 def _fit(tensors: Sequence[Tensor | None], parameters: Sequence[Tensor]) -> bool:
@@ -92,44 +132,3 @@ def _placed(tensors: Sequence[Tensor | None], parameters: Sequence[Tensor]) -> l
         None if t is None else t.detach().to(p.device, p.dtype, copy=True)
         for t, p in zip(tensors, parameters, strict=True)
     ]
-
-
-def packed(memory: Memory) -> dict[str, Any]:
-    """A memory as it travels in ``optimizer.state_dict()``: the same few keys always, and no shards.
-
-    `torch.distributed.checkpoint` takes dicts, lists and tuples apart, and wants each key of the new
-    optimizer in the checkpoint. So the numbers are one line of text, and the tensors one piece of bytes.
-    """
-    numbers = in_plain_types(memory)
-    tensors = numbers.pop(CARRIED, {})
-    if any(is_sharded(one) for part in tensors.values() if isinstance(part, list) for one in part):
-        tensors = {}
-    buffer = io.BytesIO()
-    if tensors:
-        torch.save(tensors, buffer)
-    return {
-        "schema": numbers.get("schema", 0),
-        NUMBERS: json.dumps(numbers, default=float),
-        CARRIED: buffer.getvalue() or None,
-    }
-
-
-def unpack(memory: Memory) -> None:
-    """Undo `packed`, in place; nothing where it is not packed."""
-    if NUMBERS not in memory:
-        return
-    numbers, tensors = json.loads(memory[NUMBERS]), memory[CARRIED]
-    memory.clear()
-    memory.update(numbers)
-    if tensors:
-        memory[CARRIED] = torch.load(io.BytesIO(tensors), map_location="cpu", weights_only=True)
-
-
-def in_plain_types(memory: Memory) -> dict[str, Any]:
-    """A copy in types that load under ``torch.load(weights_only=True)``."""
-    copied = dict(memory)
-    if CARRIED in copied:
-        copied[CARRIED] = {
-            name: list(part) if isinstance(part, list) else part for name, part in copied[CARRIED].items()
-        }
-    return copied

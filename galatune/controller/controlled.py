@@ -1,8 +1,9 @@
-"""`controlled`: the optimizers that step inside code nobody changed."""
+"""The two ways in: `attach` for one optimizer, `controlled` for those that step inside unchanged code."""
 
 from __future__ import annotations
 
 import copy
+import math
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
@@ -15,11 +16,93 @@ from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from galatune.controller.controller import Controller
+from galatune.controller.events import Event
 from galatune.controller.options import Options
-from galatune.controller.torch_hooks.patch import Wrapping
+from galatune.controller.probes.base import Probe
+from galatune.controller.probes.schedule import ProbeSchedule
+from galatune.controller.probes.select import AUTO
+from galatune.controller.rule.guard import Guard
+from galatune.controller.rule.rate import Learner
+from galatune.controller.torch_hooks.optimizer_step import SharedHook
+from galatune.controller.torch_hooks.patch import Patch
 from galatune.errors import ControlError
 
-__all__ = ["Capture", "Choice", "LeftAlone", "Select", "controlled"]
+__all__ = ["Capture", "Choice", "LeftAlone", "Select", "attach", "controlled"]
+
+
+def attach(
+    optimizer: Optimizer,
+    *,
+    probe: str | Probe = AUTO,
+    probe_schedule: ProbeSchedule = ProbeSchedule(),  # noqa: B008  # a frozen value
+    step_scale: float | None = None,
+    min_lr: float = 0.0,
+    max_lr: float = math.inf,
+    per_group: bool = False,
+    learner: Learner | None = None,
+    guard: Guard | None = None,
+    alignment: str = "auto",
+    on_event: Callable[[Event], None] | None = None,
+) -> Controller:
+    """Put the learning rate of one torch optimizer under control.
+
+    The rate that the optimizer was built with no longer matters; ratios between groups and the shape of a
+    schedule do. Nothing else of the training loop changes.
+
+    Args:
+        optimizer: Any torch optimizer but LBFGS, SparseAdam and Rprop.
+        probe: Source of gradient pairs: "closure" (`optimizer.step(closure)`), "graph" (`loss.backward()`),
+            "echo" (the DataLoader repeats a minibatch), "consecutive" (of two minibatches), or "auto": the
+            first of them that works. Or an object of a class derived from `Probe`.
+        probe_schedule: Which steps are probed (by default 56 of 1,000, 79 of 10,000).
+        step_scale: Multiplier on the estimated rate. None selects it from the table in docs/method.md.
+        min_lr: Lower bound of the rate before the schedule.
+        max_lr: Upper bound of the rate as applied, after schedule and group ratio.
+        per_group: A rate of its own for each parameter group.
+        learner: Online learner that chooses the rate; None for `DiscountedFTRL()`.
+        guard: Limits on rate changes and the reaction to divergence; None for `Guard()`.
+        alignment: "same_minibatch" compares the gradients of one minibatch before and after the step, as
+            published. "previous_update" compares the gradient with the previous update, computed from other
+            minibatches; it is low when gradients are mostly noise, which lowers the rate, to a quarter of
+            what curvature allows at most. "auto" is the second, unless another learner is given or the
+            minibatch had a part in that update (consecutive; echo, unless its part can be removed, as from
+            Adam's step).
+        on_event: Called with each `Event`.
+
+    Returns:
+        The controller, which lives as long as the optimizer.
+
+    Raises:
+        ControlError: The optimizer cannot be controlled, is controlled already, or an option is out of
+            range.
+
+    Example:
+        >>> import torch, galatune
+        >>> _ = torch.manual_seed(0)
+        >>> net, x = torch.nn.Linear(3, 1), torch.randn(64, 3)
+        >>> optimizer = torch.optim.SGD(net.parameters(), lr=123.0)  # any rate
+        >>> controller = galatune.attach(optimizer)
+        >>> for _ in range(60):
+        ...     optimizer.zero_grad()
+        ...     loss = (net(x) - x.sum(1, keepdim=True)).square().mean()
+        ...     loss.backward()
+        ...     optimizer.step()
+        >>> loss.item() < 1e-3, 0.01 < controller.learning_rate < 10
+        (True, True)
+    """
+    options = Options(
+        probe=probe,
+        probe_schedule=probe_schedule,
+        step_scale=step_scale,
+        min_lr=min_lr,
+        max_lr=max_lr,
+        per_group=per_group,
+        learner=learner,
+        guard=guard,
+        alignment=alignment,
+        on_event=on_event,
+    )
+    return Controller(optimizer, options)
 
 
 @dataclass(frozen=True)
@@ -127,7 +210,7 @@ def _made(inner: Any, optimizer: Optimizer, /, *args: Any, **kwargs: Any) -> Non
         capture.made(optimizer)
 
 
-_wrapping = Wrapping(Optimizer, "__init__", _made)
+_patch = Patch(Optimizer, "__init__", _made)
 
 
 def _stepping(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
@@ -150,7 +233,8 @@ def _open(capture: Capture) -> tuple[int, Capture]:
     opened = (threading.get_ident(), capture)
     with _lock:
         if not _active:
-            _wrapping.put_on()
+            _patch.put_on()
+            _hook.use()
         _active.append(opened)
     return opened
 
@@ -159,28 +243,51 @@ def _close(opened: tuple[int, Capture]) -> None:
     with _lock:
         _active.remove(opened)
         if not _active:
-            _wrapping.take_off()
+            _patch.take_off()
+            _hook.leave()
 
 
-register_optimizer_step_pre_hook(_stepping)
+_hook = SharedHook(register_optimizer_step_pre_hook, _stepping)
 
 
 @contextmanager
-def controlled(*, select: Select | None = None, **options: Any) -> Iterator[Capture]:
+def controlled(
+    *,
+    probe: str | Probe = AUTO,
+    probe_schedule: ProbeSchedule = ProbeSchedule(),  # noqa: B008  # a frozen value
+    step_scale: float | None = None,
+    min_lr: float = 0.0,
+    max_lr: float = math.inf,
+    per_group: bool = False,
+    learner: Learner | None = None,
+    guard: Guard | None = None,
+    alignment: str = "auto",
+    on_event: Callable[[Event], None] | None = None,
+    select: Select | None = None,
+) -> Iterator[Capture]:
     """Control every torch optimizer that steps inside, in code that is not changed.
 
-    Nested, the innermost wins; threads that each open their own do not see each other's. On leaving, the
-    optimizers are let go.
+    If blocks are nested, the innermost one counts; threads that each open their own do not see each other's.
+    On leaving, the optimizers are let go.
 
     Args:
-        select: Decides for each optimizer at its first step; None controls all that can be.
-        **options: Those of `attach`.
+        probe: This and the following options are those of `attach`.
+        probe_schedule: See `attach`.
+        step_scale: See `attach`.
+        min_lr: See `attach`.
+        max_lr: See `attach`.
+        per_group: See `attach`.
+        learner: See `attach`.
+        guard: See `attach`.
+        alignment: See `attach`.
+        on_event: See `attach`.
+        select: Decides for each optimizer at its first step; None controls all that can be controlled.
 
     Yields:
         A `Capture`: the controllers, and what was left alone.
 
     Raises:
-        ControlError: An option is unknown or out of range.
+        ControlError: An option is out of range.
 
     Example:
         >>> import torch, galatune
@@ -192,7 +299,19 @@ def controlled(*, select: Select | None = None, **options: Any) -> Iterator[Capt
         >>> capture.names
         ['Adam']
     """
-    capture = Capture(Options.of(options), select)
+    options = Options(
+        probe=probe,
+        probe_schedule=probe_schedule,
+        step_scale=step_scale,
+        min_lr=min_lr,
+        max_lr=max_lr,
+        per_group=per_group,
+        learner=learner,
+        guard=guard,
+        alignment=alignment,
+        on_event=on_event,
+    )
+    capture = Capture(options, select)
     opened = _open(capture)
     try:
         yield capture

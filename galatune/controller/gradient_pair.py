@@ -1,18 +1,21 @@
-"""What happened to one parameter between two gradients, whole or piece by piece."""
+"""The gradient pair of each parameter, and its inner products over all parameters and ranks."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-__all__ = ["Change", "pieces"]
+from galatune.controller.rule.estimate import InnerProducts
+from galatune.controller.torch_hooks.distributed import GlobalSum, local, wide
+
+__all__ = ["GradientPair", "PairEntry", "inner_products", "pieces", "unscaled"]
 
 ENTRIES = {"cpu": 2**16}
-"""Entries of a piece, so that its float64 copies stay in the cache; elsewhere, kernels want more to do."""
+"""Entries per piece, so that its float64 copies stay in the cache; other devices want larger pieces."""
 
 MOST_ENTRIES = 2**22
 
@@ -20,8 +23,8 @@ State = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Change:
-    """The gradient pair of one parameter and the step between: g0, g1, d; each of the parameter's shape."""
+class GradientPair:
+    """Gradients g0 and g1 of one parameter before and after a step d; each of the parameter's shape."""
 
     parameter: Tensor
     before: Tensor
@@ -29,26 +32,92 @@ class Change:
     step: Tensor
 
 
-def pieces(change: Change, state: State | None = None) -> Iterator[tuple[Change, State | None]]:
-    """A change and the optimizer's state of its parameter, cut alike; whole where that is small already.
+@dataclass(frozen=True)
+class PairEntry:
+    """A gradient pair with its metric.
 
-    What is computed from them is computed in float64, for whose copies of whole parameters there is no room.
+    Attributes:
+        before: g0, gradient at the parameters before the step.
+        after: g1, gradient of the same minibatch after it.
+        step: d, the whole step, weight decay included.
+        metric: P of the optimizer, None for the identity. All four have the parameter's shape.
+        ratio: Rate of the parameter's group relative to the controlled rate; scales the metric.
+    """
+
+    before: Tensor
+    after: Tensor
+    step: Tensor
+    metric: Tensor | None = None
+    ratio: float = 1.0
+
+
+def pieces(pair: GradientPair, state: State | None = None) -> Iterator[tuple[GradientPair, State | None]]:
+    """Cut a pair and the optimizer's state of its parameter into pieces; small ones stay whole.
+
+    Inner products are computed in float64, and copies of whole parameters would take too much memory.
 
     Args:
-        change: Of dense tensors; one that is sharded over ranks, or complex, is left whole.
-        state: Tensors of the parameter's shape are cut, everything else is handed on.
+        pair: Of dense tensors; one that is sharded over ranks, or complex, stays whole.
+        state: Tensors of the parameter's shape are cut, everything else is passed on.
     """
-    parameter = change.parameter.detach()
+    parameter = pair.parameter.detach()
     size = ENTRIES.get(parameter.device.type, MOST_ENTRIES)
     if parameter.numel() <= size or parameter.is_complex() or hasattr(parameter, "full_tensor"):
-        yield change, state
+        yield pair, state
         return
-    parts = (parameter, change.before, change.after, change.step)
+    parts = (parameter, pair.before, pair.after, pair.step)
     whole = {name: value for name, value in (state or {}).items() if _is_like(value, parameter)}
     cut = [part.reshape(-1).split(size) for part in (*parts, *whole.values())]
     for p, before, after, step, *kept in zip(*cut, strict=True):
         own = None if state is None else {**state, **dict(zip(whole, kept, strict=True))}
-        yield Change(p, before, after, step), own
+        yield GradientPair(p, before, after, step), own
+
+
+def unscaled(
+    pairs: Sequence[GradientPair], before: Tensor | None, after: Tensor | None
+) -> list[GradientPair]:
+    """The pairs in the loss's own units, without a GradScaler's factor; waits for the device.
+
+    Args:
+        pairs: As measured.
+        before: Factor of g0, None for none.
+        after: Factor of g1.
+    """
+    if before is None and after is None:
+        return list(pairs)
+    first, second = (1.0 if scale is None else float(scale) for scale in (before, after))
+    return [replace(one, before=one.before / first, after=one.after / second) for one in pairs]
+
+
+def inner_products(entries: Iterable[PairEntry]) -> InnerProducts | None:
+    """Sum the six inner products over parameters, and over ranks; one transfer to the host in all.
+
+    Float64, since with a loss scaled by 1e-8 the squares of gradient changes leave float32's range.
+
+    Returns:
+        None if there is no entry on any rank.
+    """
+    total = GlobalSum()
+    for entry in entries:
+        g0, g1, d = (local(t).to(wide(t)).reshape(-1) for t in (entry.before, entry.after, entry.step))
+        y = g1 - g0
+        p: Any = entry.ratio
+        if entry.metric is not None:
+            p = local(entry.metric).to(g0.dtype).reshape(-1) * entry.ratio
+        weighted = g0 * p
+        sums = torch.stack(
+            [
+                torch.dot(g1, weighted),
+                torch.dot(g0, weighted),
+                torch.dot(y, y * p),
+                torch.dot(y, d),
+                torch.dot(d, d / p),
+                torch.dot(g0, d),
+            ]
+        )
+        total.add(entry.before, sums)
+    found = total.result()
+    return InnerProducts(*found) if found else None
 
 
 def _is_like(value: Any, parameter: Tensor) -> bool:

@@ -1,8 +1,8 @@
-"""The metric that an optimizer measures gradients in: one row an optimizer.
+"""The metric of each optimizer: one row per class, and `register_optimizer` for classes of third parties.
 
 An update is ``-rate * P * m``: P the optimizer's diagonal metric, m a mean of gradients. Alignment and
-curvature are measured in P, so that the rate they give has the units of that optimizer's rate. Where no
-metric is known, the direction travelled takes its place (`estimate.along_the_way`).
+curvature are measured in P, so that the rate they give has the units of that optimizer's rate. If no metric
+is known, the alignment with the previous update serves (`rule.estimate.direction_alignment`).
 """
 
 from __future__ import annotations
@@ -19,56 +19,65 @@ from galatune.controller.torch_hooks.distributed import local, wide
 from galatune.errors import ControlError
 
 __all__ = [
-    "Geometry",
+    "OptimizerMetric",
     "State",
     "adam_first_direction",
     "as_real",
-    "geometry_of",
     "has_seen_gradient",
     "has_stepped",
+    "metric_of",
+    "register_optimizer",
 ]
 
 Group = Mapping[str, Any]
 State = Mapping[str, Any]
 
 
+def _zero(group: Group) -> float:
+    return 0.0
+
+
 @dataclass(frozen=True)
-class Geometry:
+class OptimizerMetric:
     """What is known of one optimizer class.
 
     Attributes:
         name: Class name.
-        diagonal: (group, state of a parameter) to P, same shape as the parameter. None where P is the
-            identity, or where nothing is known.
-        known: Whether the metric is known; where it is not, the direction travelled is used.
-        first_direction: (group, gradient) to the direction of the very first step; None where unknown.
-        coupled_decay: Group to the weight decay that is part of the gradient.
+        diagonal: (group, state of a parameter) to P, same shape as the parameter. None if P is the
+            identity, or unknown.
+        first_direction: (group, gradient) to the direction of the very first step; None if unknown.
         momentum_factor: Group to ``(1 - momentum) / (1 - dampening)`` for heavy-ball momentum, which
-            adds up steps; 1 where momentum is a mean.
-        starts_plain: (group, state of a parameter) to whether the coming step still is plain momentum,
-            its metric the identity; when that ends, rates have another unit and begin anew. None where
+            adds up steps; None if momentum is a mean.
+        coupled_decay: Group to the weight decay that is part of the gradient.
+        begins_as_momentum: (group, state of a parameter) to whether the coming step still is plain momentum,
+            its metric the identity; when that ends, rates have another unit and begin anew. None if
             the metric never changes its kind.
-        taking_in: (group, state of a parameter, gradient) to the state that the coming step will measure
-            with; None where that makes no difference worth its cost.
-        elementwise: Whether an entry of the metric depends on that entry of the state alone.
+        with_gradient: (group, state of a parameter, gradient) to the state that the coming step will measure
+            with; None if that makes no difference worth its cost.
         own_share: (group, state of a parameter after a step) to the share that the gradient of that step
-            has in its direction, the rest being that of the steps before; None where that is not known.
+            has in its direction, the rest being that of the steps before; None if that is not known.
+        elementwise: Whether an entry of the metric depends on that entry of the state alone.
+        known: False if nothing is known of the class.
     """
 
     name: str
-    diagonal: Callable[[Group, State], Tensor] | None
-    known: bool
-    first_direction: Callable[[Group, Tensor], Tensor] | None
-    coupled_decay: Callable[[Group], float]
-    momentum_factor: Callable[[Group], float]
-    starts_plain: Callable[[Group, State], bool] | None = None
-    taking_in: Callable[[Group, State, Tensor], State] | None = None
-    elementwise: bool = True
+    diagonal: Callable[[Group, State], Tensor] | None = None
+    first_direction: Callable[[Group, Tensor], Tensor] | None = None
+    momentum_factor: Callable[[Group], float] | None = None
+    coupled_decay: Callable[[Group], float] = _zero
+    begins_as_momentum: Callable[[Group, State], bool] | None = None
+    with_gradient: Callable[[Group, State, Tensor], State] | None = None
     own_share: Callable[[Group, State], float] | None = None
+    elementwise: bool = True
+    known: bool = True
+
+    def one_step(self, group: Group) -> float:
+        """What one step is worth: `momentum_factor`, or 1."""
+        return 1.0 if self.momentum_factor is None else self.momentum_factor(group)
 
 
-def geometry_of(optimizer: torch.optim.Optimizer) -> Geometry:
-    """The row of this optimizer.
+def metric_of(optimizer: torch.optim.Optimizer) -> OptimizerMetric:
+    """The row of this optimizer: that of its class, or of the nearest base class that has one.
 
     Raises:
         ControlError: LBFGS, SparseAdam and Rprop, which cannot be controlled.
@@ -81,7 +90,35 @@ def geometry_of(optimizer: torch.optim.Optimizer) -> Geometry:
             )
         if ancestor in _TABLE:
             return _TABLE[ancestor]
-    return _UNKNOWN
+    return OptimizerMetric(type(optimizer).__name__, known=False)
+
+
+def register_optimizer(optimizer_class: type[torch.optim.Optimizer], metric: OptimizerMetric) -> None:
+    """Tell the controller the metric of an optimizer class, and of the classes derived from it.
+
+    Args:
+        optimizer_class: Of the optimizers; a row that it had before is replaced.
+        metric: What is known of it.
+
+    Raises:
+        ControlError: The class is no torch optimizer, or one that cannot be controlled.
+
+    Example:
+        >>> class SignSGD(torch.optim.SGD): ...
+        >>> def direction(group, gradient):
+        ...     return gradient.sign()
+        >>> register_optimizer(SignSGD, OptimizerMetric("SignSGD", first_direction=direction))
+        >>> metric_of(SignSGD([torch.nn.Parameter(torch.ones(1))], lr=1.0)).name
+        'SignSGD'
+    """
+    if not (isinstance(optimizer_class, type) and issubclass(optimizer_class, torch.optim.Optimizer)):
+        raise ControlError(
+            f"a class derived from torch.optim.Optimizer is needed, however: {optimizer_class!r}"
+        )
+    if optimizer_class in _REFUSED:
+        reason = _REFUSED[optimizer_class]
+        raise ControlError(f"{optimizer_class.__name__} cannot be controlled ({reason})")
+    _TABLE[optimizer_class] = metric
 
 
 def as_real(tensor: Tensor) -> Tensor:
@@ -115,7 +152,7 @@ def adam_diagonal(group: Group, state: State) -> Tensor:
     return _inverse((_wide(second_moment) / _second_bias(group, state)).sqrt_(), group)
 
 
-def adam_taking_in(group: Group, state: State, gradient: Tensor) -> State:
+def adam_with_gradient(group: Group, state: State, gradient: Tensor) -> State:
     """The second moment with one more gradient in it: an entry that wakes up is measured by that gradient.
 
     Before, its weight is 1/eps, and where two gradients are compared it would speak for all the others.
@@ -294,70 +331,66 @@ def _coupled_unless_told(group: Group) -> float:
     return 0.0 if group.get("decoupled_weight_decay") else _decay(group)
 
 
-def _zero(group: Group) -> float:
-    return 0.0
-
-
-def _one(group: Group) -> float:
-    return 1.0
-
-
-def _row(
-    name: str,
-    diagonal: Callable[[Group, State], Tensor] | None,
-    first_direction: Callable[[Group, Tensor], Tensor],
-    momentum_factor: Callable[[Group], float] = _one,
-    *,
-    coupled_decay: Callable[[Group], float] = _coupled_unless_told,
-    starts_plain: Callable[[Group, State], bool] | None = None,
-    taking_in: Callable[[Group, State, Tensor], State] | None = None,
-    elementwise: bool = True,
-    own_share: Callable[[Group, State], float] | None = None,
-) -> Geometry:
-    return Geometry(
-        name,
-        diagonal,
-        True,
-        first_direction,
-        coupled_decay,
-        momentum_factor,
-        starts_plain,
-        taking_in,
-        elementwise,
-        own_share,
-    )
-
-
-_TABLE: dict[type, Geometry] = {
-    torch.optim.SGD: _row("SGD", None, sgd_first_direction, heavy_ball_factor),
-    torch.optim.AdamW: _row(
+_TABLE: dict[type, OptimizerMetric] = {
+    torch.optim.SGD: OptimizerMetric(
+        "SGD", None, sgd_first_direction, heavy_ball_factor, _coupled_unless_told
+    ),
+    torch.optim.AdamW: OptimizerMetric(
         "AdamW",
         adam_diagonal,
         adam_first_direction,
-        coupled_decay=_zero,
-        taking_in=adam_taking_in,
+        with_gradient=adam_with_gradient,
         own_share=adam_own_share,
     ),
-    torch.optim.Adam: _row(
-        "Adam", adam_diagonal, adam_first_direction, taking_in=adam_taking_in, own_share=adam_own_share
+    torch.optim.Adam: OptimizerMetric(
+        "Adam",
+        adam_diagonal,
+        adam_first_direction,
+        coupled_decay=_coupled_unless_told,
+        with_gradient=adam_with_gradient,
+        own_share=adam_own_share,
     ),
-    torch.optim.NAdam: _row("NAdam", adam_diagonal, nadam_first_direction, taking_in=adam_taking_in),
-    torch.optim.RAdam: _row(
+    torch.optim.NAdam: OptimizerMetric(
+        "NAdam",
+        adam_diagonal,
+        nadam_first_direction,
+        coupled_decay=_coupled_unless_told,
+        with_gradient=adam_with_gradient,
+    ),
+    torch.optim.RAdam: OptimizerMetric(
         "RAdam",
         radam_diagonal,
         sgd_first_direction,
-        starts_plain=radam_is_plain,
+        coupled_decay=_coupled_unless_told,
+        begins_as_momentum=radam_is_plain,
         own_share=adam_own_share,
     ),
-    torch.optim.Adamax: _row("Adamax", adamax_diagonal, adam_first_direction, own_share=adam_own_share),
-    torch.optim.Adagrad: _row("Adagrad", adagrad_diagonal, adagrad_first_direction, elementwise=False),
-    torch.optim.RMSprop: _row(
-        "RMSprop", rmsprop_diagonal, rmsprop_first_direction, heavy_ball_factor, elementwise=False
+    torch.optim.Adamax: OptimizerMetric(
+        "Adamax",
+        adamax_diagonal,
+        adam_first_direction,
+        coupled_decay=_coupled_unless_told,
+        own_share=adam_own_share,
     ),
-    torch.optim.Adadelta: _row("Adadelta", adadelta_diagonal, adadelta_first_direction),
+    torch.optim.Adagrad: OptimizerMetric(
+        "Adagrad",
+        adagrad_diagonal,
+        adagrad_first_direction,
+        coupled_decay=_coupled_unless_told,
+        elementwise=False,
+    ),
+    torch.optim.RMSprop: OptimizerMetric(
+        "RMSprop",
+        rmsprop_diagonal,
+        rmsprop_first_direction,
+        heavy_ball_factor,
+        _coupled_unless_told,
+        elementwise=False,
+    ),
+    torch.optim.Adadelta: OptimizerMetric(
+        "Adadelta", adadelta_diagonal, adadelta_first_direction, coupled_decay=_coupled_unless_told
+    ),
 }
-
-_UNKNOWN = Geometry("unknown", None, False, None, _zero, _one)
 
 _REFUSED: dict[type, str] = {
     torch.optim.LBFGS: "it searches along its own line",

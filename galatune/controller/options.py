@@ -1,23 +1,26 @@
-"""The options of `attach` and `controlled`, checked in one place."""
+"""Everything a user may set, written and checked once."""
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
+from galatune.controller.events import Event
 from galatune.controller.probes import PROBES
 from galatune.controller.probes.base import Probe
-from galatune.controller.probes.schedule import Rhythm
-from galatune.controller.rule.guard import Event, Guard
-from galatune.controller.rule.rate import DiscountedFTRL, Learner
+from galatune.controller.probes.schedule import ProbeSchedule
+from galatune.controller.probes.select import AUTO
+from galatune.controller.rule.guard import Guard
+from galatune.controller.rule.rate import DiscountedFTRL, Learner, Rule
 from galatune.errors import ControlError
 
 __all__ = ["ALIGNMENTS", "Options"]
 
-ALIGNMENTS = ("auto", "minibatch", "travelled")
-"""What the gradient is compared with: itself after the step, or the direction of the step."""
+ALIGNMENTS = ("auto", "previous_update", "same_minibatch")
+"""What the gradient of a minibatch is compared with."""
 
 
 @dataclass(frozen=True)
@@ -28,45 +31,25 @@ class Options:
         ControlError: An option is out of range.
     """
 
-    probe: str | Probe = "auto"
-    probe_every: int = 1
-    probe_first: int = 10
-    probe_thinning: float = 0.1
+    probe: str | Probe = AUTO
+    probe_schedule: ProbeSchedule = field(default=ProbeSchedule())
     step_scale: float | None = None
     min_lr: float = 0.0
     max_lr: float = math.inf
     per_group: bool = False
     learner: Learner | None = None
     guard: Guard | None = None
-    on_event: Callable[[Event], None] | None = None
     alignment: str = "auto"
+    on_event: Callable[[Event], None] | None = None
 
     def __post_init__(self) -> None:
-        if isinstance(self.probe, str) and self.probe not in ("auto", *PROBES):
-            raise ControlError(f"unknown probe {self.probe!r}; use one of {', '.join(['auto', *PROBES])}")
-        if not isinstance(self.probe, str) and not callable(getattr(self.probe, "remember", None)):
-            raise ControlError(f"a probe is a name or a Probe object, however: probe={self.probe!r}")
-        if self.alignment not in ALIGNMENTS:
-            raise ControlError(
-                f"alignment is one of {', '.join(ALIGNMENTS)}, however: alignment={self.alignment!r}"
-            )
-        if self.alignment == "travelled" and self.probe in ("echo", "consecutive"):
-            raise ControlError(
-                f"alignment='travelled' needs a minibatch that did not choose the step, which "
-                f"probe={self.probe!r} has not; use probe='closure' or 'graph'"
-            )
-        if self.probe_every < 1 or self.probe_first < 0:
-            raise ControlError(
-                "probe_every must be at least 1 and probe_first at least 0, however: "
-                f"probe_every={self.probe_every}, probe_first={self.probe_first}"
-            )
+        self._check_probe()
+        if not isinstance(self.probe_schedule, ProbeSchedule):
+            raise ControlError(f"probe_schedule is a ProbeSchedule, however: {self.probe_schedule=}")
         if not (self.guard is None or isinstance(self.guard, Guard)):
             raise ControlError(f"guard is a Guard or None, however: guard={self.guard!r}")
-        if not 0 <= self.probe_thinning < 1:
-            raise ControlError(
-                "probe_thinning is a share of the steps taken, from 0 to below 1, however: "
-                f"probe_thinning={self.probe_thinning:g}"
-            )
+        if self.learner is not None:
+            _check_learner(self.learner)
         if self.step_scale is not None and not 0 < self.step_scale < math.inf:
             raise ControlError(
                 f"step_scale must be positive and finite, however: step_scale={self.step_scale:g}"
@@ -77,6 +60,27 @@ class Options:
                 f"min_lr={self.min_lr:g}, max_lr={self.max_lr:g}"
             )
 
+    def _check_probe(self) -> None:
+        named = isinstance(self.probe, str)
+        if named and self.probe not in (AUTO, *PROBES):
+            raise ControlError(f"unknown probe {self.probe!r}; use one of {', '.join([AUTO, *PROBES])}")
+        wanted: Any = PROBES.get(self.probe) if isinstance(self.probe, str) else self.probe
+        missing = [] if named else [one for one in _PROTOCOL if not hasattr(wanted, one)]
+        if missing:
+            raise ControlError(
+                "a probe is a name or an object of a class derived from galatune.controller.Probe, however: "
+                f"probe={self.probe!r}, which has no {missing[0]!r}"
+            )
+        if self.alignment not in ALIGNMENTS:
+            raise ControlError(
+                f"alignment is one of {', '.join(ALIGNMENTS)}, however: alignment={self.alignment!r}"
+            )
+        if self.alignment == "previous_update" and getattr(wanted, "uses_loop_gradients", False):
+            raise ControlError(
+                "alignment='previous_update' needs a minibatch that had no part in that update, which "
+                f"probe={self.probe!r} does not have; use probe='closure' or 'graph'"
+            )
+
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> Options:
         """Options from keyword arguments.
@@ -84,32 +88,35 @@ class Options:
         Raises:
             ControlError: One of them is none.
         """
-        names = [field.name for field in fields(cls)]
+        names = [one.name for one in fields(cls)]
         unknown = sorted(set(given) - set(names))
         if unknown:
             raise ControlError(f"unknown option {unknown[0]!r}; use one of {', '.join(names)}")
         return cls(**given)
 
     @property
-    def rhythm(self) -> Rhythm:
-        """Which steps are probed."""
-        return Rhythm(self.probe_first, self.probe_every, self.probe_thinning)
+    def rule(self) -> Rule:
+        """The learner and the guard, the default ones if none were given."""
+        return Rule(self.learner or DiscountedFTRL(), self.guard or Guard())
 
     @property
-    def chosen_learner(self) -> Learner:
-        """The learner, the default one where none was given."""
-        return self.learner or DiscountedFTRL()
+    def compares_update(self) -> bool:
+        """True if gradients are compared with the previous update, unless they had a part in it."""
+        automatic = self.alignment == "auto" and isinstance(self.learner or DiscountedFTRL(), DiscountedFTRL)
+        return automatic or self.alignment == "previous_update"
 
-    def goes_by_the_way(self, *, fresh: bool) -> bool:
-        """Whether a gradient is compared with the direction travelled.
 
-        Args:
-            fresh: Whether the probed minibatch had no part in that direction, or can be taken out of it.
-        """
-        recipe = self.alignment == "auto" and isinstance(self.chosen_learner, DiscountedFTRL)
-        return fresh and (recipe or self.alignment == "travelled")
+_PROTOCOL = tuple(
+    name for name in vars(Probe) if not name.startswith("_") and name not in ("pair_with", "turn_into_step")
+)
 
-    @property
-    def chosen_guard(self) -> Guard:
-        """The guard, the default one where none was given."""
-        return self.guard or Guard()
+
+def _check_learner(learner: Learner) -> None:
+    if not all(callable(getattr(learner, name, None)) for name in ("init", "update", "rate")):
+        raise ControlError(f"a learner has init, update and rate, however: learner={learner!r}")
+    state = learner.init()
+    if not dataclasses.is_dataclass(state):
+        raise ControlError(
+            "the state of a learner is a frozen dataclass of floats, however: "
+            f"{type(learner).__name__}.init() is {state!r}"
+        )

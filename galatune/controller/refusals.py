@@ -5,25 +5,26 @@ from __future__ import annotations
 import torch
 from torch.optim import Optimizer
 
-from galatune.controller.checkpoint import SCHEMA
-from galatune.controller.torch_hooks.lr_schedule import MEMORY
+from galatune.controller.state import lost_hooks
 from galatune.errors import ControlError
 
-__all__ = ["refuse_flattened", "refuse_schema", "refuse_sparse"]
+__all__ = ["refuse_flattened", "refuse_sparse", "refuse_twice"]
 
 
-def refuse_schema(optimizer: Optimizer) -> None:
-    """Raise where the state it has was written in another schema."""
-    schema = optimizer.param_groups[0].get(MEMORY, {}).get("schema", SCHEMA)
-    if schema != SCHEMA:
+def refuse_twice(optimizer: Optimizer) -> None:
+    """Raise if it is under control already, by itself or through one that wraps it."""
+    if optimizer in lost_hooks.controllers:
+        raise ControlError(f"this {type(optimizer).__name__} is already under control; detach() it first")
+    other = lost_hooks.sharing_groups(optimizer)
+    if other is not None:
         raise ControlError(
-            f"the state of this {type(optimizer).__name__} has schema {schema!r}, and schema {SCHEMA} is "
-            "needed; use the version of galatune that wrote it"
+            f"this {type(optimizer).__name__} shares its parameter groups with a {type(other).__name__} "
+            "that is already under control; one of the two is enough"
         )
 
 
 def refuse_sparse(optimizer: Optimizer) -> None:
-    """Raise where a gradient is sparse."""
+    """Raise if a gradient is sparse."""
     for group in optimizer.param_groups:
         for p in group["params"]:
             if p.grad is not None and p.grad.layout != torch.strided:
@@ -34,7 +35,7 @@ def refuse_sparse(optimizer: Optimizer) -> None:
 
 
 def refuse_flattened(optimizer: Optimizer) -> None:
-    """Raise where FullyShardedDataParallel made parameters flat: nothing says what its pieces are of."""
+    """Raise if FullyShardedDataParallel made parameters flat: nothing says what its pieces are of."""
     if any(hasattr(p, "_fsdp_flattened") for group in optimizer.param_groups for p in group["params"]):
         raise ControlError(
             f"{type(optimizer).__name__} cannot be controlled with parameters that FullyShardedDataParallel "

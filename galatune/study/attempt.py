@@ -174,5 +174,5 @@ def _curves(controllers: list[Controller]) -> tuple[RatePoint, ...]:
     return tuple(
         RatePoint(i, step, rate)
         for i, controller in enumerate(controllers)
-        for step, rate in controller.trace.points()
+        for step, rate in controller.rate_curve.points()
     )

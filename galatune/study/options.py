@@ -75,7 +75,7 @@ class RunOptions:
         from galatune.controller.rule.guard import Guard
 
         names = ("min_lr", "max_lr", "probe", "step_scale", "per_group")
-        guard = None if self.pace is None else Guard(pace=self.pace)
+        guard = None if self.pace is None else Guard(max_growth_per_step=self.pace)
         return {**{name: getattr(self, name) for name in names}, "guard": guard}
 
     def to_json(self) -> dict[str, Any]:

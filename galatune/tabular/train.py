@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from galatune.controller.controller import attach
+from galatune.controller import attach
 from galatune.tabular.net import MLP
 
 __all__ = ["RowLoss", "Rows", "Training", "TrainingOptions", "train"]

@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from galatune.bench.cost.workload import Workload
-from galatune.controller.controller import attach
+from galatune.controller import attach
 from galatune.errors import GalatuneError
 
 __all__ = ["About", "Side", "Step", "running"]

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from galatune.bench.methods.method import WEIGHT_DECAY, Closure, Driver, Method, Schedule, scheduler_for
-from galatune.controller.controller import attach
+from galatune.controller import attach
 from galatune.controller.options import Options
 from galatune.controller.probes.echo import EchoProbe
 from galatune.controller.probes.schedule import Begun

@@ -8,10 +8,20 @@ from dataclasses import dataclass
 from galatune.controller.learners.interval import Interval
 from galatune.controller.learners.surrogate import RECIPE, Surrogate
 from galatune.controller.rule.estimate import Observation
-from galatune.controller.rule.rate import LearnerState
 from galatune.errors import ControlError
 
 __all__ = ["CoinBetting"]
+
+
+@dataclass(frozen=True)
+class CoinState:
+    """The bet, the wealth (0: not known yet), sum and number of the coins, and the steepest slope so far."""
+
+    bet: float = 0.0
+    wealth: float = 0.0
+    coins: float = 0.0
+    throws: float = 0.0
+    range: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -62,31 +72,25 @@ class CoinBetting:
         if self.initial_wealth is not None and not 0 < self.initial_wealth < math.inf:
             raise ControlError(f"initial_wealth must be positive and finite, however: {self.initial_wealth=}")
 
-    def init(self) -> LearnerState:
-        """No coin thrown; a wealth of 0 is not yet known."""
-        return {"bet": 0.0, "wealth": self.initial_wealth or 0.0, "coins": 0.0, "throws": 0.0, "range": 0.0}
+    def init(self) -> CoinState:
+        """No coin thrown."""
+        return CoinState(wealth=self.initial_wealth or 0.0)
 
-    def update(self, state: LearnerState, observation: Observation) -> LearnerState:
+    def update(self, state: CoinState, observation: Observation) -> CoinState:
         """One coin."""
-        loss, bet = self.surrogate(observation), state["bet"]
-        wealth = state["wealth"] or (abs(loss.gain) / loss.cost if loss.cost else 0.0)
-        played = Interval(self.min_rate, self.max_rate).clip(bet)
+        loss = self.surrogate(observation)
+        wealth = state.wealth or (abs(loss.gain) / loss.cost if loss.cost else 0.0)
+        played = Interval(self.min_rate, self.max_rate).clip(state.bet)
         slope = loss.slope(played)
-        largest = max(state["range"], abs(slope))
-        outward = slope * (bet - played) < 0
+        largest = max(state.range, abs(slope))
+        outward = slope * (state.bet - played) < 0
         coin = -slope / largest if largest and not outward else 0.0
-        wealth += coin * bet
-        coins, throws = state["coins"] + coin, state["throws"] + 1
-        return {
-            "bet": coins / (throws + 1) * wealth,
-            "wealth": wealth,
-            "coins": coins,
-            "throws": throws,
-            "range": largest,
-        }
+        wealth += coin * state.bet
+        coins, throws = state.coins + coin, state.throws + 1
+        return CoinState(coins / (throws + 1) * wealth, wealth, coins, throws, largest)
 
-    def rate(self, state: LearnerState) -> float | None:
+    def rate(self, state: CoinState) -> float | None:
         """The bet, clipped."""
-        if not (state["throws"] and state["wealth"]):
+        if not (state.throws and state.wealth):
             return None
-        return Interval(self.min_rate, self.max_rate).clip(state["bet"])
+        return Interval(self.min_rate, self.max_rate).clip(state.bet)

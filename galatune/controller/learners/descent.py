@@ -8,10 +8,17 @@ from dataclasses import dataclass
 from galatune.controller.learners.interval import Interval
 from galatune.controller.learners.surrogate import RECIPE, Surrogate
 from galatune.controller.rule.estimate import Observation
-from galatune.controller.rule.rate import LearnerState
 from galatune.errors import ControlError
 
 __all__ = ["OnlineGradientDescent"]
+
+
+@dataclass(frozen=True)
+class DescentState:
+    """The rate, and the sum of curvatures, the inverse of the step size."""
+
+    rate: float = 0.0
+    curvature: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -58,18 +65,18 @@ class OnlineGradientDescent:
         if not 0 <= self.discount <= 1:
             raise ControlError(f"a discount lies between 0 and 1, however: {self.discount=}")
 
-    def init(self) -> LearnerState:
-        """At the initial rate, which the first full step leaves no trace of where there is none."""
-        return {"descent_rate": self.initial_rate or 0.0, "descent_curvature": 0.0}
+    def init(self) -> DescentState:
+        """At the initial rate; without one, the first step replaces it entirely."""
+        return DescentState(self.initial_rate or 0.0)
 
-    def update(self, state: LearnerState, observation: Observation) -> LearnerState:
+    def update(self, state: DescentState, observation: Observation) -> DescentState:
         """One projected step."""
-        loss, rate = self.surrogate(observation), state["descent_rate"]
-        curvature = self.discount * state["descent_curvature"] + loss.cost
+        loss, rate = self.surrogate(observation), state.rate
+        curvature = self.discount * state.curvature + loss.cost
         if curvature:
             rate = Interval(self.min_rate, self.max_rate).clip(rate - loss.slope(rate) / curvature)
-        return {"descent_rate": rate, "descent_curvature": curvature}
+        return DescentState(rate, curvature)
 
-    def rate(self, state: LearnerState) -> float | None:
-        """Where the descent is."""
-        return state["descent_rate"] if state["descent_curvature"] else self.initial_rate
+    def rate(self, state: DescentState) -> float | None:
+        """The present rate of the descent."""
+        return state.rate if state.curvature else self.initial_rate

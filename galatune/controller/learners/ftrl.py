@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from galatune.controller.learners.interval import Interval
 from galatune.controller.learners.regularizer import Quadratic, Regularizer
 from galatune.controller.learners.surrogate import PUBLISHED, RoundLoss, Surrogate
 from galatune.controller.rule.estimate import Observation
-from galatune.controller.rule.rate import LearnerState
 
 __all__ = ["FTRL", "OptimisticFTRL"]
+
+
+NO_RATE = -1.0
+"""In a state of floats: there is no last rate yet."""
+
+
+@dataclass(frozen=True)
+class FTRLState:
+    """Sums of gains and costs, the last rate, and the losses expected next (0 without a hint)."""
+
+    gain_sum: float = 0.0
+    cost_sum: float = 0.0
+    last_rate: float = NO_RATE
+    hint_gain: float = 0.0
+    hint_cost: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -57,29 +71,25 @@ class FTRL:
     def __post_init__(self) -> None:
         Interval(self.min_rate, self.max_rate, self.initial_rate)
 
-    def init(self) -> LearnerState:
-        """Sums zero; a last rate of -1 is none."""
-        return {"gain_sum": 0.0, "cost_sum": 0.0, "last_rate": -1.0}
+    def init(self) -> FTRLState:
+        """Sums zero."""
+        return FTRLState()
 
-    def update(self, state: LearnerState, observation: Observation) -> LearnerState:
+    def update(self, state: FTRLState, observation: Observation) -> FTRLState:
         """Add the round to the sums."""
         last, loss = self.rate(state), self.surrogate(observation)
-        return {
-            "gain_sum": state["gain_sum"] + loss.gain,
-            "cost_sum": state["cost_sum"] + loss.cost,
-            "last_rate": -1.0 if last is None else last,
-        }
+        return FTRLState(
+            gain_sum=state.gain_sum + loss.gain,
+            cost_sum=state.cost_sum + loss.cost,
+            last_rate=NO_RATE if last is None else last,
+        )
 
-    def rate(self, state: LearnerState) -> float | None:
+    def rate(self, state: FTRLState) -> float | None:
         """The regularized leader, clipped."""
-        return self.leader(state, RoundLoss(0.0, 0.0))
-
-    def leader(self, state: LearnerState, expected: RoundLoss) -> float | None:
-        """The clipped minimizer of the losses so far and one more, expected next."""
-        total = RoundLoss(state["gain_sum"] + expected.gain, state["cost_sum"] + expected.cost)
+        total = RoundLoss(state.gain_sum + state.hint_gain, state.cost_sum + state.hint_cost)
         if not total.cost:
             return self.initial_rate
-        last = None if state["last_rate"] < 0 else state["last_rate"]
+        last = None if state.last_rate < 0 else state.last_rate
         chosen = self.regularizer.minimizer(total, last)
         return chosen if chosen is None else Interval(self.min_rate, self.max_rate).clip(chosen)
 
@@ -113,16 +123,15 @@ class OptimisticFTRL:
 
     ftrl: FTRL = field(default_factory=FTRL)
 
-    def init(self) -> LearnerState:
-        """Those of FTRL, and no hint."""
-        return {**self.ftrl.init(), "hint_gain": 0.0, "hint_cost": 0.0}
+    def init(self) -> FTRLState:
+        """That of FTRL, without a hint."""
+        return self.ftrl.init()
 
-    def update(self, state: LearnerState, observation: Observation) -> LearnerState:
+    def update(self, state: FTRLState, observation: Observation) -> FTRLState:
         """Add the round; it is the next hint."""
-        last, loss = self.rate(state), self.ftrl.surrogate(observation)
-        summed = {**self.ftrl.update(state, observation), "last_rate": -1.0 if last is None else last}
-        return {**summed, "hint_gain": loss.gain, "hint_cost": loss.cost}
+        loss = self.ftrl.surrogate(observation)
+        return replace(self.ftrl.update(state, observation), hint_gain=loss.gain, hint_cost=loss.cost)
 
-    def rate(self, state: LearnerState) -> float | None:
+    def rate(self, state: FTRLState) -> float | None:
         """The clipped minimizer of the losses so far and the hint."""
-        return self.ftrl.leader(state, RoundLoss(state["hint_gain"], state["hint_cost"]))
+        return self.ftrl.rate(state)

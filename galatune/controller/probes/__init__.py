@@ -1,15 +1,16 @@
-"""Probes by name, and which takes whose place."""
+"""Sources of gradient pairs, by name, and which replaces which."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from galatune.controller.probes.base import ConsecutiveProbe, Probe
+from galatune.controller.probes.base import Probe
 from galatune.controller.probes.closure import ClosureProbe
+from galatune.controller.probes.consecutive import ConsecutiveProbe
 from galatune.controller.probes.echo import EchoProbe
 from galatune.controller.probes.graph import GraphProbe
 
-__all__ = ["PROBES", "SUCCESSORS"]
+__all__ = ["PROBES", "SUCCESSORS", "ClosureProbe", "ConsecutiveProbe", "EchoProbe", "GraphProbe", "Probe"]
 
 PROBES: Mapping[str, Callable[[], Probe]] = {
     "closure": ClosureProbe,
@@ -23,4 +24,4 @@ SUCCESSORS: Mapping[str, Callable[[], Probe]] = {
     "graph": EchoProbe,
     "echo": ConsecutiveProbe,
 }
-"""What takes the place of a probe that cannot serve a loop; the last one serves every loop."""
+"""What replaces a probe that cannot serve a loop; the last one serves every loop."""

@@ -1,67 +1,60 @@
-"""Where the gradient pair comes from: two gradients of one minibatch, a step apart.
+"""What a probe is: where the gradient pair comes from, two gradients of one minibatch a step apart.
 
-A probe remembers what it needs just before the step whose successor is probed, and forgets it right
-after: nothing per parameter is kept between probes. No probe changes a gradient.
+A probe keeps what it needs just before the step whose successor is probed, and forgets it right after:
+nothing per parameter is kept between probes. No probe changes a gradient.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from torch import Tensor
 
-from galatune.controller.gradient_pair import Change
+from galatune.controller.gradient_pair import GradientPair
 
-__all__ = [
-    "ConsecutiveProbe",
-    "Probe",
-    "RememberedGradients",
-    "RememberedStep",
-    "Scales",
-    "SkippedProbeError",
-]
+__all__ = ["LoopGradientsProbe", "Probe", "SkippedProbeError", "StepScales"]
 
 LEAST_SHARE = 0.2
-"""Of the early step scale, later on."""
+"""Smallest share of the early step scale that remains later."""
 
 
 class SkippedProbeError(Exception):
-    """This one probe showed nothing, and the reason is mended for the next one."""
+    """This one probe showed nothing, and the reason is removed for the next one."""
 
 
 @dataclass(frozen=True)
-class Scales:
-    """Step scales of a probe, found in the testbed (docs/research.md).
+class StepScales:
+    """What the rate is multiplied by, chosen with the testbed (docs/research.md).
 
     Attributes:
         decaying: While a schedule decays.
         constant: Without a schedule.
-        adaptive: Those where the optimizer's metric is adaptive and the gradient is compared with the
-            direction travelled; None: the same.
-        early: Steps after which `decaying` falls as 1 / sqrt(steps), as rates must where noise is to average
-            out, to a fifth at most (5,000 steps and more were not looked at); None: it does not.
+        adaptive: The scales if the optimizer's metric is adaptive and the gradient is compared with the
+            previous update; None: the same.
+        early: Number of steps after which `decaying` falls as 1 / sqrt(steps), as rates must for noise to
+            average out, to a fifth at most (more than 5,000 steps were not examined); None: it does not.
     """
 
     decaying: float
     constant: float
-    adaptive: Scales | None = None
+    adaptive: StepScales | None = None
     early: int | None = None
 
-    def of(self, *, decays: bool, adaptive: bool, steps: int = 0) -> float:
-        """The one that counts after so many steps.
+    def scale(self, *, decays: bool, adaptive: bool, steps: int = 0) -> float:
+        """The scale after so many steps.
 
         Example:
-            >>> scales = RememberedStep.scales
-            >>> scales.of(decays=True, adaptive=False), scales.of(decays=False, adaptive=True)
+            >>> scales = Probe.step_scales
+            >>> scales.scale(decays=True, adaptive=False), scales.scale(decays=False, adaptive=True)
             (2.0, 1.0)
-            >>> [scales.of(decays=True, adaptive=True, steps=steps) for steps in (200, 800, 10**6)]
+            >>> [scales.scale(decays=True, adaptive=True, steps=steps) for steps in (200, 800, 10**6)]
             [2.5, 1.25, 0.5]
         """
         if adaptive and self.adaptive is not None:
-            return self.adaptive.of(decays=decays, adaptive=False, steps=steps)
+            return self.adaptive.scale(decays=decays, adaptive=False, steps=steps)
         if not decays:
             return self.constant
         if self.early is None or steps <= self.early:
@@ -69,75 +62,36 @@ class Scales:
         return self.decaying * max(math.sqrt(self.early / steps), LEAST_SHARE)
 
 
-class Probe(Protocol):
-    """One source of gradient pairs."""
+class Probe:
+    """One source of gradient pairs; a probe of your own derives from it.
 
-    name: str
-    cost: int
-    """Gradient evaluations a probe adds to the loop's own; a Hessian-vector product counts 2."""
+    The controller calls, in this order: `watch` once; `remember` in the step before the probed one, with
+    that step's gradients there, and `stepped` after it; in the probed step `prepare` before its gradients
+    are there (with a closure), `agree` and `pair` once they are; `unwatch` at the end. By default, the
+    parameters from before the step are kept, so that `pair_with` needs g0 only.
 
-    scales: Scales
-    """What the rate is multiplied by."""
+    Attributes:
+        name: Shown in events, and by which a checkpoint finds the probe again.
+        gradient_evaluations: Gradients that a probe computes beside the loop's own; a Hessian-vector product
+            counts as 2. What `prepare` computes is not part of it.
+        step_scales: What the rate is multiplied by.
+        echoes_minibatch: True if g0 and g1 are of the minibatch of the step between, which so has a share in
+            that step.
+        uses_loop_gradients: True if g0 is the gradient that the loop computed for the step between.
+        needs_closure: True if the loop has to call ``optimizer.step(closure)``.
+        next_step_metric: True if pairs are measured in the metric of the coming step, the probed gradient
+            taken in (docs/research.md, round 1).
+        parameters: Those of the remembered step; empty if none is remembered.
+        old: Their values before that step.
+    """
 
-    coming_metric: bool
-    """Whether its pairs are measured in the metric of the coming step; docs/research.md, round 1."""
-
-    def watch(self) -> None:
-        """Begin to see what the loop does, where the probe needs to."""
-        ...
-
-    def unwatch(self) -> None:
-        """Stop seeing it."""
-        ...
-
-    def expect(self, wanted: bool) -> None:
-        """Called after each step: whether the coming one is to be remembered."""
-        ...
-
-    def remember(self, parameters: Sequence[Tensor]) -> None:
-        """Called before a step whose successor is probed, its own gradients there."""
-        ...
-
-    def stepped(self) -> None:
-        """Called after that step."""
-        ...
-
-    def pair(self) -> list[Change]:
-        """The pair, once the probed step's own gradients are there; forgets what was remembered."""
-        ...
-
-    def forget(self) -> None:
-        """Drop what was remembered (a checkpoint was loaded, the rate was frozen)."""
-        ...
-
-    def remembered(self) -> dict[str, Any]:
-        """What a checkpoint carries between the step and its probe.
-
-        Names to a list of one tensor a parameter, or to a dict of plain types.
-        """
-        ...
-
-    def restore(self, parameters: Sequence[Tensor], kept: Mapping[str, Any]) -> None:
-        """Continue from `remembered`, with tensors of the parameters' devices and types."""
-        ...
-
-    @property
-    def holds(self) -> bool:
-        """Whether a step was remembered."""
-        ...
-
-    @property
-    def ready(self) -> bool:
-        """Whether the present step is the one to be probed."""
-        ...
-
-
-class RememberedStep:
-    """Copies of the parameters from before a step."""
-
-    cost = 0
-    scales = Scales(2.0, 1.0, adaptive=Scales(2.5, 1.0, early=200))
-    coming_metric = False
+    name: str = "custom"
+    gradient_evaluations: int = 0
+    step_scales: StepScales = StepScales(2.0, 1.0, adaptive=StepScales(2.5, 1.0, early=200))
+    echoes_minibatch: bool = False
+    uses_loop_gradients: bool = False
+    needs_closure: bool = False
+    next_step_metric: bool = False
 
     def __init__(self) -> None:
         self.parameters: list[Tensor] = []
@@ -145,96 +99,121 @@ class RememberedStep:
 
     @property
     def holds(self) -> bool:
-        """See `Probe.holds`."""
+        """True if a step is remembered."""
         return bool(self.parameters)
 
     @property
     def ready(self) -> bool:
-        """See `Probe.ready`; here, whenever one is remembered."""
+        """True if the present step is the one to be probed; by default, if a step is remembered."""
         return self.holds
 
     def watch(self) -> None:
-        """See `Probe.watch`; there is nothing to see."""
+        """Begin to see what the loop does, if the probe needs to."""
 
     def unwatch(self) -> None:
-        """See `Probe.unwatch`."""
+        """Stop seeing it."""
 
     def expect(self, wanted: bool) -> None:
-        """See `Probe.expect`; it makes no difference."""
+        """Called after a step: whether the coming one is going to be remembered."""
 
     def remember(self, parameters: Sequence[Tensor]) -> None:
-        """See `Probe.remember`."""
+        """Called before a step whose successor is probed, its own gradients there.
+
+        Raises:
+            ProbeError: The probe cannot serve this loop.
+        """
         self.parameters = list(parameters)
         self.old = [p.detach().clone() for p in self.parameters]
 
     def stepped(self) -> None:
-        """See `Probe.stepped`."""
+        """Called after that step."""
+
+    def prepare(self, closure: Callable[[], Any] | None) -> int:
+        """Called before the gradients of a step are there, with the closure that it was called with.
+
+        Returns:
+            Number of gradients computed.
+        """
+        return 0
+
+    def agree(self) -> None:
+        """Called with the gradients of each step there: make it probed on every rank, or on none."""
+
+    def pair(self) -> list[GradientPair]:
+        """The pair, once the probed step's own gradients are there; forgets what was remembered.
+
+        Raises:
+            ProbeError: The probe cannot serve this loop.
+            SkippedProbeError: It could not this time, and will be able to.
+        """
+        raise NotImplementedError(f"{type(self).__name__}.pair")
 
     def forget(self) -> None:
-        """See `Probe.forget`."""
+        """Drop what was remembered (a checkpoint was loaded, the rate was frozen)."""
         self.parameters, self.old = [], []
 
-    def pair_with_gradients(self, before: Sequence[Tensor | None]) -> list[Change]:
-        """The pair of gradients from before the step and the loop's own now; forgets what was remembered."""
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint holds: lists of one tensor (or None) per parameter, and plain types."""
+        return {"old": list(self.old)} if self.holds else {}
+
+    def load_state_dict(self, state: Mapping[str, Any], parameters: Sequence[Tensor]) -> None:
+        """Continue from `state_dict`.
+
+        Args:
+            state: With tensors of the parameters' devices and types. Its lists are missing if the step it
+                held does not fit these parameters; then no step is held.
+            parameters: Of the optimizer.
+        """
+        self.forget()
+        if "old" in state:
+            self.parameters, self.old = list(parameters), [old for old in state["old"] if old is not None]
+
+    def pair_with(self, before: Sequence[Tensor | None]) -> list[GradientPair]:
+        """The pair of these gradients g0 and the loop's own g1; forgets what was remembered."""
         self.turn_into_step()
-        changes = [
-            Change(p, g0, p.grad.detach(), step)
+        pairs = [
+            GradientPair(p, g0, p.grad.detach(), step)
             for p, g0, step in zip(self.parameters, before, self.old, strict=True)
             if g0 is not None and p.grad is not None
         ]
         self.forget()
-        return changes
+        return pairs
 
     def turn_into_step(self) -> None:
-        """The remembered parameters become the step, one at a time: checkpoints may hold the old ones."""
+        """Replace the remembered parameters by the step, one by one; a checkpoint may hold the old ones."""
         for i, p in enumerate(self.parameters):
             self.old[i] = p.detach() - self.old[i]
 
-    def remembered(self) -> dict[str, Any]:
-        """See `Probe.remembered`."""
-        return {"old": list(self.old)} if self.holds else {}
 
-    def restore(self, parameters: Sequence[Tensor], kept: Mapping[str, Any]) -> None:
-        """See `Probe.restore`."""
-        self.forget()
-        self.parameters, self.old = list(parameters), [old for old in kept["old"] if old is not None]
+class LoopGradientsProbe(Probe):
+    """Pairs of the loop's own gradients: that of the remembered step, and that of the probed one."""
 
-
-class RememberedGradients(RememberedStep):
-    """Gradients and parameters from before a step, to be paired with the loop's own after it."""
+    uses_loop_gradients = True
 
     def __init__(self) -> None:
         super().__init__()
         self._before: list[Tensor | None] = []
 
     def remember(self, parameters: Sequence[Tensor]) -> None:
-        """See `Probe.remember`; called when the step's own gradients are there."""
+        """See `Probe.remember`."""
         super().remember(parameters)
         self._before = [None if p.grad is None else p.grad.detach().clone() for p in self.parameters]
 
-    def pair(self) -> list[Change]:
+    def pair(self) -> list[GradientPair]:
         """See `Probe.pair`."""
-        return self.pair_with_gradients(self._before)
+        return self.pair_with(self._before)
 
     def forget(self) -> None:
         """See `Probe.forget`."""
         super().forget()
         self._before = []
 
-    def remembered(self) -> dict[str, Any]:
-        """See `Probe.remembered`."""
-        return {**super().remembered(), "before": list(self._before)} if self.holds else {}
+    def state_dict(self) -> dict[str, Any]:
+        """See `Probe.state_dict`."""
+        return {**super().state_dict(), "before": list(self._before)} if self.holds else {}
 
-    def restore(self, parameters: Sequence[Tensor], kept: Mapping[str, Any]) -> None:
-        """See `Probe.restore`."""
-        super().restore(parameters, kept)
-        self._before = list(kept["before"])
-
-
-class ConsecutiveProbe(RememberedGradients):
-    """The previous and the current stochastic gradient, each of its own minibatch.
-
-    Nothing extra and works everywhere, but noise counts as curvature: the last resort.
-    """
-
-    name = "consecutive"
+    def load_state_dict(self, state: Mapping[str, Any], parameters: Sequence[Tensor]) -> None:
+        """See `Probe.load_state_dict`."""
+        super().load_state_dict(state, parameters)
+        if self.holds:
+            self._before = list(state["before"])

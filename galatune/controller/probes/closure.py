@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from galatune.controller.gradient_pair import Change
-from galatune.controller.probes.base import RememberedStep
+from galatune.controller.gradient_pair import GradientPair
+from galatune.controller.probes.base import Probe
 from galatune.controller.torch_hooks.distributed import GlobalSum, Ranks, local, squared
-from galatune.controller.torch_hooks.isolated_evaluation import rehearsal
+from galatune.controller.torch_hooks.isolated_evaluation import isolated_evaluation
 from galatune.errors import ProbeError
 
 __all__ = ["ClosureProbe"]
@@ -25,18 +25,18 @@ HEAD = 4096
 """Entries of a tensor that are compared."""
 
 
-class ClosureProbe(RememberedStep):
+class ClosureProbe(Probe):
     """`optimizer.step(closure)`: on a probe step the closure is evaluated once more, at the old parameters.
 
     Both evaluations see the same random numbers (torch on every device, numpy, Python); buffers, gradients
     and random states are then put back, so that the loop's own evaluation is what it would have been.
     Metrics and counters inside the closure count twice. The first probe evaluates it a third time, where
-    the loop does, to see that it gives the same gradient: one that draws a new minibatch is refused.
+    the loop does, to see that it gives the same gradient; a closure that draws a new minibatch is refused.
     """
 
     name = "closure"
-    cost = 1
-    coming_metric = True
+    needs_closure = True
+    next_step_metric = True
 
     def __init__(self) -> None:
         super().__init__()
@@ -45,12 +45,14 @@ class ClosureProbe(RememberedStep):
         self._checked = False
         self._ranks = Ranks()
 
-    def evaluate(self, closure: Closure) -> int:
+    def prepare(self, closure: Closure | None) -> int:
         """Compute g0: the closure at the parameters before the last step.
 
         Returns:
-            Gradient evaluations spent: 2 until the closure is known to repeat itself, else 1.
+            Number of gradients computed: 2 until the closure is known to repeat itself, else 1.
         """
+        if closure is None or not self.ready:
+            return 0
         if not self._checked:
             self._again = [None if g is None else _head(g).clone() for g in self._gradients(closure)]
         self._swap()
@@ -60,7 +62,7 @@ class ClosureProbe(RememberedStep):
             self._swap()
         return 1 if self._checked else 2
 
-    def pair(self) -> list[Change]:
+    def pair(self) -> list[GradientPair]:
         """See `Probe.pair`.
 
         Raises:
@@ -68,7 +70,7 @@ class ClosureProbe(RememberedStep):
         """
         if not self._checked:
             self._check()
-        return self.pair_with_gradients(self._before)
+        return self.pair_with(self._before)
 
     def forget(self) -> None:
         """See `Probe.forget`."""
@@ -80,7 +82,7 @@ class ClosureProbe(RememberedStep):
         self._ranks.refresh(self.parameters)
 
     def _gradients(self, closure: Closure) -> list[Tensor | None]:
-        with rehearsal(self.parameters):
+        with isolated_evaluation(self.parameters):
             closure()
             gradients = [None if p.grad is None else p.grad.detach() for p in self.parameters]
             if self._ranks.reuse_gradients(self.parameters):

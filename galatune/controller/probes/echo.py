@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from galatune.controller.gradient_pair import Change
-from galatune.controller.probes.base import RememberedGradients, Scales
+from galatune.controller.gradient_pair import GradientPair
+from galatune.controller.probes.base import LoopGradientsProbe, StepScales
 from galatune.controller.torch_hooks import dataloader
 from galatune.controller.torch_hooks.distributed import GlobalSum, Ranks, place, squared
 from galatune.controller.torch_hooks.random_state import RandomState
@@ -50,7 +50,7 @@ class Drawn:
     thread: int | None = None
 
 
-class EchoProbe(RememberedGradients):
+class EchoProbe(LoopGradientsProbe):
     """Each pair is two steps of the loop on one minibatch, random numbers included: nothing extra.
 
     torch's DataLoader is asked to repeat the minibatch in the place of the one that would have come, so
@@ -65,8 +65,8 @@ class EchoProbe(RememberedGradients):
     """
 
     name = "echo"
-    cost = 0
-    scales = Scales(3.0, 1.5, adaptive=Scales(5.0, 2.5))
+    echoes_minibatch = True
+    step_scales = StepScales(3.0, 1.5, adaptive=StepScales(5.0, 2.5))
 
     def __init__(self) -> None:
         super().__init__()
@@ -182,7 +182,7 @@ class EchoProbe(RememberedGradients):
             self.forget()
             self._unrepeated += 1
 
-    def pair(self) -> list[Change]:
+    def pair(self) -> list[GradientPair]:
         """See `Probe.pair`.
 
         Raises:
@@ -199,23 +199,25 @@ class EchoProbe(RememberedGradients):
         super().forget()
         self._queue, self._source, self._spoiled = [], None, False
 
-    def remembered(self) -> dict[str, Any]:
-        """See `Probe.remembered`; nothing where a minibatch is not made of tensors, numbers and strings."""
+    def state_dict(self) -> dict[str, Any]:
+        """See `Probe.state_dict`; empty if a minibatch is not made of tensors, numbers and strings."""
         if not self.holds or not all(_is_plain(drawn.batch) for drawn in self._queue):
             return {}
         queue = [{"batch": drawn.batch, "random": drawn.random.in_plain_types()} for drawn in self._queue]
         echo = {"queue": queue, "checked": self._checked, "place": list(place())}
-        return {**super().remembered(), "echo": echo}
+        return {**super().state_dict(), "echo": echo}
 
-    def restore(self, parameters: Sequence[Tensor], kept: Mapping[str, Any]) -> None:
-        """See `Probe.restore`; minibatches of another rank, or of another number of ranks, are left out.
+    def load_state_dict(self, state: Mapping[str, Any], parameters: Sequence[Tensor]) -> None:
+        """See `Probe.load_state_dict`; minibatches of another rank, or number of ranks, are left out.
 
         The step is held all the same: `agree` is asked on each rank, or on none.
         """
-        super().restore(parameters, kept)
-        self._checked = kept["echo"]["checked"]
-        self._spoiled = kept["echo"].get("place") != list(place())
-        queue = [] if self._spoiled else copy.deepcopy(kept["echo"]["queue"])
+        super().load_state_dict(state, parameters)
+        if not self.holds:
+            return
+        self._checked = state["echo"]["checked"]
+        self._spoiled = state["echo"].get("place") != list(place())
+        queue = [] if self._spoiled else copy.deepcopy(state["echo"]["queue"])
         self._queue = [Drawn(None, one["batch"], RandomState.of(one["random"])) for one in queue]
 
     def _all_can_repeat(self, parameters: Sequence[Tensor]) -> bool:
@@ -235,7 +237,7 @@ class EchoProbe(RememberedGradients):
             raise ProbeError(f"no torch DataLoader gives this loop its minibatches{where}")
         return False
 
-    def _check(self, changes: Sequence[Change]) -> None:
+    def _check(self, changes: Sequence[GradientPair]) -> None:
         total = GlobalSum()
         for change in changes:
             parts = (change.after - change.before, change.before, change.step, change.parameter.detach())

@@ -10,11 +10,11 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor
 
-from galatune.controller.gradient_pair import Change, pieces
+from galatune.controller.gradient_pair import GradientPair, pieces
 from galatune.controller.optimizers import as_real
-from galatune.controller.probes.base import RememberedStep, SkippedProbeError
+from galatune.controller.probes.base import Probe, SkippedProbeError
 from galatune.controller.torch_hooks.attention import MathForwards, is_fused, math_kernel
-from galatune.controller.torch_hooks.backward import leaves, listen, nodes, unlisten
+from galatune.controller.torch_hooks.backward import attend, leaves, listen, nodes, unlisten
 from galatune.controller.torch_hooks.distributed import (
     GlobalSum,
     Ranks,
@@ -35,7 +35,7 @@ DEAD_ENDS = ("torch::autograd::Error", "torch::autograd::NotImplemented")
 """Nodes that would raise if they ran. Asked for leaves, torch leaves them out, and so curvature."""
 
 
-class GraphProbe(RememberedStep):
+class GraphProbe(Probe):
     """`loss.backward()`: on a probe step a Hessian-vector product with the last step, ``g0 = g1 - H d``.
 
     It runs on the loop's own graph, before the ordinary backward, which is left untouched. Several
@@ -48,7 +48,7 @@ class GraphProbe(RememberedStep):
     """
 
     name = "graph"
-    cost = 2
+    gradient_evaluations = 2
 
     def __init__(self) -> None:
         super().__init__()
@@ -58,7 +58,7 @@ class GraphProbe(RememberedStep):
         self._forwards: MathForwards | None = None
         self._fused = False
         self.failure: str | None = None
-        """Why the last graph could not be differentiated twice; None where it could."""
+        """Why the last graph could not be differentiated twice; None if it could."""
         self.needs_math = False
         """Whether attention has to be computed by the math kernel; a checkpoint carries it."""
 
@@ -69,6 +69,11 @@ class GraphProbe(RememberedStep):
     def unwatch(self) -> None:
         """Look no more."""
         unlisten(self)
+
+    def remember(self, parameters: Sequence[Tensor]) -> None:
+        """See `Probe.remember`."""
+        super().remember(parameters)
+        attend(self, True)
 
     def stepped(self) -> None:
         """See `Probe.stepped`; the remembered parameters are the step from here on."""
@@ -107,7 +112,7 @@ class GraphProbe(RememberedStep):
         except (RuntimeError, NotImplementedError) as error:
             self.failure, self._fused = str(error).splitlines()[0], is_fused(outputs)
 
-    def pair(self) -> list[Change]:
+    def pair(self) -> list[GradientPair]:
         """See `Probe.pair`.
 
         Raises:
@@ -126,7 +131,7 @@ class GraphProbe(RememberedStep):
             if after is not None:
                 before = after if change is None else after - change
                 scaled = (before, after) if scale == 1.0 else (scale * before, scale * after)
-                changes.append(Change(p, *scaled, step))
+                changes.append(GradientPair(p, *scaled, step))
         sharded = any(is_sharded(p) for p in self.parameters)
         self.forget()
         if not changes and sharded:
@@ -141,14 +146,23 @@ class GraphProbe(RememberedStep):
     def forget(self) -> None:
         """See `Probe.forget`."""
         super().forget()
+        attend(self, False)
         self._end_forwards()
         self._restart()
 
-    def restore(self, parameters: Sequence[Tensor], kept: Mapping[str, Any]) -> None:
-        """See `Probe.restore`."""
-        super().restore(parameters, kept)
+    def state_dict(self) -> dict[str, Any]:
+        """See `Probe.state_dict`; whether attention needs the math kernel is part of it."""
+        state = super().state_dict()
+        return {**state, "needs_math": True} if self.needs_math else state
+
+    def load_state_dict(self, state: Mapping[str, Any], parameters: Sequence[Tensor]) -> None:
+        """See `Probe.load_state_dict`."""
+        self.needs_math = bool(state.get("needs_math"))
+        super().load_state_dict(state, parameters)
         self._restart()
-        self._begin_forwards()
+        if self.holds:
+            attend(self, True)
+            self._begin_forwards()
 
     def _begin_forwards(self) -> None:
         if self.needs_math and self._forwards is None:
@@ -188,7 +202,7 @@ class GraphProbe(RememberedStep):
         for p, after in zip(self.parameters, self._after, strict=True):
             if after is None or p.grad is None:
                 continue
-            for piece, _ in pieces(Change(p, after, p.grad.detach(), after)):
+            for piece, _ in pieces(GradientPair(p, after, p.grad.detach(), after)):
                 own, given = (_flat(part) for part in (piece.before, piece.after))
                 total.add(p, torch.stack([own.dot(given), own.dot(own)]))
         along, whole = total.result() or (0.0, 0.0)

@@ -7,24 +7,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-__all__ = ["Begun", "Rhythm"]
+from galatune.errors import ControlError
+
+__all__ = ["ProbeSchedule", "RateStart"]
 
 GOLDEN = (math.sqrt(5) - 1) / 2
-"""Probes are moved by its multiples within their interval: no period of the data stays in step with them."""
-
+"""Probes are moved by multiples of it within their interval, so that no period of the data stays in step."""
 
 FIRST_WHILE_FAR = 4
 """Times as many first steps are probed while the rate is far below what it is to be."""
 
+LOOK_AHEAD = 256
+"""Most steps that are examined at once for the next probe."""
 
-class Begun(NamedTuple):
-    """A rate that is chosen.
+
+class RateStart(NamedTuple):
+    """Since when a rate is chosen.
 
     Attributes:
         step: Number of the first step with a gradient.
-        far_below: Whether the last probe wanted more than the guard lets it grow, its pace apart. Each probe
-            doubles such a rate at most: with ever fewer of them a short training would be over before it
-            arrives.
+        far_below: True if the last probe was limited by the growth per probe. Each probe doubles such a rate
+            at most: with fewer and fewer of them a short training would be over before it arrives.
     """
 
     step: int = 0
@@ -32,35 +35,52 @@ class Begun(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Rhythm:
+class ProbeSchedule:
     """Steps and their probes. Step numbers count from 0.
 
-    Attributes:
-        first: Number of steps that are all probed, from the first one with a gradient; where probes thin
-            out, of four times as many those where the rate is far below.
-        every: Steps between two probes after that.
-        thinning: Share of the steps taken that the interval grows to once that is more than `every`; 0
-            keeps the interval. Late in a training the rate moves as slowly as the training does.
+    Args:
+        every: Fewest steps between two probes after the first ones.
+        first: Number of steps that are all probed, from the first one with a gradient. If probes thin out,
+            four times as many while the rate is far below what it is to be.
+        thinning: The interval grows to this share of the steps taken; 0 keeps it at `every`. Late in a
+            training the rate changes as slowly as the training does.
+
+    Raises:
+        ControlError: One of them is out of range.
 
     Example:
-        >>> rhythm = Rhythm(first=10, every=1, thinning=0.1)
-        >>> [sum(rhythm.due(step, [Begun()]) for step in range(steps)) for steps in (100, 1000, 10_000)]
+        >>> schedule = ProbeSchedule()
+        >>> [sum(schedule.due(step, [RateStart()]) for step in range(n)) for n in (100, 1000, 10_000)]
         [33, 56, 79]
     """
 
-    first: int
-    every: int
-    thinning: float
+    every: int = 1
+    first: int = 10
+    thinning: float = 0.1
 
-    def due(self, step: int, begun: Sequence[Begun]) -> bool:
+    def __post_init__(self) -> None:
+        if self.every < 1 or self.first < 0:
+            raise ControlError(
+                f"every must be at least 1 and first at least 0, however: {self.every=}, {self.first=}"
+            )
+        if not 0 <= self.thinning < 1:
+            raise ControlError(
+                f"thinning is a share of the steps taken, from 0 to below 1, however: {self.thinning=}"
+            )
+
+    def due(self, step: int, starts: Sequence[RateStart]) -> bool:
         """Whether a step is to be probed.
 
         Args:
             step: Its number.
-            begun: The rates that are chosen by then; everything is counted from their first steps with a
+            starts: The rates that are chosen by then; everything is counted from their first steps with a
                 gradient, since before that no parameter moves.
         """
-        return any(self._is_due(step - rate.step, rate.far_below) for rate in begun)
+        return any(self._is_due(step - start.step, start.far_below) for start in starts)
+
+    def next_due(self, step: int, starts: Sequence[RateStart]) -> int:
+        """Number of the first step from this one on that is to be probed, or has not been examined yet."""
+        return next((s for s in range(step, step + LOOK_AHEAD) if self.due(s, starts)), step + LOOK_AHEAD)
 
     def _is_due(self, taken: int, far_below: bool) -> bool:
         longer = far_below and self.thinning > 0
@@ -69,7 +89,7 @@ class Rhythm:
         return self._probes(taken) > self._probes(taken - 1)
 
     def _probes(self, taken: int) -> int:
-        """Probes in so many steps, the first ones apart: the integral of 1 / interval, rounded."""
+        """Probes in so many steps, without the first ones: the integral of 1 / interval, rounded."""
         if taken * self.thinning <= self.every:
             return taken // self.every
         intervals = (1.0 + math.log(taken * self.thinning / self.every)) / self.thinning

@@ -1,51 +1,42 @@
-"""Alignment, gradient Lipschitz constant and directional curvature: pure functions of a gradient pair.
+"""What one gradient pair says: alignment, gradient Lipschitz constant and directional curvature.
 
-After a step ``x1 = x0 + d``, on one minibatch: g0 is the gradient at x0, g1 the gradient at x1.
+After a step ``x1 = x0 + d``, on one minibatch: g0 is the gradient at x0, g1 the gradient at x1. All inner
+products are in the optimizer's metric P, with ``||z||_P^2 = z' P z``.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import astuple, dataclass, replace
 
-import torch
-from torch import Tensor
+__all__ = [
+    "AlignmentMean",
+    "InnerProducts",
+    "Observation",
+    "alignment_mean",
+    "direction_alignment",
+    "same_minibatch",
+]
 
-from galatune.controller.torch_hooks.distributed import GlobalSum, local, wide
-
-__all__ = ["InnerProducts", "Observation", "PairEntry", "along_the_way", "in_metric", "inner_products"]
-
-FEWEST_OTHERS = 1e-3
-"""Smallest part of the squared step, its own gradient taken out, that says anything: d is rounded."""
+SMALLEST_REMAINDER = 1e-3
+"""If no more than this share of the squared step remains without g0's own part, d is mostly rounding."""
 
 CURVATURE_FLOOR = 0.01
-"""Smallest share of the Lipschitz constant that a (possibly negative) curvature counts for."""
+"""A curvature below this share of the Lipschitz constant, or negative, counts as this share."""
 
+DISCOUNT = 0.9
+"""Of the alignment's running mean, per probe."""
 
-@dataclass(frozen=True)
-class PairEntry:
-    """The gradient pair of one parameter.
+LOWEST_ALIGNMENT, HIGHEST_ALIGNMENT = 0.25, 1.0
+"""Bounds of the running mean. Noise dominates near a minimum, but on a plateau as well."""
 
-    Attributes:
-        before: g0, gradient at the parameters before the step.
-        after: g1, gradient of the same minibatch after it.
-        step: d, the whole step, weight decay included.
-        metric: P of the optimizer, None for the identity. All four have the parameter's shape.
-        ratio: Rate of the parameter's group relative to the controlled rate; scales the metric.
-    """
-
-    before: Tensor
-    after: Tensor
-    step: Tensor
-    metric: Tensor | None = None
-    ratio: float = 1.0
+HEAVIEST = 3.0
+"""Most that one probe may weigh, relative to the mean weight: otherwise one outlier would decide alone."""
 
 
 @dataclass(frozen=True)
 class InnerProducts:
-    """All that the formulas need, summed over parameters in float64.
+    """All that the estimates need, summed over parameters in float64.
 
     Attributes:
         after_before: <g1, g0>_P
@@ -65,30 +56,20 @@ class InnerProducts:
 
     @property
     def finite(self) -> bool:
-        """Whether no gradient or step overflowed."""
-        return all(
-            math.isfinite(value)
-            for value in (
-                self.after_before,
-                self.before_before,
-                self.change_change,
-                self.change_step,
-                self.step_step,
-                self.before_step,
-            )
-        )
+        """True if no gradient and no step overflowed."""
+        return all(math.isfinite(value) for value in astuple(self))
 
 
 @dataclass(frozen=True)
 class Observation:
-    """What one gradient pair says about the learning rate.
+    """The estimates of one probe.
 
     Attributes:
-        alignment: a, without unit; 1 where the gradient did not turn.
+        alignment: a, without unit; 1 if the gradient did not turn.
         lipschitz: L, per unit of learning rate.
         curvature: q, along the step, per unit of learning rate; may be negative.
-        gradient_norm_squared: <g0, g0>_P, which weighs the round.
-        confidence: Share of its weight that the round keeps, from 0 to 1.
+        gradient_norm_squared: <g0, g0>_P, from which the probe's weight is computed.
+        confidence: Share of its weight that the probe keeps, from 0 to 1.
     """
 
     alignment: float
@@ -103,39 +84,8 @@ class Observation:
         return math.sqrt(self.lipschitz * max(self.curvature, CURVATURE_FLOOR * self.lipschitz))
 
 
-def inner_products(entries: Iterable[PairEntry]) -> InnerProducts | None:
-    """Sum the six inner products over parameters, and over ranks; one transfer to the host in all.
-
-    Float64, since with a loss scaled by 1e-8 the squares of gradient changes leave float32's range.
-
-    Returns:
-        None where there is no entry on any rank.
-    """
-    total = GlobalSum()
-    for entry in entries:
-        g0, g1, d = (local(t).to(wide(t)).reshape(-1) for t in (entry.before, entry.after, entry.step))
-        y = g1 - g0
-        p: Any = entry.ratio
-        if entry.metric is not None:
-            p = local(entry.metric).to(g0.dtype).reshape(-1) * entry.ratio
-        weighted = g0 * p
-        sums = torch.stack(
-            [
-                torch.dot(g1, weighted),
-                torch.dot(g0, weighted),
-                torch.dot(y, y * p),
-                torch.dot(y, d),
-                torch.dot(d, d / p),
-                torch.dot(g0, d),
-            ]
-        )
-        total.add(entry.before, sums)
-    found = total.result()
-    return InnerProducts(*found) if found else None
-
-
-def in_metric(products: InnerProducts) -> Observation | None:
-    r"""The three estimates in the optimizer's own metric P.
+def same_minibatch(products: InnerProducts) -> Observation | None:
+    r"""The estimates with the published alignment: one minibatch before and after the step.
 
     .. code-block:: text
 
@@ -144,7 +94,7 @@ def in_metric(products: InnerProducts) -> Observation | None:
         q = <g1 - g0, d> / ||d||_{1/P}^2
 
     Returns:
-        None where the step, the gradient or its change is zero: there is nothing to see.
+        None if the step, the gradient or its change is zero.
 
     References:
         Jiang, Kavis, Mokhtari, "Online Learning-guided Learning Rate Adaptation via Gradient Alignment"
@@ -155,42 +105,99 @@ def in_metric(products: InnerProducts) -> Observation | None:
     """
     if not (products.before_before and products.step_step and products.change_change):
         return None
-    return Observation(
-        alignment=products.after_before / products.before_before,
-        lipschitz=math.sqrt(products.change_change / products.step_step),
-        curvature=products.change_step / products.step_step,
-        gradient_norm_squared=products.before_before,
-    )
+    return _observation(products, products.after_before / products.before_before)
 
 
-def along_the_way(products: InnerProducts, rate: float, own: float = 0.0) -> Observation | None:
-    """The estimates with the direction travelled: ``u = -d / rate``, ``a = <g0, u> / ||u||_{1/P}^2``.
+def direction_alignment(products: InnerProducts, rate: float, own_share: float = 0.0) -> Observation | None:
+    """The estimates with the alignment of the gradient and the previous update ``u = -d / rate``.
 
-    Where no metric is known, P is the identity: right for sign updates and orthogonalized ones, where
-    gradient and step have unrelated sizes. Where it is, a is 1 for a gradient that is the mean of those
-    before it, and falls when noise dominates.
+    ``a = <g0, u> / ||u||_{1/P}^2``. It is 1 for a gradient that equals the mean of those before it, and low
+    when gradients are mostly noise. If the optimizer's metric is unknown, P is the identity; this is right
+    for sign updates and orthogonalized ones, whose size does not depend on the gradient's.
 
-    Where g0 itself has a share s in u, which would make any minibatch look like signal, it is taken out:
-    ``v = u - s P g0``, ``a = (1 - s) <g0, v> / ||v||_{1/P}^2``.
+    If g0 itself was part of the update with a share s, every minibatch would look like signal. The share is
+    removed: ``v = u - s P g0``, ``a = (1 - s) <g0, v> / ||v||_{1/P}^2``.
 
     Args:
-        products: Computed in the metric, or with none (the group ratios alone).
-        rate: Learning rate that made the step d.
-        own: s, from 0 to below 1.
+        products: Computed in the metric, or in the identity (scaled by the group ratios) if it is unknown.
+        rate: Learning rate of the step d.
+        own_share: s, from 0 to below 1.
 
     Returns:
-        None where the step or the gradient's change is zero, or where nothing but g0 made the step.
+        None if the step or the gradient's change is zero, or if the step consists of g0 alone.
     """
     if not (products.before_before and products.step_step and products.change_change and rate):
         return None
-    # Of u times the rate, so that with s = 0 nothing is rounded twice.
-    along, share = -products.before_step, own * rate
+    # All of it multiplied by the rate, so that nothing is rounded twice with s = 0.
+    along, share = -products.before_step, own_share * rate
     others = products.step_step - 2 * share * along + share**2 * products.before_before
-    if others < FEWEST_OTHERS * products.step_step:
+    if others < SMALLEST_REMAINDER * products.step_step:
         return None
+    return _observation(
+        products, (1.0 - own_share) * rate * (along - share * products.before_before) / others
+    )
+
+
+def _observation(products: InnerProducts, alignment: float) -> Observation:
     return Observation(
-        alignment=(1.0 - own) * rate * (along - share * products.before_before) / others,
+        alignment=alignment,
         lipschitz=math.sqrt(products.change_change / products.step_step),
         curvature=products.change_step / products.step_step,
         gradient_norm_squared=products.before_before,
     )
+
+
+@dataclass(frozen=True)
+class AlignmentMean:
+    """Discounted sums for the running mean of the alignment.
+
+    Attributes:
+        alignment: Sum of weight times alignment.
+        weight: Sum of weights.
+        probes: Sum of ones, to which the mean weight is relative.
+    """
+
+    alignment: float = 0.0
+    weight: float = 0.0
+    probes: float = 0.0
+
+
+def alignment_mean(mean: AlignmentMean, observation: Observation) -> tuple[AlignmentMean, Observation]:
+    r"""Replace the alignment of one minibatch, which says little, by its running mean.
+
+    .. code-block:: text
+
+        w_t = min( ||g0||_P,  3 sum_s 0.9^(t-s) w_s / sum_s 0.9^(t-s) )          s < t
+        a_t -> clip( sum_s 0.9^(t-s) w_s a_s / sum_s 0.9^(t-s) w_s,  1/4,  1 )   s <= t
+
+    Above 1, momentum that is still filling up would look like a reason for larger steps. Without the lower
+    bound, a few unlucky minibatches would stop a training that has hardly begun. If the weight is limited,
+    the observation loses as much confidence, so that the learner limits its weight too.
+
+    Args:
+        mean: The sums so far.
+        observation: Its alignment is that with the previous update.
+
+    Returns:
+        The sums, and the observation with the mean in place of its alignment.
+
+    Example:
+        >>> seen = Observation(alignment=-3.0, lipschitz=1.0, curvature=1.0, gradient_norm_squared=1.0)
+        >>> mean, first = alignment_mean(AlignmentMean(), seen)
+        >>> first.alignment
+        0.25
+        >>> alignment_mean(mean, replace(seen, gradient_norm_squared=36.0))[1].confidence
+        0.5
+    """
+    weight = observation.gradient_norm_squared**0.5
+    if mean.probes and weight > HEAVIEST * mean.weight / mean.probes:
+        held = HEAVIEST * mean.weight / mean.probes
+        observation = replace(observation, confidence=observation.confidence * held / weight)
+        weight = held
+    mean = AlignmentMean(
+        alignment=DISCOUNT * mean.alignment + weight * observation.alignment,
+        weight=DISCOUNT * mean.weight + weight,
+        probes=DISCOUNT * mean.probes + 1.0,
+    )
+    clipped = min(max(mean.alignment / mean.weight, LOWEST_ALIGNMENT), HIGHEST_ALIGNMENT)
+    return mean, replace(observation, alignment=clipped)

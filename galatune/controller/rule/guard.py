@@ -1,39 +1,55 @@
-"""What keeps the rate from doing harm, and the record of what it did."""
+"""Limits on rate changes and handling of divergence."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, MutableMapping
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal, get_args
+import statistics
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
 from galatune.controller.rule.estimate import Observation
-from galatune.controller.window import Window
 from galatune.errors import ControlError
 
-__all__ = ["Accident", "Event", "Guard", "Reaction"]
+__all__ = ["Accident", "Guard", "Reaction", "RunningWindow"]
 
 Reaction = Literal["retreat", "stop", "roll back"]
 """To a loss or gradient that is not finite, or to a loss spike."""
 
-LOSSES, SHARPNESS = Window("loss"), Window("sharpness")
-
 
 @dataclass(frozen=True)
-class Event:
-    """One thing the controller decided or noticed.
+class RunningWindow:
+    """Median and spread of the last few values; the values themselves are a tuple, newest last.
 
-    Attributes:
-        step: Optimizer step, from 1; 0 before the first.
-        kind: Short name: "probe", "schedule", "start", "non-finite", ...
-        reason: In words.
-        values: Numbers behind it.
+    Args:
+        length: Number of values that are kept.
+        fewest: With fewer values there is no median yet.
+
+    Example:
+        >>> window, values = RunningWindow(length=3, fewest=2), ()
+        >>> for value in (5.0, 1.0, 2.0, 3.0):
+        ...     values = window.add(values, value)
+        >>> values, window.median(values), window.median(())
+        ((1.0, 2.0, 3.0), 2.0, None)
     """
 
-    step: int
-    kind: str
-    reason: str
-    values: Mapping[str, float] = field(default_factory=dict)
+    length: int = 15
+    fewest: int = 5
+
+    def add(self, values: tuple[float, ...], value: float) -> tuple[float, ...]:
+        """The values with one more, and without the oldest if there are too many."""
+        return (*values, value)[-self.length :]
+
+    def median(self, values: tuple[float, ...]) -> float | None:
+        """Their median, None if there are too few."""
+        return statistics.median(values) if len(values) >= self.fewest else None
+
+    def spread(self, values: tuple[float, ...]) -> float:
+        """Largest less smallest value; infinite if there are too few."""
+        return max(values) - min(values) if len(values) >= self.fewest else math.inf
+
+
+RECENT = RunningWindow()
+"""Of losses and of logarithms of the curvature."""
 
 
 @dataclass(frozen=True)
@@ -46,35 +62,34 @@ class Accident:
 
 @dataclass(frozen=True)
 class Guard:
-    """Limits on how fast the rate may move, doubt about strange observations, and what to do in an accident.
+    """Limits on how fast the rate changes, doubt about unusual observations, and the reaction to divergence.
 
     .. code-block:: text
 
-        limited = clip( proposed, previous / shrink, previous * growth )      growth: at most pace^steps
+        limited = clip( proposed, previous / shrink, previous * growth )
         rate = previous^smoothing * limited^(1 - smoothing)
         distance = |ln c - median of the last 15 ln c|         share of w kept = min(1, confidence / distance)
         spike: loss > spike * median of the last 15 losses seen
 
-    Losses are read on steps that are probed and on no others, since reading one waits for the device: late in
-    a training after every tenth of the steps taken. ``attach(..., probe_every=50, probe_thinning=0.0)``
-    reacts sooner, and costs more.
+    Losses are read at probed steps only, since reading one waits for the device. Late in a training a tenth
+    of the steps lies between two probes; ``probe_schedule=ProbeSchedule(every=50, thinning=0.0)`` reacts
+    sooner, and costs more.
 
     Args:
         growth: Largest factor from one probe to the next, 2.
         shrink: Largest divisor from one probe to the next, 4; also what a retreat divides the rate by.
-        smoothing: Share of the old rate in the logarithm, 0: none. Growth is smoothed as well.
-        confidence: Distance of an observation's log curvature c from its running median up to which it
-            counts in full, in factors of e; infinite: no observation is doubted.
+        max_growth_per_step: Largest factor per step, 1.05. Not applied during the first, tiny steps, after
+            the schedule has decayed by 10 %, or if recent curvature estimates agree (docs/method.md).
+            Infinite `growth` switches it off.
+        smoothing: Share of the old rate in the logarithm of the new one, 0 for none.
+        confidence: Distance of an observation's log curvature c from its running median up to which the
+            observation counts in full, in factors of e; infinite: no observation is doubted.
         spike: A positive loss this many times its running median is an accident; infinite: none is.
         reaction: To an accident. "retreat" divides the rate by shrink; "stop" raises `DivergenceError`;
-            "roll back" puts parameters and optimizer state back to the last probed step at which all was
-            well, and halves the rate. That copies both at each probe; buffers of the model (BatchNorm's
-            statistics) and the copies themselves are in no checkpoint of the optimizer.
-        rollbacks: How often that may happen before it is a `DivergenceError`.
-        pace: Largest factor from one step to the next, 1.05, once steps are large enough to matter (300 times
-            the first) and until a schedule took a tenth off, unless the last curvatures agree or say 300
-            times more: curvature shows itself no earlier than the step that is too large for it. Infinite
-            growth knows no pace.
+            "roll back" restores parameters and optimizer state of the last good probed step, and halves the
+            rate. It copies both at each probe. Buffers of the model (BatchNorm's statistics) are not
+            restored, and no checkpoint of the optimizer holds the copies.
+        rollbacks: Number of times that may happen before it is a `DivergenceError`.
 
     Raises:
         ControlError: One of them is out of range.
@@ -82,18 +97,18 @@ class Guard:
 
     growth: float = 2.0
     shrink: float = 4.0
+    max_growth_per_step: float = 1.05
     smoothing: float = 0.0
     confidence: float = math.inf
     spike: float = math.inf
     reaction: Reaction = "retreat"
     rollbacks: int = 3
-    pace: float = 1.05
 
     def __post_init__(self) -> None:
-        if not (self.growth >= 1 and self.pace >= 1 and self.shrink >= 1):
+        if not (self.growth >= 1 and self.max_growth_per_step >= 1 and self.shrink >= 1):
             raise ControlError(
-                "growth, pace and shrink are factors of at least 1, however: "
-                f"{self.growth=}, {self.pace=}, {self.shrink=}"
+                "growth, max_growth_per_step and shrink are factors of at least 1, however: "
+                f"{self.growth=}, {self.max_growth_per_step=}, {self.shrink=}"
             )
         if not 0 <= self.smoothing < 1:
             raise ControlError(f"smoothing is a share from 0 to below 1, however: {self.smoothing=}")
@@ -110,16 +125,16 @@ class Guard:
 
     @property
     def reads_losses(self) -> bool:
-        """Whether it wants to know the loss of a probed step."""
+        """True if it needs the loss of a probed step."""
         return self.spike < math.inf or self.reaction != "retreat"
 
     def limit(self, previous: float, proposed: float, steps: int | None = None) -> float:
-        """The proposed rate, held within ``[previous / shrink, previous * growth]``.
+        """The proposed rate, clipped to ``[previous / shrink, previous * growth]``.
 
         Args:
             previous: Rate of the last step.
-            proposed: By the learner.
-            steps: Since the last probe, where the pace counts.
+            proposed: Rate that the learner asks for.
+            steps: Steps since the last probe if growth per step is limited, else None.
 
         Example:
             >>> Guard().limit(previous=1.0, proposed=10.0), Guard().limit(previous=1.0, proposed=-3.0)
@@ -130,15 +145,15 @@ class Guard:
         return min(max(proposed, previous / self.shrink), previous * self.most_growth(steps))
 
     def most_growth(self, steps: int | None = None) -> float:
-        """Largest factor from one probe to the next: with so many steps between, where the pace counts."""
+        """Largest factor from one probe to the next, with so many steps between if they limit it."""
         if steps is None or self.growth == math.inf:
             return self.growth
-        if steps * math.log(self.pace) > math.log(self.growth):
+        if steps * math.log(self.max_growth_per_step) > math.log(self.growth):
             return self.growth
-        return float(self.pace**steps)
+        return float(self.max_growth_per_step**steps)
 
     def smooth(self, previous: float, limited: float) -> float:
-        """Part of the way to the limited rate, on the log scale: an exponential moving average.
+        """An exponential moving average of the rate on the log scale.
 
         Example:
             >>> round(Guard(smoothing=0.5).smooth(previous=1.0, limited=0.25), 9)
@@ -152,42 +167,50 @@ class Guard:
         """The rate after a loss or gradient that is not finite."""
         return previous / self.shrink
 
-    def weigh(self, memory: MutableMapping[str, Any], observation: Observation) -> Observation:
-        """The observation with less confidence where its curvature is far from the usual one.
+    def weigh(
+        self, sharpness: tuple[float, ...], observation: Observation
+    ) -> tuple[tuple[float, ...], Observation]:
+        """Lower the confidence of an observation whose curvature is far from the usual one.
 
         Args:
-            memory: Of the slot; the last curvatures are kept in it.
-            observation: As seen.
+            sharpness: Natural logarithms of the last curvatures.
+            observation: As measured.
+
+        Returns:
+            The logarithms with this one, and the observation.
         """
         if self.confidence == math.inf or observation.effective_curvature <= 0:
-            return observation
-        sharpness = math.log(observation.effective_curvature)
-        usual = SHARPNESS.median(memory)
-        SHARPNESS.add(memory, sharpness)
-        distance = 0.0 if usual is None else abs(sharpness - usual)
+            return sharpness, observation
+        present, usual = math.log(observation.effective_curvature), RECENT.median(sharpness)
+        sharpness = RECENT.add(sharpness, present)
+        distance = 0.0 if usual is None else abs(present - usual)
         if distance <= self.confidence:
-            return observation
-        return replace(observation, confidence=self.confidence / distance)
+            return sharpness, observation
+        return sharpness, replace(observation, confidence=self.confidence / distance)
 
-    def accident(self, memory: MutableMapping[str, Any], finite: bool, loss: float | None) -> Accident | None:
-        """What went wrong in this step, None where nothing did.
+    def accident(
+        self, losses: tuple[float, ...], finite: bool, loss: float | None
+    ) -> tuple[tuple[float, ...], Accident | None]:
+        """Whether something went wrong in this step.
 
         Args:
-            memory: Of the slot; the last losses are kept in it.
-            finite: Whether gradients and step are.
-            loss: None where it is not known.
+            losses: The last losses seen.
+            finite: True if gradients and step are finite.
+            loss: Of this step; None if it is not known.
+
+        Returns:
+            The losses with this one, and what went wrong or None.
 
         Example:
-            >>> Guard().accident({}, finite=True, loss=math.nan)
+            >>> Guard().accident((), finite=True, loss=math.nan)[1]
             Accident(kind='non-finite', reason='loss or gradient not finite')
         """
         if not finite or (loss is not None and not math.isfinite(loss)):
-            return Accident("non-finite", "loss or gradient not finite")
+            return losses, Accident("non-finite", "loss or gradient not finite")
         if loss is None or self.spike == math.inf:
-            return None
-        usual = LOSSES.median(memory)
-        LOSSES.add(memory, loss)
+            return losses, None
+        usual, losses = RECENT.median(losses), RECENT.add(losses, loss)
         if usual is not None and loss > self.spike * usual > 0:
             reason = f"loss {loss:.3g} is more than {self.spike:g} times its median {usual:.3g}"
-            return Accident("spike", reason)
-        return None
+            return losses, Accident("spike", reason)
+        return losses, None

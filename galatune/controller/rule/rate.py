@@ -1,41 +1,92 @@
-"""One-dimensional online learners: from observations to a learning rate.
+"""From an observation to the next rate: the equation and its limits, in the order in which they act.
 
-A learner is a value: ``init() -> state``, ``update(state, observation) -> state``,
-``rate(state) -> float``. The state is a flat mapping of names to numbers.
+1. `same_minibatch` or `direction_alignment` turns inner products into an observation.
+2. The guard lowers its confidence if the curvature is unusual.
+3. `alignment_mean` replaces one minibatch's alignment by the running mean.
+4. The learner adds the observation to its state and proposes a rate, times the step scale.
+5. The guard clips the proposal to what one probe, and one step, may change.
+6. The guard smooths the result.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
-from galatune.controller.rule.estimate import Observation
+from galatune.controller.rule.estimate import (
+    AlignmentMean,
+    InnerProducts,
+    Observation,
+    alignment_mean,
+    direction_alignment,
+    same_minibatch,
+)
+from galatune.controller.rule.first_rate import rate_after_unknown_step
+from galatune.controller.rule.guard import Accident, Guard, RunningWindow
 
-__all__ = ["DiscountedFTRL", "Learner", "LearnerState"]
+__all__ = [
+    "DiscountedFTRL",
+    "EstimateSettings",
+    "Finding",
+    "Learner",
+    "Outcome",
+    "ProbedStep",
+    "RateState",
+    "Rule",
+    "growth_is_limited",
+]
 
-LearnerState = Mapping[str, float]
+EARLY_IN_SCHEDULE = 0.9
+"""Growth per step is limited while the schedule factor is above this; later there is no time for it."""
+
+LARGE_STEPS = 300.0
+"""Times the first rate, at which a step moves the parameters by 0.3 % of their norm: growth per step is
+limited from there on. It does not matter how fast smaller steps grow."""
+
+FAR_BELOW = 300.0
+"""If the proposed rate is this many times higher, growth per step is not limited."""
+
+AGREEMENT = 0.2
+"""Nor is it if the last logarithms of the curvature differ by less than this, as those of a quadratic do."""
+
+CURVATURES = RunningWindow(length=8, fewest=8)
+"""Of the last logarithms of the curvature."""
+
+FLAT_PROBES = 20
+"""If so many probes from the start see no curvature, that is said: the loss may be piecewise linear."""
 
 
 class Learner(Protocol):
-    """What chooses the rate. Options live in the learner, memory in the state."""
+    """A one-dimensional online learner, whose state is a frozen dataclass of floats."""
 
-    def init(self) -> LearnerState:
+    def init(self) -> Any:
         """The state before any observation."""
         ...
 
-    def update(self, state: LearnerState, observation: Observation) -> LearnerState:
+    def update(self, state: Any, observation: Observation) -> Any:
         """The state after one more observation; the old state is left as it was."""
         ...
 
-    def rate(self, state: LearnerState) -> float | None:
+    def rate(self, state: Any) -> float | None:
         """The chosen rate at step scale 1; None before the first observation."""
         ...
 
 
 @dataclass(frozen=True)
+class DiscountedSums:
+    """State of `DiscountedFTRL`: A, C (recent) and A1, C1 (of the whole run)."""
+
+    fast_alignment: float = 0.0
+    fast_curvature: float = 0.0
+    slow_alignment: float = 0.0
+    slow_curvature: float = 0.0
+
+
+@dataclass(frozen=True)
 class DiscountedFTRL:
-    """Follow the regularized leader on ``-w a eta + (w c / 2) eta^2``, forgetting old rounds.
+    """Follow the regularized leader on ``-w a eta + (w c / 2) eta^2`` with discounted sums; the default.
 
     .. code-block:: text
 
@@ -43,22 +94,21 @@ class DiscountedFTRL:
         A1 <- A1 + w a              C1 <- C1 + w c              slow = A1 / C1
         rate = min(fast, slow_bound * slow)                     w = (<g0, g0>_P)^weight_power
 
-    Forgetting survives an early explosion, which would otherwise speak for ever; the slow bound holds a
-    net that interpolates, whose quiet rounds (no gradient, no curvature) let the fast rate run away.
+    The discount lets the sums forget an early explosion. The slow bound protects a net that fits its data
+    exactly: gradients and curvature vanish there, and the fast rate alone would run away.
 
     Args:
-        weight_power: 1/2. 1 is the published weight, 0 leaves rounds unweighted.
-        discount: 0.9 a probe.
-        slow_bound: How far the recent past may go beyond the whole run, 4 times.
+        weight_power: 1/2. 1 is the published weight, 0 gives every probe the same weight.
+        discount: 0.9 per probe.
+        slow_bound: Largest ratio of the recent rate to that of the whole run, 4.
 
     References:
         Jiang, Kavis, Mokhtari, arXiv 2506.08419, 2025, the closed form of section 3.
 
-    Differs from the paper: rounds are discounted and weighted by the gradient's norm instead of its
+    Differs from the paper: observations are discounted and weighted by the gradient's norm instead of its
     square, the slow bound is new, and there is no delta in the denominator.
 
     Example:
-        >>> from galatune.controller.rule.estimate import Observation
         >>> learner = DiscountedFTRL()
         >>> seen = Observation(alignment=1.0, lipschitz=2.0, curvature=2.0, gradient_norm_squared=4.0)
         >>> learner.rate(learner.update(learner.init(), seen))
@@ -69,25 +119,275 @@ class DiscountedFTRL:
     discount: float = 0.9
     slow_bound: float = 4.0
 
-    def init(self) -> LearnerState:
+    def init(self) -> DiscountedSums:
         """All sums zero."""
-        return {"fast_alignment": 0.0, "fast_curvature": 0.0, "slow_alignment": 0.0, "slow_curvature": 0.0}
+        return DiscountedSums()
 
-    def update(self, state: LearnerState, observation: Observation) -> LearnerState:
-        """Add one round to both pairs of sums."""
+    def update(self, state: DiscountedSums, observation: Observation) -> DiscountedSums:
+        """Add one observation to both pairs of sums."""
         weight = observation.gradient_norm_squared**self.weight_power * observation.confidence
         gain, cost = weight * observation.alignment, weight * observation.effective_curvature
-        return {
-            "fast_alignment": self.discount * state["fast_alignment"] + gain,
-            "fast_curvature": self.discount * state["fast_curvature"] + cost,
-            "slow_alignment": state["slow_alignment"] + gain,
-            "slow_curvature": state["slow_curvature"] + cost,
-        }
+        return DiscountedSums(
+            fast_alignment=self.discount * state.fast_alignment + gain,
+            fast_curvature=self.discount * state.fast_curvature + cost,
+            slow_alignment=state.slow_alignment + gain,
+            slow_curvature=state.slow_curvature + cost,
+        )
 
-    def rate(self, state: LearnerState) -> float | None:
-        """``min(A / C, slow_bound * A1 / C1)``; may be negative where gradients turned around."""
-        if not (state["fast_curvature"] and state["slow_curvature"]):
+    def rate(self, state: DiscountedSums) -> float | None:
+        """``min(A / C, slow_bound * A1 / C1)``; negative if gradients turned around."""
+        if not (state.fast_curvature and state.slow_curvature):
             return None
-        fast = state["fast_alignment"] / state["fast_curvature"]
-        slow = state["slow_alignment"] / state["slow_curvature"]
+        fast = state.fast_alignment / state.fast_curvature
+        slow = state.slow_alignment / state.slow_curvature
         return min(fast, self.slow_bound * slow)
+
+
+@dataclass(frozen=True)
+class RateState:
+    """What the rule remembers of one rate. All numbers; a learner's state is a dataclass of numbers too.
+
+    Attributes:
+        rate: The present rate, before group ratios, momentum factor and schedule; 0 without any gradient yet.
+        first_rate: The rate of the first step.
+        learner: State of the learner; None before the first step.
+        alignment_mean: Sums of the alignment's running mean.
+        curvatures: Logarithms of the last curvatures.
+        sharpness: The same, kept by the guard's doubt.
+        losses: Last losses seen, kept by the guard's spike test.
+        limited: 1 if the last probe wanted a higher rate than allowed, -1 if a lower one, else 0.
+        far_below: True if that limit was the one per probe: the rate still is far too low.
+        settled: True once a probe did not want a higher rate than allowed.
+        retreating: True if the last probe saw an accident.
+        rollbacks: Number of times the training was rolled back.
+        flat_probes: Probes that saw no curvature before any was seen.
+        step_unknown: True if the first rate was chosen without knowing the length of its step.
+        plain_momentum: True if the coming step is plain momentum, for optimizers that begin so (RAdam).
+        started: Number of steps before the first one with a gradient; None before that.
+    """
+
+    rate: float = 0.0
+    first_rate: float = 0.0
+    learner: Any = None
+    alignment_mean: AlignmentMean = field(default_factory=AlignmentMean)
+    curvatures: tuple[float, ...] = ()
+    sharpness: tuple[float, ...] = ()
+    losses: tuple[float, ...] = ()
+    limited: int = 0
+    far_below: bool = False
+    settled: bool = False
+    retreating: bool = False
+    rollbacks: int = 0
+    flat_probes: int = 0
+    step_unknown: bool = False
+    plain_momentum: bool = True
+    started: int | None = None
+
+    @property
+    def still_growing(self) -> bool:
+        """True if the rate never came to what the learner asked for."""
+        return self.limited > 0 and not self.settled
+
+
+@dataclass(frozen=True)
+class EstimateSettings:
+    """How inner products are turned into a rate.
+
+    Attributes:
+        step_scale: Multiplies the rate of the learner.
+        use_direction_alignment: Compare the gradient with the previous update, also if the metric is known.
+        metric_known: False if the inner products are in the identity because the metric is unknown.
+        own_share_removed: The probed minibatch has a share in that update, which is to be removed.
+        next_step_metric: Inner products are in the metric of the coming step, the probed gradient taken in.
+        growth_steps: Steps since the last probe, None if growth per step is not limited now.
+    """
+
+    step_scale: float
+    use_direction_alignment: bool = False
+    metric_known: bool = True
+    own_share_removed: bool = False
+    next_step_metric: bool = False
+    growth_steps: int | None = None
+
+
+@dataclass(frozen=True)
+class ProbedStep:
+    """One gradient pair, in numbers.
+
+    Attributes:
+        products: Inner products of the pair and the step between.
+        played_rate: Rate of that step, before group ratios and momentum factor.
+        own_share: Share of g0 in the direction of that step, if it was part of it.
+        loss: Of the probed step, None if the guard does not need it or it is not known.
+        first_move: See `first_rate.first_move`; needed while the length of the first step is unknown.
+    """
+
+    products: InnerProducts
+    played_rate: float
+    own_share: float = 0.0
+    loss: float | None = None
+    first_move: float = 0.0
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What the rule did beside choosing a rate; the controller makes an event of it."""
+
+    kind: str
+    reason: str
+    values: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The next state, what was observed (None: nothing), and what limited the rate."""
+
+    state: RateState
+    observation: Observation | None = None
+    findings: tuple[Finding, ...] = ()
+
+
+def growth_is_limited(schedule_factor: float) -> bool:
+    """True if the schedule is so early that growth per step is limited."""
+    return schedule_factor > EARLY_IN_SCHEDULE
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A learner and a guard: together they turn gradient pairs into rates."""
+
+    learner: Learner = field(default_factory=DiscountedFTRL)
+    guard: Guard = field(default_factory=Guard)
+
+    def next_rate(self, state: RateState, probed: ProbedStep, settings: EstimateSettings) -> Outcome:
+        """The next rate from one gradient pair."""
+        losses, accident = self.guard.accident(state.losses, probed.products.finite, probed.loss)
+        state = replace(state, losses=losses)
+        if accident is not None:
+            return self._after_accident(state, accident)
+        state = replace(state, retreating=False)
+        if probed.products.step_step and state.step_unknown:
+            known = rate_after_unknown_step(probed.first_move, probed.products.step_step, state.rate)
+            state = replace(state, step_unknown=False, rate=known, first_rate=known)
+        by_direction = settings.use_direction_alignment or not settings.metric_known
+        if by_direction:
+            observation = direction_alignment(probed.products, probed.played_rate, probed.own_share)
+        else:
+            observation = same_minibatch(probed.products)
+        if observation is None:
+            # A gradient that is zero says nothing at all.
+            return (
+                self._nothing_seen(state, probed, settings)
+                if probed.products.before_before
+                else Outcome(state)
+            )
+        sharpness, observation, doubts = self._weigh(state, observation)
+        mean, steady = state.alignment_mean, observation
+        if by_direction and settings.metric_known:
+            mean, steady = alignment_mean(mean, observation)
+        state = replace(state, sharpness=sharpness, alignment_mean=mean)
+        state = self._learn(state, steady)
+        chosen = self.learner.rate(state.learner)
+        if chosen is None:
+            return Outcome(state, observation, doubts)
+        state, limits = self._limit(state, settings.step_scale * chosen, settings.growth_steps)
+        return Outcome(state, observation, doubts + limits)
+
+    def start(self, state: RateState, rate: float) -> RateState:
+        """The state with its first rate; `state.started` is the controller's."""
+        return replace(state, rate=rate, first_rate=rate)
+
+    def restart(self, state: RateState) -> RateState:
+        """The state before any gradient; for optimizers whose rate changes its unit (RAdam)."""
+        return replace(
+            state,
+            rate=0.0,
+            first_rate=0.0,
+            learner=self.learner.init(),
+            alignment_mean=AlignmentMean(),
+            curvatures=(),
+        )
+
+    def _weigh(
+        self, state: RateState, observation: Observation
+    ) -> tuple[tuple[float, ...], Observation, tuple[Finding, ...]]:
+        sharpness, weighed = self.guard.weigh(state.sharpness, observation)
+        if weighed.confidence >= observation.confidence:
+            return sharpness, weighed, ()
+        reason = "this curvature is far from the usual one: the observation counts for less"
+        values = {"curvature": weighed.effective_curvature, "confidence": weighed.confidence}
+        return sharpness, weighed, (Finding("doubt", reason, values),)
+
+    def _learn(self, state: RateState, observation: Observation) -> RateState:
+        curvatures = state.curvatures
+        if observation.effective_curvature > 0:
+            curvatures = CURVATURES.add(curvatures, math.log(observation.effective_curvature))
+        return replace(state, curvatures=curvatures, learner=self.learner.update(state.learner, observation))
+
+    def _limit(
+        self, state: RateState, proposed: float, steps: int | None
+    ) -> tuple[RateState, tuple[Finding, ...]]:
+        """The proposed rate within the guard's limits, smoothed; limited probes in a row are one finding."""
+        previous, steps = state.rate, self._growth_steps(state, proposed, steps)
+        limited = self.guard.limit(previous, proposed, steps)
+        held = (limited < proposed) - (limited > proposed)
+        findings: tuple[Finding, ...] = ()
+        if held and held != state.limited:
+            values = {"previous": previous, "proposed": proposed, "rate": limited}
+            most, least = self.guard.most_growth(steps), self.guard.shrink
+            reason = (
+                f"rate increase limited to {most:.3g}x"
+                if held > 0
+                else f"rate decrease limited to 1/{least:g}"
+            )
+            findings = (Finding("limit", f"{reason} per probe", values),)
+        state = self._after_limit(state, held, steps)
+        return replace(state, rate=self.guard.smooth(previous, limited)), findings
+
+    def _growth_steps(self, state: RateState, proposed: float, steps: int | None) -> int | None:
+        """Steps since the last probe if growth per step is limited, else None."""
+        small = state.rate <= LARGE_STEPS * state.first_rate or state.rate * FAR_BELOW < proposed
+        return None if small or CURVATURES.spread(state.curvatures) < AGREEMENT else steps
+
+    def _after_limit(self, state: RateState, held: int, steps: int | None) -> RateState:
+        """Remember the limit. If it was that per probe, the rate is far below and probes stay frequent."""
+        far_below, settled = held > 0 and steps is None, state.settled or held <= 0
+        return replace(state, limited=held, far_below=far_below, settled=settled)
+
+    def _nothing_seen(self, state: RateState, probed: ProbedStep, settings: EstimateSettings) -> Outcome:
+        """The rate after a step that showed nothing, although there was a gradient.
+
+        If nothing was ever observed, it doubles if the step rounds away and stays otherwise. Later it rises
+        to what earlier probes said, or to the first rate: a rate that noise made so low that its steps show
+        nothing would stay there for ever.
+        """
+        chosen = self.learner.rate(state.learner)
+        if chosen is None and probed.products.step_step == 0:
+            return Outcome(replace(self._after_limit(state, 1, None), rate=state.rate * self.guard.growth))
+        if chosen is None:
+            state = replace(state, flat_probes=state.flat_probes + 1)
+            if state.flat_probes != FLAT_PROBES:
+                return Outcome(state)
+            reason = f"{FLAT_PROBES} probes saw no curvature at all: the rate stays at its start"
+            return Outcome(state, findings=(Finding("flat", reason, {"rate": state.rate}),))
+        wanted = max(settings.step_scale * chosen, state.first_rate)
+        steps = self._growth_steps(state, wanted, settings.growth_steps)
+        limited = self.guard.limit(state.rate, wanted, steps)
+        state = self._after_limit(state, int(limited < wanted), steps)
+        return Outcome(replace(state, rate=max(state.rate, limited)))
+
+    def _after_accident(self, state: RateState, accident: Accident) -> Outcome:
+        """The guard's reaction; of several retreats in a row only the first is a finding."""
+        guard, reason = self.guard, accident.reason
+        spent = guard.reaction == "roll back" and state.rollbacks >= guard.rollbacks
+        if guard.reaction == "stop" or spent:
+            return Outcome(state, findings=(Finding("stop", reason, {"rate": state.rate}),))
+        if guard.reaction == "roll back":
+            state = replace(state, rate=state.rate / 2, rollbacks=state.rollbacks + 1)
+            values = {"rate": state.rate, "rollbacks": float(state.rollbacks)}
+            reason = f"{reason}: back to the last good parameters, rate halved"
+            return Outcome(state, findings=(Finding("roll back", reason, values),))
+        first = not state.retreating
+        state = replace(state, rate=guard.retreat(state.rate), retreating=True)
+        finding = Finding(accident.kind, f"{reason}: rate divided", {"rate": state.rate})
+        return Outcome(state, findings=(finding,) if first else ())

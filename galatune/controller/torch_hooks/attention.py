@@ -17,7 +17,7 @@ from torch.nn import Module
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from galatune.controller.torch_hooks.backward import nodes
-from galatune.controller.torch_hooks.patch import Wrapping
+from galatune.controller.torch_hooks.patch import Patch
 
 __all__ = ["MathForwards", "is_fused", "math_kernel"]
 
@@ -50,7 +50,7 @@ class MathForwards:
         self._thread: int | None = threading.get_ident()
         with _lock:
             _threads.append(self._thread)
-            _wrapping.put_on()
+            _patch.put_on()
 
     def close(self) -> None:
         """Everything is as it was; once more does no harm."""
@@ -58,7 +58,7 @@ class MathForwards:
             if self._thread is not None:
                 _threads.remove(self._thread)
                 if not _threads:
-                    _wrapping.take_off()
+                    _patch.take_off()
             self._thread = None
 
 
@@ -93,4 +93,4 @@ def _call(inner: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
 
 
 # Not a module hook: those warn of compiled modules, and are not told of an interrupt.
-_wrapping = Wrapping(Module, "__call__", _call)
+_patch = Patch(Module, "__call__", _call)

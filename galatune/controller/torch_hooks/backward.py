@@ -12,18 +12,13 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
-from galatune.controller.torch_hooks.patch import Wrapping
+from galatune.controller.torch_hooks.patch import Patch
 
 __all__ = ["Listener", "leaves", "listen", "listening_alone", "nodes", "unlisten"]
 
 
 class Listener(Protocol):
-    """Told of every backward call, before it runs."""
-
-    @property
-    def ready(self) -> bool:
-        """Whether it wants to be told now."""
-        ...
+    """Told of every backward call, before it runs, while it asks for it with `attend`."""
 
     def saw_backward(
         self, outputs: Sequence[Any], grad_outputs: Any, inputs: Sequence[Any] | None
@@ -31,7 +26,7 @@ class Listener(Protocol):
         """The tensors being differentiated; their graph is still whole.
 
         Returns:
-            What the backward call is to run in, None where it does not matter.
+            What the backward call is to run in, None if it does not matter.
         """
         ...
 
@@ -40,17 +35,31 @@ _lock = threading.RLock()
 """Reentrant: an optimizer may be collected, and its listener leave, while this thread holds it."""
 
 _listeners: dict[int, weakref.ref[Any]] = {}
+_attending: set[int] = set()
+"""Those of the listeners that want the coming backward calls."""
+
 _alone = threading.local()
 _blocks = 0
 """How many `listening_alone` blocks are open, in all threads."""
 
 
 def listen(listener: Listener) -> None:
-    """Tell the listener of backward calls until `unlisten`, or until it is gone."""
+    """Be ready to tell the listener of backward calls until `unlisten`, or until it is gone."""
     with _lock:
         key = id(listener)
         _listeners[key] = weakref.ref(listener, lambda _: _leave(key))
-        _wrapping.put_on()
+        _patch.put_on()
+
+
+def attend(listener: Listener, wanted: bool) -> None:
+    """Tell the listener of the coming backward calls, or not; of no interest to one that does not listen."""
+    with _lock:
+        key = id(listener)
+        if wanted and key in _listeners:
+            _attending.add(key)
+        else:
+            _attending.discard(key)
+        _patch.active = bool(_attending or _blocks)
 
 
 def unlisten(listener: Listener) -> None:
@@ -61,6 +70,7 @@ def unlisten(listener: Listener) -> None:
 def _leave(key: int) -> None:
     with _lock:
         _listeners.pop(key, None)
+        _attending.discard(key)
         _unwrap()
 
 
@@ -70,7 +80,8 @@ def listening_alone(listener: Listener) -> Iterator[None]:
     global _blocks
     with _lock:
         _blocks += 1
-        _wrapping.put_on()
+        _patch.put_on()
+        _patch.active = True
     before, _alone.listener = getattr(_alone, "listener", None), listener
     try:
         yield
@@ -106,8 +117,9 @@ def leaves(outputs: Sequence[Any]) -> list[Tensor]:
 
 
 def _unwrap() -> None:
+    _patch.active = bool(_attending or _blocks)
     if not _listeners and not _blocks:
-        _wrapping.take_off()
+        _patch.take_off()
 
 
 def _backward(
@@ -120,10 +132,14 @@ def _backward(
     grad_variables: Any = None,
     inputs: Any = None,
 ) -> None:
+    listeners = _listening()
+    if not listeners:
+        inner(tensors, grad_tensors, retain_graph, create_graph, grad_variables, inputs)
+        return
     outputs, wanted = _several(tensors), None if inputs is None else _several(inputs)
     with ExitStack() as around:
-        for listener in _told():
-            given = grad_variables if grad_tensors is None else grad_tensors
+        given = grad_variables if grad_tensors is None else grad_tensors
+        for listener in listeners:
             surroundings = listener.saw_backward(outputs, given, wanted)
             if surroundings is not None:
                 around.enter_context(surroundings)
@@ -131,16 +147,16 @@ def _backward(
 
 
 # Tensor.backward looks torch.autograd.backward up at each call, so one wrapper sees both spellings.
-_wrapping = Wrapping(torch.autograd, "backward", _backward)
+_patch = Patch(torch.autograd, "backward", _backward)
 
 
-def _told() -> list[Listener]:
+def _listening() -> list[Listener]:
     alone = getattr(_alone, "listener", None)
     if alone is not None:
         return [alone]
     # Copied at once: a collection may shrink the table at any allocation.
-    listeners = [reference() for reference in list(_listeners.values())]
-    return [one for one in listeners if one is not None and one.ready]
+    references = [(key, reference()) for key, reference in list(_listeners.items())]
+    return [listener for key, listener in references if listener is not None and key in _attending]
 
 
 def _several(given: Any) -> tuple[Any, ...]:

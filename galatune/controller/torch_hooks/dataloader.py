@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from torch.utils.data.dataloader import _BaseDataLoaderIter
 
-from galatune.controller.torch_hooks.patch import Wrapping
+from galatune.controller.torch_hooks.patch import Patch
 
 __all__ = ["Drawing", "listen", "serve", "unlisten"]
 
@@ -39,7 +39,7 @@ def listen(listener: Drawing) -> None:
     """Tell the listener of minibatches until `unlisten`, or until it is gone."""
     with _lock:
         _listeners.add(listener)
-        _wrapping.put_on()
+        _patch.put_on()
 
 
 def unlisten(listener: Drawing) -> None:
@@ -47,7 +47,7 @@ def unlisten(listener: Drawing) -> None:
     with _lock:
         _listeners.discard(listener)
         if not _listeners:
-            _wrapping.take_off()
+            _patch.take_off()
 
 
 def serve(listeners: list[Any], source: Any, draw: Callable[[], Any]) -> Any:
@@ -74,4 +74,4 @@ def _following(inner: Callable[[Any], Any], iterator: Any, /) -> Any:
     return serve(listeners, iterator._dataset, functools.partial(inner, iterator))
 
 
-_wrapping = Wrapping(_BaseDataLoaderIter, "__next__", _following)
+_patch = Patch(_BaseDataLoaderIter, "__next__", _following)

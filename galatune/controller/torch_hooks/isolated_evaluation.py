@@ -15,11 +15,11 @@ from torch.nn.modules import module as module_hooks
 from galatune.controller.torch_hooks.backward import leaves, listening_alone
 from galatune.controller.torch_hooks.random_state import undrawn
 
-__all__ = ["rehearsal"]
+__all__ = ["isolated_evaluation"]
 
 
 @contextmanager
-def rehearsal(parameters: Sequence[Tensor]) -> Iterator[None]:
+def isolated_evaluation(parameters: Sequence[Tensor]) -> Iterator[None]:
     """Undo what one more evaluation changes: gradients, random states, buffers of every module called."""
     gradients, buffers = _Gradients(parameters), _Buffers()
     devices = sorted({p.get_device() for p in parameters if p.device.type == "cuda"})
@@ -38,8 +38,6 @@ def rehearsal(parameters: Sequence[Tensor]) -> Iterator[None]:
 
 class _Gradients:
     """Sets the ``.grad`` of every leaf that a backward call reaches aside, whoever it belongs to."""
-
-    ready = True
 
     def __init__(self, parameters: Sequence[Tensor]) -> None:
         self._aside: dict[int, tuple[Tensor, Tensor | None]] = {}

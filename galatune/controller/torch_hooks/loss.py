@@ -7,14 +7,14 @@ from typing import Any
 
 from torch import Tensor
 
-from galatune.controller.torch_hooks.backward import leaves
+from galatune.controller.torch_hooks.backward import attend, leaves
 from galatune.controller.torch_hooks.distributed import Ranks, is_sharded
 
 __all__ = ["LossWatch", "loss_value"]
 
 
 class LossWatch:
-    """Listens to backward calls: what they start from, where it is one number, is the loss.
+    """Listens to backward calls: what they start from, if it is one number, is the loss.
 
     Several calls before a step (accumulation, several losses) add up, as their gradients do. A loss that
     was scaled for float16 is seen scaled.
@@ -25,14 +25,10 @@ class LossWatch:
         self._sharded, self._ranks = False, Ranks()
         self._seen: list[Tensor] = []
 
-    @property
-    def ready(self) -> bool:
-        """Whether the next step's loss is wanted."""
-        return bool(self._wanted)
-
     def watch(self, parameters: Sequence[Tensor]) -> None:
         """From here on, remember losses that reach these parameters."""
         self._wanted, self._seen = {id(p) for p in parameters}, []
+        attend(self, bool(self._wanted))
         self._sharded = any(is_sharded(p) for p in parameters)
 
     def saw_backward(self, outputs: Sequence[Any], grad_outputs: Any, inputs: Any) -> None:
@@ -42,13 +38,14 @@ class LossWatch:
             self._seen += [o.detach() for o in outputs if isinstance(o, Tensor) and o.numel() == 1]
 
     def take(self) -> float | None:
-        """The loss since `watch`, None where none was seen; waits for the device. Stops watching."""
+        """The loss since `watch`, None if none was seen; waits for the device. Stops watching."""
         seen, self._wanted, self._seen = self._seen, set(), []
+        attend(self, False)
         return sum(float(loss) for loss in seen) if seen else None
 
 
 def loss_value(returned: Any) -> float | None:
-    """What a closure returned, as a number; None where it is none."""
+    """What a closure returned, as a number; None if it is none."""
     if isinstance(returned, Tensor):
         return float(returned.detach()) if returned.numel() == 1 else None
     return float(returned) if isinstance(returned, (int, float)) else None

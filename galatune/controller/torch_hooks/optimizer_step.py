@@ -1,37 +1,119 @@
-"""A step that raises puts everything back: post hooks do not run then, so `step` is wrapped."""
+"""The step of an optimizer: hooks on all of them that go with their last user, and a step that may raise."""
 
 from __future__ import annotations
 
 import functools
+import threading
+import warnings
 import weakref
 from collections.abc import Callable
 from typing import Any
 
 from torch.optim import Optimizer
+from torch.optim.optimizer import register_optimizer_step_post_hook
+from torch.utils.hooks import RemovableHandle
 
-__all__ = ["GuardedStep"]
+__all__ = ["GuardedStep", "LostHooks", "SharedHook"]
+
+
+class SharedHook:
+    """One of torch's hooks on every optimizer, registered while anybody uses it.
+
+    Args:
+        register: `register_optimizer_step_pre_hook` or `register_optimizer_step_post_hook`.
+        hook: What to register.
+
+    Example:
+        >>> from torch.optim.optimizer import register_optimizer_step_pre_hook
+        >>> hook = SharedHook(register_optimizer_step_pre_hook, lambda optimizer, args, kwargs: None)
+        >>> hook.use()
+        >>> hook.registered
+        True
+        >>> hook.leave()
+        >>> hook.registered
+        False
+    """
+
+    def __init__(self, register: Callable[[Any], RemovableHandle], hook: Callable[..., Any]) -> None:
+        self._register, self._hook = register, hook
+        self._handle: RemovableHandle | None = None
+        self._users, self._lock = 0, threading.RLock()
+
+    @property
+    def registered(self) -> bool:
+        """True while anybody uses it."""
+        return self._handle is not None
+
+    def use(self) -> None:
+        """One more user."""
+        with self._lock:
+            self._users += 1
+            if self._handle is None:
+                self._handle = self._register(self._hook)
+
+    def leave(self) -> None:
+        """One user less; the hook goes with the last one."""
+        with self._lock:
+            self._users -= 1
+            if not self._users and self._handle is not None:
+                self._handle.remove()
+                self._handle = None
+
+
+class LostHooks(SharedHook):
+    """Warns of copied and unpickled optimizers: they have the state of control, but not its hooks.
+
+    Each controller uses it. A copy uses it for good, since nobody knows when its optimizer is gone.
+
+    Args:
+        key: Of a parameter group, under which its state is found.
+
+    Attributes:
+        controllers: Optimizers under control, with their controllers.
+    """
+
+    def __init__(self, key: str) -> None:
+        # After the step, since `controlled` may have taken the optimizer over at its start.
+        super().__init__(register_optimizer_step_post_hook, self._warn)
+        self.controllers: weakref.WeakKeyDictionary[Optimizer, Any] = weakref.WeakKeyDictionary()
+        self._key = key
+        self._warned: weakref.WeakSet[Optimizer] = weakref.WeakSet()
+
+    def sharing_groups(self, optimizer: Optimizer) -> Optimizer | None:
+        """A controlled optimizer with the same parameter groups: it wraps this one, or is wrapped by it."""
+        groups = {id(group) for group in optimizer.param_groups}
+        for other in list(self.controllers):
+            if any(id(group) in groups for group in other.param_groups):
+                return other
+        return None
+
+    def _warn(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        if self._key not in optimizer.param_groups[0] or optimizer in self.controllers:
+            return
+        if optimizer in self._warned or self.sharing_groups(optimizer) is not None:
+            return
+        self._warned.add(optimizer)
+        warnings.warn(
+            f"this {type(optimizer).__name__} is a copy of a controlled optimizer and is not under control; "
+            "galatune.attach(optimizer) continues where the original was",
+            stacklevel=2,
+        )
 
 
 class GuardedStep:
-    """Wraps ``step`` of one optimizer instance, as torch's schedulers do.
+    """Wraps ``step`` of one optimizer: if it raises, torch's post hooks do not run, and this cleans up.
 
-    Without a reference cycle, which would keep a net's memory until the next garbage collection: a bound
-    method is taken apart, and the wrapper, like a scheduler's, is a function that holds a weak reference.
+    It makes no reference cycle, which would keep a net's memory until the next garbage collection: a bound
+    method is taken apart, and the wrapper is a function with a weak reference, like that of a scheduler.
 
     Args:
         optimizer: Whose step is wrapped.
-        started: Called before the step.
-        failed: Called when the step raises.
+        failed: Called if the step raises.
         finished: Called in any case.
     """
 
     def __init__(
-        self,
-        optimizer: Optimizer,
-        *,
-        started: Callable[[], None],
-        failed: Callable[[], None],
-        finished: Callable[[], None],
+        self, optimizer: Optimizer, *, failed: Callable[[], None], finished: Callable[[], None]
     ) -> None:
         self._own: Any = optimizer.__dict__.get("step")
         inner = optimizer.step
@@ -41,7 +123,6 @@ class GuardedStep:
 
         @functools.wraps(unbound)
         def guarded(self_: Optimizer, *args: Any, **kwargs: Any) -> Any:
-            started()
             try:
                 return unbound(self_, *args, **kwargs) if function else unbound(*args, **kwargs)
             except BaseException:

@@ -1,4 +1,4 @@
-"""One of torch's functions, wrapped while somebody needs it."""
+"""Replacing one of torch's functions, and putting it back. Every patch goes through `Patch`."""
 
 from __future__ import annotations
 
@@ -6,35 +6,39 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["Wrapping"]
+__all__ = ["Patch"]
 
 
-class Wrapping:
-    """Puts a wrapper around a function, and torch's own back in its place.
+class Patch:
+    """Wraps a function of a module or class while it is used, and then puts the original back.
 
-    Other libraries wrap the same functions, before and after. The newest wrapper of ours acts; an older
-    one, left where another library wrapped it, only passes on. The caller holds a lock.
+    Other libraries wrap the same functions, before and after. The newest wrapper of ours acts; an older one
+    that another library wrapped in turn only calls what it wraps. The caller holds a lock.
 
     Args:
         owner: Module or class that holds the function.
-        name: Of the function there.
-        acting: Called in its place, with the wrapped function first and then the arguments; takes that first
+        name: Name of the function there.
+        acting: Called instead, with the wrapped function first and then the arguments; it takes the first
             one by position only, since the arguments may have any name.
+
+    Attributes:
+        active: While false, the wrapper only calls what it wraps.
 
     Example:
         >>> import types
         >>> place = types.SimpleNamespace(half=lambda x: x / 2)
-        >>> own, wrapping = place.half, Wrapping(place, "half", lambda inner, x: inner(x) + 1)
-        >>> wrapping.put_on()
+        >>> own, patch = place.half, Patch(place, "half", lambda inner, x: inner(x) + 1)
+        >>> patch.put_on()
         >>> place.half(4)
         3.0
-        >>> wrapping.take_off()
+        >>> patch.take_off()
         >>> place.half is own
         True
     """
 
     def __init__(self, owner: Any, name: str, acting: Callable[..., Any]) -> None:
         self._owner, self._name, self._acting = owner, name, acting
+        self.active = True
         self._inner: Any = None
         self._newest: Any = None
 
@@ -54,7 +58,7 @@ class Wrapping:
     def _around(self, inner: Any) -> Any:
         @functools.wraps(inner)
         def wrapper(*args: Any, **kwargs: Any) -> Any:
-            if wrapper is self._newest:
+            if wrapper is self._newest and self.active:
                 return self._acting(inner, *args, **kwargs)
             return inner(*args, **kwargs)
 
