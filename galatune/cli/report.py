@@ -18,6 +18,7 @@ from galatune.cli.options import (
     study_option,
     tolerance_option,
 )
+from galatune.formatting import printable
 
 if TYPE_CHECKING:
     from galatune.report.pair import Pair
@@ -130,8 +131,6 @@ def _print(result: SavingsReport, pair: Pair, as_json: bool) -> None:
         click.echo(json.dumps({**result.to_json(), "verdict": asdict(sentences)}, indent=2, allow_nan=False))
         return
     from rich.console import Console
-
-    from galatune.study.address import printable
 
     for heading, sentence in sentences.lines:
         click.echo(f"{heading + ':':7}{printable(sentence)}")

@@ -21,6 +21,7 @@ from galatune.cli.options import (
     study_option,
     tolerance_option,
 )
+from galatune.formatting import in_shell, plural, printable
 
 if TYPE_CHECKING:
     import optuna
@@ -184,7 +185,7 @@ def _best_rows(body: dict[str, Any], objectives: int) -> list[tuple[str, str]]:
         value = "none" if body["best_value"] is None else f"{body['best_value']:.6g}"
         return [("best value", value), *((f"  {k}", str(v)) for k, v in (body["best_params"] or {}).items())]
     front = body["best_trials"]
-    rows = [("Pareto front", f"{len(front)} trial{'' if len(front) == 1 else 's'}")]
+    rows = [("Pareto front", plural(len(front), "trial"))]
     for trial in front[:MOST_SHOWN]:
         rows.append((f"  trial {trial['number']}", ", ".join(f"{value:.6g}" for value in trial["values"])))
     return rows if len(front) <= MOST_SHOWN else [*rows, ("  ...", f"{len(front) - MOST_SHOWN} more")]
@@ -193,8 +194,6 @@ def _best_rows(body: dict[str, Any], objectives: int) -> list[tuple[str, str]]:
 def _print(body: dict[str, Any], plan: ShrinkPlan, storage: str, into: str | None, name: str | None) -> None:
     from rich.console import Console
     from rich.table import Table
-
-    from galatune.study.address import in_shell, printable
 
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(no_wrap=True)

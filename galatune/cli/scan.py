@@ -16,6 +16,7 @@ from galatune.cli.options import (
     storage_argument,
     study_option,
 )
+from galatune.formatting import duration, listed, plural, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -104,11 +105,11 @@ def _overview(plans: tuple[ShrinkPlan, ...]) -> Table:
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("to drop", overflow="fold", ratio=1)
     for plan in plans:
-        names = ", ".join(_safe(name) for name in plan.placeholders) or "no learning rate"
+        names = ", ".join(printable(name) for name in plan.placeholders) or "no learning rate"
         table.add_row(
-            _safe(plan.study),
+            printable(plan.study),
             str(plan.trials.total),
-            _time(plan.hours),
+            duration(plan.hours) or "unknown",
             str(plan.unique_configurations),
             names,
         )
@@ -116,16 +117,16 @@ def _overview(plans: tuple[ShrinkPlan, ...]) -> Table:
 
 
 def _print_plan(console: Console, plan: ShrinkPlan) -> None:
-    console.print(_safe(plan.study), style="bold", soft_wrap=True)
+    console.print(printable(plan.study), style="bold", soft_wrap=True)
     console.print(_counts(plan))
     console.print(_verdict(plan), style="green" if plan.placeholders else "yellow")
     if plan.learning_rate:
         console.print(_dimensions(plan.learning_rate))
         for line in _fixed_ratio(plan):
             console.print(line, style="yellow")
-    console.print(f"Kept: {', '.join(_safe(name) for name in plan.kept) or 'nothing'}")
+    console.print(f"Kept: {listed(plan.kept) or 'nothing'}")
     for refusal in plan.refused:
-        console.print(f"Refused: {_safe(refusal.name)}: {_safe(refusal.reason)}", style="yellow")
+        console.print(f"Refused: {printable(refusal.name)}: {printable(refusal.reason)}", style="yellow")
     if plan.constrained:
         console.print(CONSTRAINED, style="yellow")
     for line in _unfinished(plan):
@@ -139,22 +140,22 @@ def _counts(plan: ShrinkPlan) -> str:
     states = ("complete", "pruned", "failed", "running", "waiting")
     by_state = ", ".join(f"{getattr(trials, state)} {state}" for state in states if getattr(trials, state))
     split = f" ({by_state})" if by_state else ""
-    took = "time unknown" if plan.hours is None else _time(plan.hours)
-    return f"{_many(trials.total, 'trial')}{split}, {took}, {' and '.join(plan.directions)}"
+    took = duration(plan.hours) or "time unknown"
+    return f"{plural(trials.total, 'trial')}{split}, {took}, {' and '.join(plan.directions)}"
 
 
 def _verdict(plan: ShrinkPlan) -> str:
-    names = [_safe(name) for name in plan.placeholders]
+    names = [printable(name) for name in plan.placeholders]
     if not plan.trials.total:
         return "No trials yet, so nothing is known about its parameters."
     if not names:
         return "No learning rate found: there is nothing to remove from this study."
     if not plan.kept:
         alone = "Nothing else was searched: every trial would be the same configuration with another seed."
-        return f"{_many(len(names), 'dimension')} can be dropped: {', '.join(names)}. {alone}"
-    distinct = _many(plan.unique_configurations, "distinct configuration")
-    left = f"That leaves {distinct} in {_many(plan.trials.total, 'trial')}."
-    return f"{_many(len(names), 'dimension')} can be dropped: {', '.join(names)}. {left}"
+        return f"{plural(len(names), 'dimension')} can be dropped: {', '.join(names)}. {alone}"
+    distinct = plural(plan.unique_configurations, "distinct configuration")
+    left = f"That leaves {distinct} in {plural(plan.trials.total, 'trial')}."
+    return f"{plural(len(names), 'dimension')} can be dropped: {', '.join(names)}. {left}"
 
 
 def _dimensions(dimensions: tuple[RateDimension, ...]) -> Table:
@@ -165,7 +166,9 @@ def _dimensions(dimensions: tuple[RateDimension, ...]) -> Table:
     table.add_column("evidence", overflow="fold", ratio=6)
     for d in dimensions:
         answer = _value(d.placeholder) if d.dropped else "not dropped"
-        table.add_row(_safe(d.name), d.role, answer, f"{_safe(d.distribution)}\n{_safe(d.evidence)}")
+        table.add_row(
+            printable(d.name), d.role, answer, f"{printable(d.distribution)}\n{printable(d.evidence)}"
+        )
     return table
 
 
@@ -177,7 +180,7 @@ def _fixed_ratio(plan: ShrinkPlan) -> list[str]:
     rates = [as_rate(d.placeholder, d.scale) for d in dropped]
     if len(dropped) < 2:
         return []
-    names = " : ".join(_safe(d.name) for d in dropped)
+    names = " : ".join(printable(d.name) for d in dropped)
     if all(rates):
         shown = " : ".join("?" if rate is None else f"{rate:.3g}" for rate in rates)
         return [f"Used in one optimizer, the dropped rates keep the ratio {names} = {shown}."]
@@ -191,7 +194,7 @@ def _projected(plan: ShrinkPlan) -> Table:
     table.add_column("time", justify="right", no_wrap=True)
     table.add_column("assumption", overflow="fold")
     for way in plan.projected:
-        table.add_row(way.way, str(way.trials), _time(way.hours), way.assumption)
+        table.add_row(way.way, str(way.trials), duration(way.hours) or "unknown", way.assumption)
     return table
 
 
@@ -215,21 +218,5 @@ def _table(title: str | None = None) -> Table:
     return Table(title=title, title_justify="left", title_style="italic", box=box.SIMPLE_HEAD, pad_edge=False)
 
 
-def _time(hours: float | None) -> str:
-    from galatune.study.plan import in_units
-
-    return "unknown" if hours is None else in_units(hours)
-
-
 def _value(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else _safe(str(value))
-
-
-def _many(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"
-
-
-def _safe(text: str) -> str:
-    from galatune.study.address import printable
-
-    return printable(text)
+    return f"{value:.4g}" if isinstance(value, float) else printable(str(value))

@@ -9,10 +9,11 @@ from typing import Any
 
 from markupsafe import Markup
 
+from galatune.formatting import duration, number, printable
 from galatune.report.plots import best_by_trial, rate_by_step, svg
 from galatune.report.savings import NOT_REACHED, SavingsReport
-from galatune.report.text import NOT_MEASURED, duration, number, rows, verdict
-from galatune.study.address import printable, redact
+from galatune.report.text import NOT_MEASURED, rows, verdict
+from galatune.study.address import redact
 from galatune.study.ledger import Ledger, Provenance, TrialRow
 from galatune.study.match import goal_of
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from galatune.errors import ReportError
-from galatune.study.address import printable
+from galatune.formatting import printable
 from galatune.study.ledger import Ledger, ledger
 from galatune.study.source import open_source
 from galatune.study.target import find_target

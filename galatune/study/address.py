@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from galatune.errors import StorageError
+from galatune.formatting import first_line, printable
 
 if TYPE_CHECKING:
     from sqlalchemy import URL
@@ -16,12 +16,9 @@ if TYPE_CHECKING:
 __all__ = [
     "EXPECTED",
     "backend",
-    "first_line",
-    "in_shell",
     "is_url",
     "no_driver",
     "parse_url",
-    "printable",
     "reason_of",
     "redact",
     "sqlite_file",
@@ -52,33 +49,6 @@ def redact(url: str) -> str:
     if not is_url(url):
         return printable(url)
     return printable(_PASSWORD_IN_QUERY.sub(r"\1***", _PASSWORD.sub(r"\1:***@", url)))
-
-
-def printable(text: str) -> str:
-    r"""Text from a storage, safe to print: one line, no control characters.
-
-    >>> printable("a\x1b[31mb")
-    'a\\x1b[31mb'
-    """
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
-def in_shell(word: str) -> str:
-    r"""One word of a shell command that can be pasted: quoted, control characters as bash writes them.
-
-    >>> in_shell("my study"), in_shell("it's\x1b")
-    ("'my study'", "$'it\\'s\\x1b'")
-    """
-    if word.isprintable():
-        return shlex.quote(word)
-    escaped = "".join(f"\\{c}" if c in "\\'" else _octets(c) for c in word)
-    return f"$'{escaped}'"
-
-
-def _octets(character: str) -> str:
-    if character.isprintable():
-        return character
-    return "".join(f"\\x{byte:02x}" for byte in character.encode("utf-8", "surrogateescape"))
 
 
 def parse_url(url: str) -> URL:
@@ -156,12 +126,6 @@ def no_driver(url: str, error: ImportError) -> StorageError:
     return StorageError(
         f"No driver for {redact(url)} is installed ({first_line(cause)}). Install one: {hint}"
     )
-
-
-def first_line(error: BaseException) -> str:
-    """An error's message as far as it fits one line."""
-    lines = str(error).strip().splitlines()
-    return printable(lines[0]).rstrip(" .:") if lines else type(error).__name__
 
 
 def reason_of(error: BaseException, place: str) -> str:

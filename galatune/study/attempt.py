@@ -11,7 +11,7 @@ from optuna.trial import TrialState
 from galatune.controller.controlled import Capture, controlled
 from galatune.controller.controller import Controller
 from galatune.controller.torch_hooks.random_state import reseeded, seed_everything
-from galatune.study.address import printable
+from galatune.formatting import printable
 from galatune.study.driven import drives
 from galatune.study.interruption import Interruption
 from galatune.study.machine import this_machine, versions

@@ -8,7 +8,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from galatune.errors import PlanError
-from galatune.study.address import printable
+from galatune.formatting import plural, printable
 from galatune.study.constraint import feasible
 from galatune.study.ledger import STAGE_ATTRIBUTE, Ledger, ledger
 from galatune.study.match import Goal, best_so_far, goal_of, trials_to_reach
@@ -35,7 +35,7 @@ class Budget:
 
     def in_words(self) -> str:
         """One sentence for whoever starts the run."""
-        words = _many(self.trials)
+        words = plural(self.trials, "trial")
         if self.goal is not None:
             what = "a trial reaches" if self.goal.reference_point is None else "the hypervolume reaches"
             twice = " twice" if self.confirm else ""
@@ -44,7 +44,7 @@ class Budget:
                 f"tolerance {100 * self.goal.tolerance:.3g} %), at most {words}"
             )
         if self.patience is not None:
-            words += f", fewer once {_many(self.patience)} in a row brought no better value"
+            words += f", fewer once {plural(self.patience, 'trial')} in a row brought no better value"
         return words
 
     def used(self, study: optuna.Study) -> int:
@@ -57,16 +57,16 @@ class Budget:
         if self.goal is not None:
             reached = trials_to_reach(_confirmable(rows, self.confirm), self.goal, confirmed=self.confirm)
             if reached is not None:
-                return f"the old best was matched after {_many(reached)}"
+                return f"the old best was matched after {plural(reached, 'trial')}"
         used = self.used(study)
         if used > self.trials:
-            return f"{_many(used)} are done, more than the budget of {self.trials}"
+            return f"{plural(used, 'trial')} are done, more than the budget of {self.trials}"
         if used == self.trials:
-            return f"the budget of {_many(self.trials)} is used up"
+            return f"the budget of {plural(self.trials, 'trial')} is used up"
         if used + running_elsewhere(study) >= self.trials:
-            return f"the rest of the budget of {_many(self.trials)} is at work in another process"
+            return f"the rest of the budget of {plural(self.trials, 'trial')} is at work in another process"
         if self.patience is not None and _stale(rows) >= self.patience:
-            return f"{_many(self.patience)} in a row brought no better value"
+            return f"{plural(self.patience, 'trial')} in a row brought no better value"
         return None
 
     def to_confirm(self, study: optuna.Study) -> FrozenTrial | None:
@@ -134,10 +134,6 @@ def budget_for(
 
 def _configuration(trial: FrozenTrial) -> list[tuple[str, str]]:
     return sorted((name, repr(value)) for name, value in trial.params.items())
-
-
-def _many(trials: int) -> str:
-    return f"{trials} trial{'' if trials == 1 else 's'}"
 
 
 def _confirmable(rows: Ledger, confirm: bool) -> Ledger:

@@ -20,7 +20,7 @@ from optuna.distributions import (
 from optuna.trial import FrozenTrial
 
 from galatune.errors import PlanError
-from galatune.study.address import printable
+from galatune.formatting import plural, printable
 from galatune.study.names import BOOSTING, NETWORK, Reading, Role, holds, read_name, tokens
 from galatune.study.space import Scale, in_words, is_legal, middle, number
 
@@ -104,7 +104,7 @@ class _Parameter:
         if len(self.distributions) == 1:
             return in_words(self.newest)
         spans = zip(self.distributions, self.trials, strict=True)
-        return "; then ".join(f"{in_words(d)} ({n} trial{'s' * (n != 1)})" for d, n in spans)
+        return "; then ".join(f"{in_words(d)} ({plural(n, 'trial')})" for d, n in spans)
 
 
 @dataclass(frozen=True)

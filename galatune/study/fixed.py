@@ -11,7 +11,7 @@ from optuna.distributions import CategoricalChoiceType, json_to_distribution
 from optuna.trial import FixedTrial
 
 from galatune.errors import PlanError, StorageError
-from galatune.study.address import printable
+from galatune.formatting import printable
 from galatune.study.plan import RateDimension, ShrinkPlan
 from galatune.study.record import ATTRIBUTE, SCHEMA, TrialRecord
 from galatune.study.space import from_rate

@@ -17,7 +17,7 @@ from typing import Any
 import optuna
 
 from galatune.errors import ObjectiveError
-from galatune.study.address import printable
+from galatune.formatting import printable
 
 __all__ = ["Objective", "as_script", "load_objective", "where"]
 

@@ -11,7 +11,7 @@ from optuna.distributions import CategoricalChoiceType
 from optuna.trial import FrozenTrial, TrialState
 
 from galatune.errors import PlanError
-from galatune.study.address import printable
+from galatune.formatting import duration, printable
 from galatune.study.constraint import known_to_the_sampler_alone
 from galatune.study.dimensions import RateDimension, Refusal, Role, find_dimensions
 from galatune.study.effort import (
@@ -34,7 +34,6 @@ __all__ = [
     "RunningTrial",
     "ShrinkPlan",
     "TrialCounts",
-    "in_units",
     "plan_study",
     "scan",
     "scan_all",
@@ -271,7 +270,7 @@ def _project(
     pace = (
         "its durations were not recorded"
         if mean is None
-        else f"{in_units(mean)} each as in the old study on average; control costs extra"
+        else f"{duration(mean)} each as in the old study on average; control costs extra"
     )
     ways = [("replay", unique, f"every remaining configuration once; {pace}")]
     if objectives == 1 and counts.complete:
@@ -279,14 +278,3 @@ def _project(
         most = counts.finished if kept else min(counts.finished, MOST_ALIKE)
         ways.append(("until-match", most, f"at most, {bound}; {pace}"))
     return tuple(Projection(way, n, None if mean is None else n * mean, words) for way, n, words in ways)
-
-
-def in_units(hours: float) -> str:
-    """A time span for people.
-
-    >>> in_units(0.005), in_units(0.43), in_units(15.92)
-    ('18 s', '25.8 min', '15.9 h')
-    """
-    if hours < 1 / 60:
-        return f"{hours * 3600:.3g} s"
-    return f"{hours * 60:.3g} min" if hours < 2 else f"{hours:.3g} h"

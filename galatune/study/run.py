@@ -12,7 +12,8 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from galatune.errors import ObjectiveError, PlanError
-from galatune.study.address import is_url, printable, redact
+from galatune.formatting import printable
+from galatune.study.address import is_url, redact
 from galatune.study.budget import budget_for
 from galatune.study.fingerprint import Fingerprint
 from galatune.study.interruption import Interruption

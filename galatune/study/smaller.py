@@ -9,7 +9,7 @@ import optuna
 from optuna.trial import TrialState
 
 from galatune.errors import PlanError
-from galatune.study.address import printable
+from galatune.formatting import printable
 from galatune.study.fingerprint import Fingerprint
 from galatune.study.machine import this_machine, versions
 from galatune.study.options import RunOptions

@@ -9,7 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 from galatune.errors import StorageError
-from galatune.study.address import first_line, printable
+from galatune.formatting import first_line, printable
 
 __all__ = ["snapshot"]
 

@@ -20,14 +20,13 @@ import optuna
 from optuna.storages.journal import JournalFileBackend
 
 from galatune.errors import StorageError
+from galatune.formatting import first_line, listed, printable
 from galatune.study.address import (
     EXPECTED,
     backend,
-    first_line,
     is_url,
     no_driver,
     parse_url,
-    printable,
     reason_of,
     redact,
     sqlite_file,
@@ -44,6 +43,7 @@ Content = Literal["sqlite", "journal"]
 
 TABLES = frozenset({"studies", "trials", "version_info"})
 CONNECT_SECONDS = 10
+MOST_LISTED = 20
 
 
 @dataclass(frozen=True)
@@ -75,14 +75,13 @@ class Source:
             StorageError: No such study, no study at all, or several and none named.
         """
         names = self.names()
+        shown = listed(names, MOST_LISTED)
         if not names:
             raise StorageError(f"{self.label} holds no study. {EXPECTED} with at least one study in it")
         if name is None and len(names) > 1:
-            raise StorageError(
-                f"{self.label} holds {len(names)} studies; name one with --study: {_listed(names)}"
-            )
+            raise StorageError(f"{self.label} holds {len(names)} studies; name one with --study: {shown}")
         if name is not None and name not in names:
-            raise StorageError(f"No study '{printable(name)}' in {self.label}; it holds: {_listed(names)}")
+            raise StorageError(f"No study '{printable(name)}' in {self.label}; it holds: {shown}")
         with quiet():
             study = optuna.load_study(study_name=name or names[0], storage=self.storage)
             study.get_trials(deepcopy=False)  # read once, and kept by Optuna
@@ -294,8 +293,3 @@ def _check_server(engine: Engine, label: str) -> None:
 def _close(storage: optuna.storages.RDBStorage) -> None:
     storage.remove_session()
     storage.engine.dispose()
-
-
-def _listed(names: list[str], limit: int = 20) -> str:
-    shown = ", ".join(printable(name) for name in names[:limit])
-    return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"

@@ -14,12 +14,12 @@ import optuna
 from optuna.storages.journal import JournalFileBackend
 
 from galatune.errors import PlanError, StorageError
+from galatune.formatting import printable
 from galatune.study.address import (
     backend,
     is_url,
     no_driver,
     parse_url,
-    printable,
     reason_of,
     redact,
     sqlite_file,

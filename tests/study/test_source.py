@@ -12,7 +12,8 @@ import optuna
 import pytest
 
 from galatune.errors import StorageError
-from galatune.study.address import printable, redact, sqlite_file, sqlite_url
+from galatune.formatting import printable
+from galatune.study.address import redact, sqlite_file, sqlite_url
 from galatune.study.source import open_source
 
 ARCANUM = "Zeos-ctrl__ARCANUM__optuna_study.db"
