@@ -19,8 +19,8 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import FrozenTrial, TrialState
 
 from galatune.cli import main
-from galatune.study.ledger import MACHINE_ATTRIBUTE
-from galatune.study.machine import this_machine
+from galatune.study.ledger.machine import this_machine
+from galatune.study.ledger.rows import MACHINE_ATTRIBUTE
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 NUMBER = r"[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?"

@@ -17,17 +17,17 @@ from rich.text import Text
 
 from galatune.cli.scan import CONSTRAINED
 from galatune.formatting import plural, printable, rate, time_left
-from galatune.study.address import redact
-from galatune.study.constraint import feasible
-from galatune.study.record import ATTRIBUTE, TrialRecord
+from galatune.study.ledger.constraints import feasible
+from galatune.study.ledger.record import ATTRIBUTE, TrialRecord
+from galatune.study.storage.address import redact
 
 if TYPE_CHECKING:
     import optuna
     from optuna.trial import FrozenTrial
 
     from galatune.controller.controlled import Capture
-    from galatune.study.budget import Budget
-    from galatune.study.plan import ShrinkPlan
+    from galatune.study.scan.plan import ShrinkPlan
+    from galatune.study.search.stopping import Budget
 
 __all__ = ["AboveTheBar", "RunProgress"]
 

@@ -80,7 +80,7 @@ def report(
     from galatune.report.pair import read_pair
     from galatune.report.savings import compare
     from galatune.report.sinks import find_sink
-    from galatune.study.target import default_target
+    from galatune.study.storage.writing import default_target
 
     target = find_sink(sink) if sink is not None else None
     _check_files(html, csv, storage, into)
@@ -110,7 +110,7 @@ def report(
 def _check_files(html: Path | None, csv: Path | None, *storages: str | None) -> None:
     """What is written must be neither a study nor twice the same file."""
     from galatune.errors import ReportError
-    from galatune.study.target import refuse_storage, same_place
+    from galatune.study.storage.writing import refuse_storage, same_place
 
     for path in (html, csv):
         if path is not None:

@@ -26,7 +26,7 @@ from galatune.formatting import in_shell, plural, printable
 if TYPE_CHECKING:
     import optuna
 
-    from galatune.study.plan import ShrinkPlan
+    from galatune.study.scan.plan import ShrinkPlan
 
 __all__ = ["run"]
 
@@ -108,13 +108,13 @@ def run(
     Example:
       galatune run optuna.db train.py:objective --trials 20
     """  # noqa: D301  # click's mark of a paragraph that keeps its lines
-    load("torch", "galatune.study.run", "galatune.cli.progress")
+    load("torch", "galatune.study.search.run", "galatune.cli.progress")
     from galatune.cli.progress import RunProgress
-    from galatune.study.objective import as_script, load_objective
-    from galatune.study.options import RunOptions
-    from galatune.study.plan import scan
-    from galatune.study.run import run as run_study
-    from galatune.study.target import default_target
+    from galatune.study.scan.plan import scan
+    from galatune.study.search.objective import as_script, load_objective
+    from galatune.study.search.options import RunOptions
+    from galatune.study.search.run import run as run_study
+    from galatune.study.storage.writing import default_target
 
     plan = scan(storage, study, lr=lr, keep=keep, drop_schedule=drop_schedule)
     if plan.note:
@@ -140,10 +140,10 @@ def run(
 
 def summary(smaller: optuna.Study, place: str) -> dict[str, Any]:
     """The keys of ``galatune run --json``."""
-    from galatune.study.address import redact
-    from galatune.study.ledger import ledger
-    from galatune.study.record import ATTRIBUTE
-    from galatune.study.ticket import INTERRUPTED
+    from galatune.study.ledger.record import ATTRIBUTE
+    from galatune.study.ledger.rows import ledger
+    from galatune.study.search.quota import INTERRUPTED
+    from galatune.study.storage.address import redact
 
     rows = ledger(smaller)
     best = None
@@ -217,6 +217,6 @@ def _print(body: dict[str, Any], plan: ShrinkPlan, storage: str, into: str | Non
 
 def _place(storage: str) -> str:
     """A URL without its password; a file's name stays whatever it is."""
-    from galatune.study.address import is_url, redact
+    from galatune.study.storage.address import is_url, redact
 
     return redact(storage) if is_url(storage) else storage

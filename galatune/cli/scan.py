@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from galatune.study.plan import RateDimension, ShrinkPlan
+    from galatune.study.scan.plan import RateDimension, ShrinkPlan
 
 __all__ = ["CONSTRAINED", "scan"]
 
@@ -56,8 +56,8 @@ def scan(
     Example:
       galatune scan optuna.db --study mnist
     """  # noqa: D301  # click's mark of a paragraph that keeps its lines
-    load("galatune.study.plan", "rich.table")
-    from galatune.study import plan
+    load("galatune.study.scan.plan", "rich.table")
+    from galatune.study.scan import plan
 
     if study is None:
         plans = plan.scan_all(storage, lr=lr, keep=keep, drop_schedule=drop_schedule)
@@ -174,7 +174,7 @@ def _dimensions(dimensions: tuple[RateDimension, ...]) -> Table:
 
 def _fixed_ratio(plan: ShrinkPlan) -> list[str]:
     """Several rates become one: what they keep of each other."""
-    from galatune.study.space import as_rate
+    from galatune.study.scan.distributions import as_rate
 
     dropped = [d for d in plan.learning_rate if d.dropped and d.role == "rate"]
     rates = [as_rate(d.placeholder, d.scale) for d in dropped]
@@ -199,7 +199,7 @@ def _projected(plan: ShrinkPlan) -> Table:
 
 
 def _unfinished(plan: ShrinkPlan) -> list[str]:
-    from galatune.study.effort import age_in_hours
+    from galatune.study.ledger.trial_counts import age_in_hours
 
     lines = []
     for trial in plan.running:

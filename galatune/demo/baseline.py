@@ -11,9 +11,9 @@ from optuna.trial import FrozenTrial
 
 from galatune.demo.objective import objective
 from galatune.errors import PlanError
-from galatune.study.ledger import MACHINE_ATTRIBUTE
-from galatune.study.machine import this_machine
-from galatune.study.source import open_source
+from galatune.study.ledger.machine import this_machine
+from galatune.study.ledger.rows import MACHINE_ATTRIBUTE
+from galatune.study.storage.reading import open_source
 
 __all__ = ["STUDY", "search"]
 

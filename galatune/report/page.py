@@ -13,9 +13,9 @@ from galatune.formatting import duration, number, printable
 from galatune.report.plots import best_by_trial, rate_by_step, svg
 from galatune.report.savings import NOT_REACHED, SavingsReport
 from galatune.report.text import NOT_MEASURED, rows, verdict
-from galatune.study.address import redact
-from galatune.study.ledger import Ledger, Provenance, TrialRow
-from galatune.study.match import goal_of
+from galatune.study.ledger.match import goal_of
+from galatune.study.ledger.rows import Ledger, Provenance, TrialRow
+from galatune.study.storage.address import redact
 
 __all__ = ["EventSummary", "events", "page"]
 

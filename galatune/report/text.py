@@ -9,7 +9,7 @@ from rich.text import Text
 
 from galatune.formatting import duration, number, printable
 from galatune.report.savings import NOT_REACHED, SavingsReport, StudySummary
-from galatune.study.ledger import Ledger
+from galatune.study.ledger.rows import Ledger
 
 __all__ = ["NOT_MEASURED", "Verdict", "rows", "table", "verdict"]
 

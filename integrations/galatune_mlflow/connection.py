@@ -13,7 +13,7 @@ from urllib.parse import quote, urlsplit
 
 from galatune.errors import ReportError
 from galatune.formatting import printable
-from galatune.study.address import redact, sqlite_file
+from galatune.study.storage.address import redact, sqlite_file
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

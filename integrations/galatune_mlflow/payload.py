@@ -19,7 +19,7 @@ from galatune.formatting import printable
 from galatune.report.savings import SavingsReport
 from galatune.report.sinks import Delivery
 from galatune.report.text import verdict
-from galatune.study.ledger import Ledger, TrialRow
+from galatune.study.ledger.rows import Ledger, TrialRow
 
 __all__ = [
     "Curve",

@@ -27,7 +27,7 @@ from tiny_search import HEADER, OBJECTIVE, objective_file, old_study
 
 from galatune.cli import main
 from galatune.cli.progress import AboveTheBar, RunProgress
-from galatune.study.plan import scan
+from galatune.study.scan.plan import scan
 
 OUR = ("run", "old.log", "tiny_objective.py:objective", "--into", "new.log")
 
