@@ -17,8 +17,9 @@ from rich.text import Text
 
 from galatune.cli.scan import CONSTRAINED
 from galatune.formatting import plural, printable, rate, time_left
+from galatune.study.ledger.attributes import REASON, RECORD
 from galatune.study.ledger.constraints import feasible
-from galatune.study.ledger.record import ATTRIBUTE, TrialRecord
+from galatune.study.ledger.record import TrialRecord
 from galatune.study.storage.address import redact
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ class RunProgress:
         self._say(f"Dropped: {dropped}. Searched: {searched}.")
         if self._plan.constrained:
             self._say(CONSTRAINED)
-        self._say(f"Budget: {budget.in_words()}, into {self._place}.")
+        self._say(f"Budget: {budget.text()}, into {self._place}.")
         if self._state.done:
             self._say(f"Continuing after {plural(self._state.done, 'trial')}.")
         if self._live:
@@ -104,7 +105,7 @@ class RunProgress:
         if self._live:
             self._bar.update(self._bar.task_ids[0], completed=self._state.done)
             self._bar.refresh()
-        reason = trial.user_attrs.get("galatune_reason")
+        reason = trial.user_attrs.get(REASON)
         if trial.state.name == "FAIL":
             self._say(f"Trial {trial.number} failed: {printable(str(reason))}")
         elif not self._live:
@@ -235,6 +236,6 @@ class _Numbers(ProgressColumn):
 
 def _peak(trial: FrozenTrial) -> str | None:
     """The highest learning rate of a trial: at its end a schedule has brought it to next to nothing."""
-    record = TrialRecord.from_attribute(trial.user_attrs.get(ATTRIBUTE))
+    record = TrialRecord.from_attribute(trial.user_attrs.get(RECORD))
     rates = [] if record is None else [point.rate for point in record.learning_rate]
     return f"lr up to {rate(max(rates))}" if rates else None

@@ -140,9 +140,8 @@ def run(
 
 def summary(smaller: optuna.Study, place: str) -> dict[str, Any]:
     """The keys of ``galatune run --json``."""
-    from galatune.study.ledger.record import ATTRIBUTE
+    from galatune.study.ledger.attributes import INTERRUPTED, RECORD
     from galatune.study.ledger.rows import ledger
-    from galatune.study.search.quota import INTERRUPTED
     from galatune.study.storage.address import redact
 
     rows = ledger(smaller)
@@ -160,7 +159,7 @@ def summary(smaller: optuna.Study, place: str) -> dict[str, Any]:
         "best_value": None if best is None else best.value,
         "best_params": None if best is None else dict(best.params),
         "best_trials": _best_trials(smaller),
-        "stopped_because": smaller.user_attrs[ATTRIBUTE].get("stopped_because"),
+        "stopped_because": smaller.user_attrs[RECORD].get("stopped_because"),
         "events": sum(len(record.events) for record in records),
     }
 

@@ -7,22 +7,18 @@ from collections.abc import Sequence
 
 from optuna.trial import FrozenTrial
 
+from galatune.study.ledger.attributes import OBJECTIVE_CONSTRAINTS, SAMPLER_CONSTRAINTS
+
 __all__ = ["feasible", "known_to_the_sampler_alone"]
-
-BY_SAMPLER = "constraints"
-"""System attribute: what a sampler's ``constraints_func`` said of the trial, a list."""
-
-BY_OBJECTIVE = "constraints:"
-"""Beginning of the system attributes that ``trial.set_constraint`` makes (Optuna 5)."""
 
 
 def feasible(trial: FrozenTrial) -> bool:
     """Whether no constraint is violated; a trial without constraints violates none."""
-    listed = trial.system_attrs.get(BY_SAMPLER) or ()
-    named = [value for key, value in trial.system_attrs.items() if key.startswith(BY_OBJECTIVE)]
+    listed = trial.system_attrs.get(SAMPLER_CONSTRAINTS) or ()
+    named = [value for key, value in trial.system_attrs.items() if key.startswith(OBJECTIVE_CONSTRAINTS)]
     return all(value <= 0 for value in (*listed, *named) if isinstance(value, numbers.Real))
 
 
 def known_to_the_sampler_alone(trials: Sequence[FrozenTrial]) -> bool:
     """Whether constraints were computed outside the objective, by a function that no storage keeps."""
-    return any(trial.system_attrs.get(BY_SAMPLER) for trial in trials)
+    return any(trial.system_attrs.get(SAMPLER_CONSTRAINTS) for trial in trials)

@@ -12,15 +12,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-__all__ = ["ATTRIBUTE", "SCHEMA", "UNFINISHED", "OptimizerRecord", "RateEvent", "RatePoint", "TrialRecord"]
+from galatune.study.ledger.attributes import SCHEMA
 
-ATTRIBUTE = "galatune"
-"""Name of the user attribute, of trials and of the study alike."""
+__all__ = ["OptimizerRecord", "RateEvent", "RatePoint", "TrialRecord"]
 
-UNFINISHED = "interrupted"
-"""Why a search stopped that is not over."""
-
-SCHEMA = 1
 MAX_POINTS = 200
 MAX_EVENTS = 100
 MAX_OPTIMIZERS = 20

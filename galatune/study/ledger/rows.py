@@ -15,20 +15,16 @@ from typing import TYPE_CHECKING, Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from galatune.study.ledger.attributes import FAIL_REASON, REASON, RECORD, STAGE
 from galatune.study.ledger.constraints import feasible, known_to_the_sampler_alone
-from galatune.study.ledger.record import ATTRIBUTE, UNFINISHED, TrialRecord
+from galatune.study.ledger.provenance import Provenance
+from galatune.study.ledger.record import TrialRecord
 from galatune.study.ledger.trial_counts import seconds_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Ledger", "Provenance", "TrialRow", "ledger"]
-
-MACHINE_ATTRIBUTE = "galatune_machine"
-"""Study user attribute of an old study that says what machine it ran on."""
-
-STAGE_ATTRIBUTE = "galatune_stage"
-"""Trial user attribute: "confirm" or "polish" where the trial is not part of the search."""
+__all__ = ["Ledger", "TrialRow", "ledger"]
 
 STAGES = ("search", "confirm", "polish")
 FINISHED = ("COMPLETE", "PRUNED", "FAIL")
@@ -87,42 +83,6 @@ class TrialRow:
 
 
 @dataclass(frozen=True)
-class Provenance:
-    """What `run` wrote into the smaller study; empty for an ordinary one.
-
-    Attributes:
-        made_by_galatune: Whether there was anything to read.
-        plan: The `ShrinkPlan` as JSON.
-        source: The old study: "storage", "study", "sampler", "best_value".
-        objective: "train.py:objective", None where unknown.
-        options: Options of the run.
-        sampler: Class name, None where unknown.
-        pruner: Class name, None where unknown.
-        seed: Of the sampler, None where unknown.
-        versions: Package name to version.
-        machine: "platform", "processor", "cores", "device"; empty where unknown.
-        stopped_because: In words, None while the run is unfinished.
-    """
-
-    made_by_galatune: bool = False
-    plan: Mapping[str, Any] = field(default_factory=dict)
-    source: Mapping[str, Any] = field(default_factory=dict)
-    objective: str | None = None
-    options: Mapping[str, Any] = field(default_factory=dict)
-    sampler: str | None = None
-    pruner: str | None = None
-    seed: int | None = None
-    versions: Mapping[str, str] = field(default_factory=dict)
-    machine: Mapping[str, str] = field(default_factory=dict)
-    stopped_because: str | None = None
-
-    @property
-    def unfinished(self) -> bool:
-        """Whether the same command would go on where `run` was killed or interrupted."""
-        return self.made_by_galatune and self.stopped_because in (None, UNFINISHED)
-
-
-@dataclass(frozen=True)
 class Ledger:
     """A study as a list of costs.
 
@@ -138,7 +98,7 @@ class Ledger:
     study: str
     directions: tuple[str, ...]
     rows: tuple[TrialRow, ...]
-    provenance: Provenance = Provenance()
+    provenance: Provenance = field(default_factory=Provenance)
     constrained: bool = False
     storage: str | None = None
 
@@ -204,23 +164,22 @@ def ledger(study: optuna.Study, storage: str | None = None) -> Ledger:
         >>> ledger(study).by_state
         {'COMPLETE': 3}
     """
-    attributes = study.user_attrs
     trials = sorted(study.get_trials(deepcopy=False), key=lambda trial: trial.number)
     return Ledger(
         study=study.study_name,
         directions=tuple(direction.name.lower() for direction in study.directions),
         rows=tuple(_row(trial) for trial in trials),
-        provenance=_provenance(attributes.get(ATTRIBUTE), attributes.get(MACHINE_ATTRIBUTE)),
+        provenance=Provenance.of(study),
         constrained=known_to_the_sampler_alone(trials),
         storage=storage,
     )
 
 
 def _row(trial: FrozenTrial) -> TrialRow:
-    record = _record(trial.user_attrs.get(ATTRIBUTE))
-    stage = trial.user_attrs.get(STAGE_ATTRIBUTE, "search")
+    record = _record(trial.user_attrs.get(RECORD))
+    stage = trial.user_attrs.get(STAGE, "search")
     finished = trial.state.is_finished()
-    reason = trial.user_attrs.get("galatune_reason", trial.system_attrs.get("fail_reason"))
+    reason = trial.user_attrs.get(REASON, trial.system_attrs.get(FAIL_REASON))
     return TrialRow(
         number=trial.number,
         state=trial.state.name,
@@ -245,33 +204,6 @@ def _record(body: Any) -> TrialRecord | None:
         return TrialRecord.from_attribute(body)
     except (KeyError, TypeError, ValueError):
         return None
-
-
-def _provenance(body: Any, machine: Any) -> Provenance:
-    """Attributes are untrusted: what does not have the agreed shape is left out, not guessed."""
-    named = body if isinstance(body, Mapping) else {}
-    own_machine = named.get("machine") or machine
-    return Provenance(
-        made_by_galatune=bool(named),
-        plan=_mapping(named.get("plan")),
-        source=_mapping(named.get("source")),
-        objective=_text(_mapping(named.get("objective")).get("reference")),
-        options=_mapping(named.get("options")),
-        sampler=_text(named.get("sampler")),
-        pruner=_text(named.get("pruner")),
-        seed=named.get("seed") if isinstance(named.get("seed"), int) else None,
-        versions={str(k): str(v) for k, v in _mapping(named.get("versions")).items()},
-        machine={str(k): str(v) for k, v in _mapping(own_machine).items()},
-        stopped_because=_text(named.get("stopped_because")),
-    )
-
-
-def _mapping(body: Any) -> Mapping[str, Any]:
-    return body if isinstance(body, Mapping) else {}
-
-
-def _text(body: Any) -> str | None:
-    return body if isinstance(body, str) else None
 
 
 def _flat(study: str, row: TrialRow, objectives: int) -> dict[str, Any]:

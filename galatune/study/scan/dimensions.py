@@ -21,8 +21,8 @@ from optuna.trial import FrozenTrial
 
 from galatune.errors import PlanError
 from galatune.formatting import plural, printable
-from galatune.study.scan.distributions import Scale, in_words, is_legal, middle, number
-from galatune.study.scan.names import BOOSTING, NETWORK, Reading, Role, holds, read_name, tokens
+from galatune.study.scan.distributions import Scale, as_number, in_words, is_legal, middle
+from galatune.study.scan.names import BOOSTING, NETWORK, NameMatch, Role, holds, match_name, tokens
 
 __all__ = ["Dimensions", "RateDimension", "Refusal", "Role", "find_dimensions"]
 
@@ -108,7 +108,7 @@ class _Parameter:
 
 
 @dataclass(frozen=True)
-class _Verdict:
+class _Decision:
     """A case decided: a role with its evidence, or the reason of a refusal."""
 
     evidence: str
@@ -138,22 +138,22 @@ def find_dimensions(
     """
     parameters = _collect(trials)
     _check_wishes(parameters, lr, keep)
-    verdicts = {
+    decisions = {
         name: _decide(p, frozenset(parameters) - {name}, name in lr) for name, p in parameters.items()
     }
     dimensions = tuple(
-        _dimension(parameters[name], verdict, best, name in keep, drop_schedule)
-        for name, verdict in verdicts.items()
-        if verdict is not None and verdict.role is not None
+        _dimension(parameters[name], decision, best, name in keep, drop_schedule)
+        for name, decision in decisions.items()
+        if decision is not None and decision.role is not None
     )
     dropped = {dimension.name for dimension in dimensions if dimension.dropped}
     return Dimensions(
         learning_rate=dimensions,
         kept=tuple(name for name in parameters if name not in dropped),
         refused=tuple(
-            Refusal(name, verdict.evidence)
-            for name, verdict in verdicts.items()
-            if verdict is not None and verdict.role is None
+            Refusal(name, decision.evidence)
+            for name, decision in decisions.items()
+            if decision is not None and decision.role is None
         ),
     )
 
@@ -184,41 +184,41 @@ def _check_wishes(parameters: Collection[str], lr: Collection[str], keep: Collec
 
 
 def _dimension(
-    parameter: _Parameter, verdict: _Verdict, best: Sequence[FrozenTrial], keep: bool, drop_schedule: bool
+    parameter: _Parameter, decision: _Decision, best: Sequence[FrozenTrial], keep: bool, drop_schedule: bool
 ) -> RateDimension:
-    assert verdict.role is not None
+    assert decision.role is not None
     seen = [trial.params[parameter.name] for trial in best if parameter.name in trial.params]
     legal = [value for value in seen if is_legal(parameter.newest, value)]
     return RateDimension(
         name=parameter.name,
-        role=verdict.role,
+        role=decision.role,
         distribution=parameter.words,
         placeholder=legal[0] if legal else middle(parameter.newest),
-        dropped=not keep and (verdict.role == "rate" or drop_schedule),
-        evidence=verdict.evidence + ("; kept on request" if keep else ""),
+        dropped=not keep and (decision.role == "rate" or drop_schedule),
+        evidence=decision.evidence + ("; kept on request" if keep else ""),
         distribution_json=distribution_to_json(parameter.newest),
-        scale=verdict.scale,
+        scale=decision.scale,
     )
 
 
-def _decide(parameter: _Parameter, company: frozenset[str], forced: bool) -> _Verdict | None:
+def _decide(parameter: _Parameter, company: frozenset[str], forced: bool) -> _Decision | None:
     """One parameter's case; None where nothing points to a learning rate."""
-    reading = read_name(parameter.name, company)
+    match = match_name(parameter.name, company)
     if forced:
-        verdict = _by_range(parameter.newest, reading)
-        return _Verdict("named by --lr", "rate", verdict.scale if verdict.role else "unknown")
-    if reading.role is None:
+        decision = _by_range(parameter.newest, match)
+        return _Decision("named by --lr", "rate", decision.scale if decision.role else "unknown")
+    if match.role is None:
         return None
-    if reason := reading.refusal or _trees(parameter.newest, reading, company):
-        return _Verdict(reason, None)
-    if reading.role != "rate":
-        return _Verdict(f"{reading.words}: {_MEANING[reading.role]}", reading.role, "unknown")
-    verdict = _by_range(parameter.newest, reading)
-    if verdict.role != "rate":
-        return verdict
+    if reason := match.refusal or _trees(parameter.newest, match, company):
+        return _Decision(reason, None)
+    if match.role != "rate":
+        return _Decision(f"{match.words}: {_MEANING[match.role]}", match.role, "unknown")
+    decision = _by_range(parameter.newest, match)
+    if decision.role != "rate":
+        return decision
     beside = [other for other in sorted(company) if _is_among(tokens(other), NETWORK)]
     suffix = f"; beside {', '.join(beside[:_SHOWN_COMPANY])}" if beside else ""
-    return _Verdict(f"{reading.words}; {verdict.evidence}{suffix}", "rate", verdict.scale)
+    return _Decision(f"{match.words}; {decision.evidence}{suffix}", "rate", decision.scale)
 
 
 _MEANING: Mapping[Role, str] = {
@@ -227,12 +227,12 @@ _MEANING: Mapping[Role, str] = {
 }
 
 
-def _trees(distribution: BaseDistribution, reading: Reading, company: frozenset[str]) -> str | None:
+def _trees(distribution: BaseDistribution, match: NameMatch, company: frozenset[str]) -> str | None:
     """Boosted trees have a learning rate too, and no optimizer whose rate could be set online."""
-    if reading.role != "rate":
+    if match.role != "rate":
         return None
     rests = [(other, tokens(other)) for other in sorted(company)]
-    trees = [other for other, words in rests if any(holds(words, p) == reading.rest for p in BOOSTING)]
+    trees = [other for other, words in rests if any(holds(words, p) == match.rest for p in BOOSTING)]
     network = [other for other, words in rests if _is_among(words, NETWORK)]
     if not trees or len(trees) < len(network):
         return None
@@ -243,32 +243,32 @@ def _trees(distribution: BaseDistribution, reading: Reading, company: frozenset[
     return f"the learning rate of boosted trees, beside {beside}: not a torch optimizer's"
 
 
-def _by_range(distribution: BaseDistribution, reading: Reading) -> _Verdict:
+def _by_range(distribution: BaseDistribution, match: NameMatch) -> _Decision:
     """Whether the values can be learning rates, and how they become such."""
     bounds = _bounds(distribution)
     if bounds is None:
         return _by_choices(distribution)
     low, high = bounds
-    if reading.exponent or low < 0:
-        return _as_exponent(low, high, reading)
+    if match.exponent or low < 0:
+        return _as_exponent(low, high, match)
     logarithmic = isinstance(distribution, FloatDistribution | IntDistribution) and distribution.log
     if 0 <= low <= 1 and high <= HIGHEST_RATE and high > 0:
         if isinstance(distribution, IntDistribution):
-            return _Verdict("an integer that the code turns into a rate", "rate", "unknown")
+            return _Decision("an integer that the code turns into a rate", "rate", "unknown")
         kind = "choice" if isinstance(distribution, CategoricalDistribution) else "range"
-        return _Verdict(f"a {'logarithmic ' if logarithmic else ''}{kind} of rates", "rate")
+        return _Decision(f"a {'logarithmic ' if logarithmic else ''}{kind} of rates", "rate")
     if isinstance(distribution, IntDistribution) and high <= LONGEST_EXPONENT:
-        return _Verdict("an integer that the code turns into a rate", "rate", "unknown")
-    return _Verdict(f"values from {low:g} to {high:g} are not learning rates; if they are, say --lr", None)
+        return _Decision("an integer that the code turns into a rate", "rate", "unknown")
+    return _Decision(f"values from {low:g} to {high:g} are not learning rates; if they are, say --lr", None)
 
 
-def _as_exponent(low: float, high: float, reading: Reading) -> _Verdict:
+def _as_exponent(low: float, high: float, match: NameMatch) -> _Decision:
     if low < DEEPEST_EXPONENT or high > LONGEST_EXPONENT:
-        return _Verdict(f"values from {low:g} to {high:g} are no exponents of rates; if so, say --lr", None)
-    minus = reading.negated or low >= 1 or (low >= 0 and high > 1)
-    if low >= 0 and high <= 1 and not reading.negated:  # named like a logarithm, but holding rates
-        return _Verdict("a range of rates, although its name says exponent", "rate")
-    base = reading.base
+        return _Decision(f"values from {low:g} to {high:g} are no exponents of rates; if so, say --lr", None)
+    minus = match.negated or low >= 1 or (low >= 0 and high > 1)
+    if low >= 0 and high <= 1 and not match.negated:  # named like a logarithm, but holding rates
+        return _Decision("a range of rates, although its name says exponent", "rate")
+    base = match.base
     if base is None:
         deepest = -high if minus else low
         base = 10.0 if deepest >= COMMON_BASE_TEN else 2.718281828459045
@@ -281,25 +281,25 @@ def _as_exponent(low: float, high: float, reading: Reading) -> _Verdict:
         ("2", True): "-log2",
         ("e", True): "-ln",
     }
-    return _Verdict(f"exponents of {shown}{', without the minus' * minus}", "rate", scales[shown, minus])
+    return _Decision(f"exponents of {shown}{', without the minus' * minus}", "rate", scales[shown, minus])
 
 
-def _by_choices(distribution: BaseDistribution) -> _Verdict:
+def _by_choices(distribution: BaseDistribution) -> _Decision:
     """Choices that are not numbers: schedules by name, or lists of rates."""
     choices = getattr(distribution, "choices", ())
     if choices and all(isinstance(choice, str) for choice in choices):
         if set(choices) & {"invscaling", "adaptive"}:
-            return _Verdict("scikit-learn's learning_rate, the name of a schedule", None)
-        return _Verdict("its name; choices by name, not rates", "schedule", "unknown")
+            return _Decision("scikit-learn's learning_rate, the name of a schedule", None)
+        return _Decision("its name; choices by name, not rates", "schedule", "unknown")
     if any(isinstance(choice, list | tuple) for choice in choices):
-        return _Verdict("choices that the code turns into rates", "rate", "unknown")
-    return _Verdict(f"{in_words(distribution)}: not learning rates; if they are, say --lr", None)
+        return _Decision("choices that the code turns into rates", "rate", "unknown")
+    return _Decision(f"{in_words(distribution)}: not learning rates; if they are, say --lr", None)
 
 
 def _bounds(distribution: BaseDistribution) -> tuple[float, float] | None:
     """Lowest and highest value, None where they are not numbers."""
     if isinstance(distribution, CategoricalDistribution):
-        numbers = [number(choice) for choice in distribution.choices]
+        numbers = [as_number(choice) for choice in distribution.choices]
         known = [n for n in numbers if n is not None]
         return (min(known), max(known)) if len(known) == len(numbers) else None
     if isinstance(distribution, FloatDistribution | IntDistribution):

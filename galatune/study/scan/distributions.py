@@ -12,7 +12,7 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-__all__ = ["Scale", "as_rate", "from_rate", "in_words", "is_legal", "middle", "nearest", "number"]
+__all__ = ["Scale", "as_number", "as_rate", "from_rate", "in_words", "is_legal", "middle", "nearest"]
 
 Scale = Literal["rate", "log10", "ln", "log2", "-log10", "-ln", "-log2", "unknown"]
 """How a value becomes a learning rate: as it is, as an exponent, or in a way only the code knows."""
@@ -43,10 +43,10 @@ def in_words(distribution: BaseDistribution) -> str:
     return str(distribution)
 
 
-def number(value: Any) -> float | None:
+def as_number(value: Any) -> float | None:
     """A number, or a string that is one ("1e-4"); None for everything else.
 
-    >>> number("1e-4"), number("cosine"), number(True)
+    >>> as_number("1e-4"), as_number("cosine"), as_number(True)
     (0.0001, None, None)
     """
     if isinstance(value, bool) or not isinstance(value, int | float | str):
@@ -76,7 +76,7 @@ def nearest(distribution: BaseDistribution, value: float) -> Any:
     0.01
     """
     if isinstance(distribution, CategoricalDistribution):
-        numeric = [(number(choice), choice) for choice in distribution.choices]
+        numeric = [(as_number(choice), choice) for choice in distribution.choices]
         candidates = [(n, choice) for n, choice in numeric if n is not None]
         if not candidates:
             return middle(distribution)
@@ -102,7 +102,7 @@ def middle(distribution: BaseDistribution) -> Any:
     3
     """
     if isinstance(distribution, CategoricalDistribution):
-        numeric = [(number(choice), index) for index, choice in enumerate(distribution.choices)]
+        numeric = [(as_number(choice), index) for index, choice in enumerate(distribution.choices)]
         if all(n is not None for n, _ in numeric):
             numeric.sort(key=lambda pair: (pair[0] or 0.0, pair[1]))
         return distribution.choices[numeric[(len(numeric) - 1) // 2][1]]
@@ -118,7 +118,7 @@ def as_rate(value: Any, scale: Scale) -> float | None:
     >>> as_rate(-3, "log10"), as_rate(3, "-log10"), as_rate("1e-4", "rate")
     (0.001, 0.001, 0.0001)
     """
-    numeric = number(value)
+    numeric = as_number(value)
     if numeric is None or scale == "unknown":
         return None
     if scale == "rate":

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
-__all__ = ["BOOSTING", "NETWORK", "Reading", "Role", "read_name", "tokens"]
+__all__ = ["BOOSTING", "NETWORK", "NameMatch", "Role", "match_name", "tokens"]
 
 Role = Literal["rate", "schedule", "multiplier"]
 
@@ -68,7 +68,7 @@ NETWORK = _phrases(
 
 
 @dataclass(frozen=True)
-class Reading:
+class NameMatch:
     """What a name says.
 
     Attributes:
@@ -113,21 +113,21 @@ def holds(words: tuple[str, ...], phrase: str) -> tuple[str, ...] | None:
     return None
 
 
-def read_name(name: str, company: frozenset[str] = frozenset()) -> Reading:
+def match_name(name: str, company: frozenset[str] = frozenset()) -> NameMatch:
     """Read one name.
 
     Args:
         name: As suggested by the objective.
         company: Names of the study's other parameters.
 
-    >>> read_name("head_lr").role, read_name("lr_decay").role, read_name("lr_mult").role
+    >>> match_name("head_lr").role, match_name("lr_decay").role, match_name("lr_mult").role
     ('rate', 'schedule', 'multiplier')
-    >>> read_name("color").role is None
+    >>> match_name("color").role is None
     True
     """
     words = tokens(name)
     if holds(words, "weight decay") is not None:
-        return Reading(None)
+        return NameMatch(None)
     for phrase in _RATE:
         rest = holds(words, phrase)
         if rest is not None:
@@ -135,22 +135,22 @@ def read_name(name: str, company: frozenset[str] = frozenset()) -> Reading:
     return _read_other(words, company)
 
 
-def _read_rate(phrase: str, rest: tuple[str, ...]) -> Reading:
+def _read_rate(phrase: str, rest: tuple[str, ...]) -> NameMatch:
     said = f"{phrase!r} in its name" if rest else "its name"
     others = frozenset(rest)
     if refusal := _refusal(phrase, rest):
-        return Reading("rate", said, rest=rest, refusal=refusal)
+        return NameMatch("rate", said, rest=rest, refusal=refusal)
     if holds(rest, "layer decay") is not None or (others & _LAYERS and others & {"decay", "factor"}):
-        return Reading("multiplier", f"{said}, and it scales the rate from layer to layer", rest=rest)
+        return NameMatch("multiplier", f"{said}, and it scales the rate from layer to layer", rest=rest)
     if others & _EXPONENT and not others & {"decay", "schedule", "scheduler", "poly", "warmup"}:
         base = next((b for word, b in (("10", 10.0), ("2", 2.0)) if word in others), None)
         base = 2.718281828459045 if "ln" in others else base
-        return Reading("rate", f"{said}, as an exponent", True, base, bool(others & _NEGATED), rest)
+        return NameMatch("rate", f"{said}, as an exponent", True, base, bool(others & _NEGATED), rest)
     if found := sorted(others & _SCHEDULE):
-        return Reading("schedule", f"{said}, with {found[0]!r}", rest=rest)
+        return NameMatch("schedule", f"{said}, with {found[0]!r}", rest=rest)
     if found := sorted(others & _MULTIPLIER):
-        return Reading("multiplier", f"{said}, with {found[0]!r}", rest=rest)
-    return Reading("rate", said, rest=rest)
+        return NameMatch("multiplier", f"{said}, with {found[0]!r}", rest=rest)
+    return NameMatch("rate", said, rest=rest)
 
 
 def _refusal(phrase: str, rest: tuple[str, ...]) -> str | None:
@@ -166,19 +166,19 @@ def _refusal(phrase: str, rest: tuple[str, ...]) -> str | None:
     return None
 
 
-def _read_other(words: tuple[str, ...], company: frozenset[str]) -> Reading:
+def _read_other(words: tuple[str, ...], company: frozenset[str]) -> NameMatch:
     if reason := _look_alike(words, company):
-        return Reading("rate", "its name", refusal=reason)
+        return NameMatch("rate", "its name", refusal=reason)
     if "llrd" in words or words in (("layer", "decay"), ("layerwise", "decay")):
-        return Reading("multiplier", "its name: it scales the rate from layer to layer", rest=words)
+        return NameMatch("multiplier", "its name: it scales the rate from layer to layer", rest=words)
     if not frozenset(words) & _OTHER_SCHEDULES:
         for phrase in _SCHEDULE_ALONE:
             if holds(words, phrase) is not None:
-                return Reading("schedule", f"{phrase!r} in its name" if len(words) > 1 else "its name")
+                return NameMatch("schedule", f"{phrase!r} in its name" if len(words) > 1 else "its name")
         companions = sorted(other for other in company if _names_scheduler(other))
         if companions and any(holds(words, phrase) == () for phrase in _SCHEDULE_IN_COMPANY):
-            return Reading("schedule", f"its name, beside {companions[0]}")
-    return Reading(None)
+            return NameMatch("schedule", f"its name, beside {companions[0]}")
+    return NameMatch(None)
 
 
 def _look_alike(words: tuple[str, ...], company: frozenset[str]) -> str | None:

@@ -10,20 +10,21 @@ from optuna.trial import TrialState
 
 from galatune.errors import PlanError
 from galatune.formatting import printable
+from galatune.study.ledger.attributes import RECORD
 from galatune.study.ledger.machine import this_machine, versions
-from galatune.study.ledger.record import ATTRIBUTE, SCHEMA
+from galatune.study.ledger.provenance import Provenance
 from galatune.study.scan.plan import ShrinkPlan
 from galatune.study.search.fingerprint import Fingerprint
 from galatune.study.search.options import RunOptions
 from galatune.study.search.sampler import SeededSampler
 
-__all__ = ["make_or_continue"]
+__all__ = ["create_or_continue"]
 
 DECISIVE = ("seed", "min_lr", "max_lr", "probe", "step_scale", "per_group", "pace")
 """Options that decide what a trial does; the others only say when the search ends."""
 
 
-def make_or_continue(
+def create_or_continue(
     storage: optuna.storages.BaseStorage,
     name: str,
     plan: ShrinkPlan,
@@ -65,21 +66,18 @@ def make_or_continue(
     else:
         _check_same(study, plan)
         _check_begun(study, objective, options, agree)
-    study.set_user_attr(
-        ATTRIBUTE,
-        {
-            "schema": SCHEMA,
-            "plan": plan.to_json(),
-            "source": dict(about_old),
-            "objective": objective.to_attribute(),
-            "options": options.to_json(),
-            "sampler": sampler.name,
-            "pruner": type(pruner).__name__,
-            "seed": options.seed,
-            "versions": versions(),
-            "machine": this_machine(),
-        },
-    )
+    Provenance(
+        plan=plan.to_json(),
+        source=about_old,
+        objective=objective.reference,
+        objective_sha256=objective.sha256,
+        options=options.to_json(),
+        sampler=sampler.name,
+        pruner=type(pruner).__name__,
+        seed=options.seed,
+        versions=versions(),
+        machine=this_machine(),
+    ).write(study)
     return study
 
 
@@ -96,13 +94,13 @@ def _load(
 
 
 def _check_same(study: optuna.Study, plan: ShrinkPlan) -> None:
-    attribute = study.user_attrs.get(ATTRIBUTE)
+    known = Provenance.of(study).plan
     name = printable(study.study_name)
-    if not isinstance(attribute, Mapping) or "plan" not in attribute:
-        if attribute is None and not study.get_trials(deepcopy=False):
+    if not known:
+        if RECORD not in study.user_attrs and not study.get_trials(deepcopy=False):
             return  # made by a process that was killed before it could say so
         raise PlanError(f"study {name!r} exists and is not galatune's; choose another with --name")
-    before = ShrinkPlan.from_json(attribute["plan"])
+    before = ShrinkPlan.from_json(known)
     if before.study != plan.study:
         raise PlanError(
             f"study {name!r} continues {printable(before.study)!r}, not {printable(plan.study)!r}; "
@@ -128,7 +126,7 @@ def _check_begun(
 
 
 def _changed_options(study: optuna.Study, options: RunOptions) -> list[str]:
-    before = study.user_attrs.get(ATTRIBUTE, {}).get("options", {})
+    before = Provenance.of(study).options
     now = options.to_json()
     if not any(trial.state.is_finished() for trial in study.get_trials(deepcopy=False)):
         return []
@@ -138,11 +136,11 @@ def _changed_options(study: optuna.Study, options: RunOptions) -> list[str]:
 
 def _changed_objective(study: optuna.Study, objective: Fingerprint) -> list[str]:
     """An objective that has only failed so far was meant to be mended."""
-    before = Fingerprint.from_attribute(study.user_attrs.get(ATTRIBUTE, {}).get("objective"))
+    known = Provenance.of(study)
     states = {trial.state for trial in study.get_trials(deepcopy=False)}
-    if before is None or states.isdisjoint({TrialState.COMPLETE, TrialState.PRUNED}):
+    if known.objective is None or states.isdisjoint({TrialState.COMPLETE, TrialState.PRUNED}):
         return []
-    change = objective.change(before)
+    change = objective.change(Fingerprint(known.objective, known.objective_sha256))
     return [] if change is None else [printable(change)]
 
 

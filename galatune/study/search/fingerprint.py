@@ -5,8 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import inspect
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -43,17 +42,6 @@ class Fingerprint:
         except (TypeError, OSError):
             return cls(code.__qualname__, None)
         return cls(f"{path.name}:{code.__qualname__}", digest)
-
-    @classmethod
-    def from_attribute(cls, body: Any) -> Fingerprint | None:
-        """Read it back; None where it was not written, as in a study of an earlier version."""
-        if not isinstance(body, Mapping) or not isinstance(body.get("reference"), str):
-            return None
-        return cls(body["reference"], body.get("sha256"))
-
-    def to_attribute(self) -> dict[str, str | None]:
-        """JSON-ready form."""
-        return asdict(self)
 
     def change(self, before: Fingerprint) -> str | None:
         """What the objective was before, in words; None where it is the same or nobody can tell.

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
 
 import optuna
 from optuna.distributions import CategoricalChoiceType, json_to_distribution
@@ -12,7 +10,9 @@ from optuna.trial import FixedTrial
 
 from galatune.errors import PlanError, StorageError
 from galatune.formatting import printable
-from galatune.study.ledger.record import ATTRIBUTE, SCHEMA, TrialRecord
+from galatune.study.ledger.attributes import RECORD, SCHEMA
+from galatune.study.ledger.provenance import Provenance
+from galatune.study.ledger.record import TrialRecord
 from galatune.study.scan.distributions import from_rate
 from galatune.study.scan.plan import RateDimension, ShrinkPlan
 
@@ -42,19 +42,19 @@ def fixed_trial(study: optuna.Study) -> FixedTrial:
         best = study.best_trial
     except ValueError as error:
         raise StorageError(f"No trial of {name} is complete yet; run it first") from error
-    peak = _peak(TrialRecord.from_attribute(best.user_attrs.get(ATTRIBUTE)))
+    peak = _peak(TrialRecord.from_attribute(best.user_attrs.get(RECORD)))
     filled = {d.name: _fill(d, peak) for d in plan.learning_rate if d.dropped}
     return FixedTrial({**filled, **best.params}, number=best.number)
 
 
 def _plan(study: optuna.Study) -> ShrinkPlan:
-    attribute: Any = study.user_attrs.get(ATTRIBUTE)
-    if not isinstance(attribute, Mapping) or attribute.get("schema") != SCHEMA or "plan" not in attribute:
+    provenance = Provenance.of(study)
+    if provenance.schema != SCHEMA or not provenance.plan:
         raise PlanError(
             f"{printable(study.study_name)} was not made by this galatune, so nothing was dropped from it; "
             "use optuna.trial.FixedTrial(study.best_params)"
         )
-    return ShrinkPlan.from_json(attribute["plan"])
+    return ShrinkPlan.from_json(provenance.plan)
 
 
 def _peak(record: TrialRecord | None) -> float | None:

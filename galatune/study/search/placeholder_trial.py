@@ -8,14 +8,14 @@ from typing import Any
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalChoiceType
 
-from galatune.study.scan.distributions import is_legal, nearest, number
+from galatune.study.scan.distributions import as_number, is_legal, nearest
 
-__all__ = ["ShrunkTrial"]
+__all__ = ["PlaceholderTrial"]
 
 _ANSWERS = "_galatune_answers"
 
 
-class ShrunkTrial(optuna.trial.Trial):
+class PlaceholderTrial(optuna.trial.Trial):
     """A trial whose dropped dimensions are answered with constants and never stored.
 
     It is the original trial under another class: both share one ``__dict__``, so `isinstance`, `tell`,
@@ -28,7 +28,7 @@ class ShrunkTrial(optuna.trial.Trial):
     @classmethod
     def adopt(
         cls, trial: optuna.trial.Trial, placeholders: Mapping[str, CategoricalChoiceType]
-    ) -> ShrunkTrial:
+    ) -> PlaceholderTrial:
         """Put a trial under this class.
 
         Args:
@@ -74,4 +74,4 @@ def legal_answer(placeholder: CategoricalChoiceType, distribution: BaseDistribut
     """
     if is_legal(distribution, placeholder):
         return placeholder
-    return nearest(distribution, number(placeholder) or 0.0)
+    return nearest(distribution, as_number(placeholder) or 0.0)

@@ -14,39 +14,24 @@ import time
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from galatune.study.ledger.attributes import INTERRUPTED, PROCESS, REASON, STAGE, TICKET
 from galatune.study.ledger.machine import is_another, is_gone, this_process
-from galatune.study.ledger.rows import STAGE_ATTRIBUTE
 
 __all__ = [
-    "INTERRUPTED",
-    "REASON",
     "claim",
-    "counts",
     "hand_back",
-    "number_of",
     "release",
     "running_elsewhere",
     "take_over",
+    "ticket_of",
+    "uses_ticket",
 ]
-
-INTERRUPTED = "galatune_interrupted"
-"""Trial user attribute of a trial that was stopped from outside: its ticket is issued again."""
-
-REASON = "galatune_reason"
-"""Trial user attribute: why it FAILed."""
-
-PROCESS = "galatune_process"
-"""Trial user attribute: which process runs it."""
-
-TICKET = "galatune_ticket"
-"""Trial user attribute of a trial that was queued again: the ticket it runs on."""
-
 
 CLAIM_SECONDS = 1.0
 """Longer than any process takes from asking for a trial to claiming it."""
 
 
-def counts(trial: FrozenTrial) -> bool:
+def uses_ticket(trial: FrozenTrial) -> bool:
     """Whether a trial of the smaller study used a ticket."""
     return trial.state.is_finished() and not trial.user_attrs.get(INTERRUPTED, False)
 
@@ -73,7 +58,7 @@ def claim(study: optuna.Study, trial: optuna.trial.Trial, tickets: int) -> bool:
     patience = time.monotonic() + CLAIM_SECONDS
     while True:
         before = study.get_trials(deepcopy=False)[: trial.number]
-        taken = sum(counts(other) or _elsewhere(other) for other in before)
+        taken = sum(uses_ticket(other) or _elsewhere(other) for other in before)
         unclaimed = sum(
             other.state == TrialState.RUNNING and PROCESS not in other.user_attrs for other in before
         )
@@ -87,7 +72,7 @@ def hand_back(study: optuna.Study, trial: optuna.trial.Trial) -> None:
     study._storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
 
 
-def number_of(study: optuna.Study, trial: optuna.trial.Trial | FrozenTrial) -> int:
+def ticket_of(study: optuna.Study, trial: optuna.trial.Trial | FrozenTrial) -> int:
     """The ticket of a trial: its own number, less the trials before it whose tickets were issued again."""
     given = trial.user_attrs.get(TICKET)
     if isinstance(given, int):
@@ -110,8 +95,8 @@ def release(study: optuna.Study, number: int, reason: str) -> bool:
     trial = study.get_trials(deepcopy=False)[number]
     if trial.state != TrialState.RUNNING:
         return False
-    kept = {name: trial.user_attrs[name] for name in (STAGE_ATTRIBUTE,) if name in trial.user_attrs}
-    ticket = number_of(study, trial)
+    kept = {STAGE: trial.user_attrs[STAGE]} if STAGE in trial.user_attrs else {}
+    ticket = ticket_of(study, trial)
     try:
         _note(study, trial, INTERRUPTED, True)
         _note(study, trial, REASON, f"{reason}; its configuration is tried again")

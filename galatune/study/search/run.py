@@ -13,15 +13,16 @@ from optuna.trial import FrozenTrial, TrialState
 
 from galatune.errors import ObjectiveError, PlanError
 from galatune.formatting import printable
+from galatune.study.ledger.attributes import REASON, STAGE, UNFINISHED
 from galatune.study.ledger.match import goal_of
-from galatune.study.ledger.record import ATTRIBUTE, UNFINISHED
-from galatune.study.ledger.rows import STAGE_ATTRIBUTE, ledger
+from galatune.study.ledger.provenance import note_stop
+from galatune.study.ledger.rows import ledger
 from galatune.study.scan.plan import MOST_ALIKE, ShrinkPlan
-from galatune.study.search.create import make_or_continue
+from galatune.study.search.create import create_or_continue
 from galatune.study.search.fingerprint import Fingerprint
 from galatune.study.search.objective import Objective
 from galatune.study.search.options import RunOptions, Search, Watcher
-from galatune.study.search.quota import REASON, claim, counts, hand_back, release, take_over
+from galatune.study.search.quota import claim, hand_back, release, take_over, uses_ticket
 from galatune.study.search.signals import Interruption
 from galatune.study.search.stopping import budget_for
 from galatune.study.storage.address import is_url, redact
@@ -112,7 +113,7 @@ def run(
         about_old = _about(old, plan)
     storage = open_target(into, plan.study, source=place)
     with _quiet(), storage_errors(into or default_target(plan.study)[0]):
-        study = make_or_continue(
+        study = create_or_continue(
             storage,
             name or default_target(plan.study)[1],
             plan,
@@ -164,7 +165,7 @@ def _search(search: Search) -> None:
         take_over(study)
         if watcher is not None:
             watcher.run_started(budget, study)
-        while (reason := budget.over(study)) is None:
+        while (reason := budget.stop_reason(study)) is None:
             trial = _trial(search, interruption)
             if trial is None:
                 continue
@@ -177,7 +178,7 @@ def _search(search: Search) -> None:
             if study._stop_flag:
                 reason = "the objective stopped the study"
                 break
-    _stop(study, reason)
+    note_stop(study, reason)
     _check_outcome(study, reason, failures, left=budget.trials - budget.used(study))
 
 
@@ -187,7 +188,7 @@ def _trial(search: Search, interruption: Interruption) -> FrozenTrial | None:
     Returns:
         None where another process had the last ticket.
     """
-    from galatune.study.search.trial_run import attempt  # loads torch
+    from galatune.study.search.trial_run import run_trial  # loads torch
 
     study, budget = search.study, search.budget
     trial = None
@@ -195,24 +196,24 @@ def _trial(search: Search, interruption: Interruption) -> FrozenTrial | None:
         with interruption.held():
             again = budget.to_confirm(study)
             if again is not None:
-                study.enqueue_trial(again.params, user_attrs={STAGE_ATTRIBUTE: "confirm"})
+                study.enqueue_trial(again.params, user_attrs={STAGE: "confirm"})
             trial = study.ask()
             if not claim(study, trial, budget.trials):
                 hand_back(study, trial)
                 return None
-        attempt(search, trial, interruption)
+        run_trial(search, trial, interruption)
     except KeyboardInterrupt:
         with interruption.held():
             if trial is not None:
                 release(study, trial.number, UNFINISHED)
-            _stop(study, UNFINISHED)
+            note_stop(study, UNFINISHED)
         raise
     return study.get_trials(deepcopy=False)[trial.number]
 
 
 def _check_outcome(study: optuna.Study, reason: str, failures: int, left: int) -> None:
     """Raise where the objective failed to the end: there is nothing to call a result."""
-    trials = [trial for trial in study.get_trials(deepcopy=False) if counts(trial)]
+    trials = [trial for trial in study.get_trials(deepcopy=False) if uses_ticket(trial)]
     every = bool(trials) and all(trial.state == TrialState.FAIL for trial in trials)
     if failures < MOST_FAILURES and not every:
         return
@@ -236,10 +237,6 @@ def _as_in_optimize(study: optuna.Study) -> Iterator[None]:
         yield
     finally:
         study._thread_local.in_optimize_loop = False
-
-
-def _stop(study: optuna.Study, reason: str) -> None:
-    study.set_user_attr(ATTRIBUTE, {**study.user_attrs[ATTRIBUTE], "stopped_because": reason})
 
 
 @contextmanager

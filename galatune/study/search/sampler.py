@@ -11,7 +11,7 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
 
-from galatune.study.search.quota import number_of
+from galatune.study.search.quota import ticket_of
 
 __all__ = ["SeededSampler"]
 
@@ -37,7 +37,7 @@ class SeededSampler(BaseSampler):
 
     def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
         """Make this trial's sampler."""
-        mixed = np.random.SeedSequence([self._seed, number_of(study, trial)]).generate_state(1)
+        mixed = np.random.SeedSequence([self._seed, ticket_of(study, trial)]).generate_state(1)
         self._inner = TPESampler(seed=int(mixed[0]))
         self._inner.before_trial(study, trial)
 

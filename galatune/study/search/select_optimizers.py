@@ -10,10 +10,10 @@ import math
 from collections.abc import Sequence
 
 from galatune.controller.controlled import Choice, Select
-from galatune.study.scan.distributions import as_rate, number
+from galatune.study.scan.distributions import as_number, as_rate
 from galatune.study.scan.plan import RateDimension, ShrinkPlan
 
-__all__ = ["drives"]
+__all__ = ["select_optimizers"]
 
 AGREES = 1e-6
 """Relative difference that a float32 copy of a rate may have."""
@@ -21,7 +21,7 @@ AGREES = 1e-6
 _SIMPLE = tuple(m * 10.0**e for m in (1, 2, 2.5, 4, 5, 8) for e in range(-4, 5))
 
 
-def drives(plan: ShrinkPlan) -> Select:
+def select_optimizers(plan: ShrinkPlan) -> Select:
     """Decide for an optimizer from the rates that its groups were built with.
 
     It is controlled where one of them equals what a dropped rate's placeholder stands for, or a simple
@@ -48,7 +48,7 @@ def _meant(dimension: RateDimension) -> list[float]:
     known = as_rate(dimension.placeholder, dimension.scale)
     if known is not None:
         return [known]
-    value = number(dimension.placeholder)
+    value = as_number(dimension.placeholder)
     if value is None:
         return []
     exponents = [base**value for base in (10.0, math.e, 2.0)] if abs(value) < 50 else []

@@ -9,10 +9,11 @@ from optuna.trial import FrozenTrial, TrialState
 
 from galatune.errors import PlanError
 from galatune.formatting import plural, printable
+from galatune.study.ledger.attributes import STAGE
 from galatune.study.ledger.constraints import feasible
 from galatune.study.ledger.match import Goal, best_so_far, goal_of, trials_to_reach
-from galatune.study.ledger.rows import STAGE_ATTRIBUTE, Ledger, ledger
-from galatune.study.search.quota import counts, running_elsewhere
+from galatune.study.ledger.rows import Ledger, ledger
+from galatune.study.search.quota import running_elsewhere, uses_ticket
 
 __all__ = ["Budget", "budget_for"]
 
@@ -33,7 +34,7 @@ class Budget:
     patience: int | None = None
     confirm: bool = False
 
-    def in_words(self) -> str:
+    def text(self) -> str:
         """One sentence for whoever starts the run."""
         words = plural(self.trials, "trial")
         if self.goal is not None:
@@ -49,9 +50,9 @@ class Budget:
 
     def used(self, study: optuna.Study) -> int:
         """Tickets used so far."""
-        return sum(counts(trial) for trial in study.get_trials(deepcopy=False))
+        return sum(uses_ticket(trial) for trial in study.get_trials(deepcopy=False))
 
-    def over(self, study: optuna.Study) -> str | None:
+    def stop_reason(self, study: optuna.Study) -> str | None:
         """Why the search is over, None while it is not."""
         rows = ledger(study)
         if self.goal is not None:
@@ -74,10 +75,10 @@ class Budget:
         if self.goal is None or not self.confirm:
             return None
         trials = study.get_trials(deepcopy=False)
-        repeats = [t for t in trials if t.user_attrs.get(STAGE_ATTRIBUTE) == "confirm"]
+        repeats = [t for t in trials if t.user_attrs.get(STAGE) == "confirm"]
         if any(trial.state == TrialState.WAITING for trial in repeats):
             return None
-        repeated = [_configuration(trial) for trial in repeats if counts(trial)]
+        repeated = [_configuration(trial) for trial in repeats if uses_ticket(trial)]
         for trial in trials:
             complete = trial.state == TrialState.COMPLETE and feasible(trial)
             if complete and self.goal.reached(trial.value) and _configuration(trial) not in repeated:

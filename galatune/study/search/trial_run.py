@@ -12,21 +12,22 @@ from galatune.controller.controlled import Capture, controlled
 from galatune.controller.controller import Controller
 from galatune.controller.torch_hooks.random_state import reseeded, seed_everything
 from galatune.formatting import printable
+from galatune.study.ledger.attributes import REASON, RECORD
 from galatune.study.ledger.machine import this_machine, versions
-from galatune.study.ledger.record import ATTRIBUTE, OptimizerRecord, RateEvent, RatePoint, TrialRecord
+from galatune.study.ledger.record import OptimizerRecord, RateEvent, RatePoint, TrialRecord
 from galatune.study.scan.plan import ShrinkPlan
 from galatune.study.search.objective import Objective, where
 from galatune.study.search.options import Search
-from galatune.study.search.placeholder_trial import ShrunkTrial
-from galatune.study.search.quota import REASON, number_of
-from galatune.study.search.select_optimizers import drives
+from galatune.study.search.placeholder_trial import PlaceholderTrial
+from galatune.study.search.quota import ticket_of
+from galatune.study.search.select_optimizers import select_optimizers
 from galatune.study.search.signals import Interruption
 
-__all__ = ["REASON", "Attempt", "attempt"]
+__all__ = ["Outcome", "run_trial"]
 
 
 @dataclass(frozen=True)
-class Attempt:
+class Outcome:
     """How one call of the objective ended.
 
     Attributes:
@@ -40,7 +41,7 @@ class Attempt:
     reason: str | None = None
 
 
-def attempt(search: Search, trial: optuna.trial.Trial, interruption: Interruption) -> Attempt:
+def run_trial(search: Search, trial: optuna.trial.Trial, interruption: Interruption) -> Outcome:
     """Call the objective, record what was controlled, and tell the study.
 
     A trial in which nothing was controlled trained on the placeholder, and one that searched another space
@@ -53,7 +54,7 @@ def attempt(search: Search, trial: optuna.trial.Trial, interruption: Interruptio
     interruption.check()
     with interruption.held():
         try:
-            trial.set_user_attr(ATTRIBUTE, record.to_attribute())
+            trial.set_user_attr(RECORD, record.to_attribute())
         except RuntimeError:  # finished: SQLite may hand one queued trial to two processes
             return ended
         if ended.reason is not None:
@@ -62,15 +63,15 @@ def attempt(search: Search, trial: optuna.trial.Trial, interruption: Interruptio
     return ended
 
 
-def _under_control(search: Search, trial: optuna.trial.Trial) -> tuple[Attempt, TrialRecord]:
+def _under_control(search: Search, trial: optuna.trial.Trial) -> tuple[Outcome, TrialRecord]:
     study, plan = search.study, search.plan
-    seed = search.options.seed + number_of(study, trial)
+    seed = search.options.seed + ticket_of(study, trial)
     notes: list[str] = []
-    with controlled(select=drives(plan), **search.options.control()) as capture:
+    with controlled(select=select_optimizers(plan), **search.options.control()) as capture:
         if search.watcher is not None:
             search.watcher.trial_started(trial.number, capture)
         seed_everything(seed)
-        adopted = ShrunkTrial.adopt(trial, plan.placeholders)
+        adopted = PlaceholderTrial.adopt(trial, plan.placeholders)
         ended = _call(search.objective, adopted, len(study.directions))
         if capture.controllers and reseeded(seed):
             notes.append("the objective seeds torch itself")
@@ -81,39 +82,39 @@ def _under_control(search: Search, trial: optuna.trial.Trial) -> tuple[Attempt, 
         why = _of_another_study(adopted, plan) or (
             None if record.controlled else _nothing_controlled(capture)
         )
-        ended = ended if why is None else Attempt(TrialState.FAIL, reason=why)
+        ended = ended if why is None else Outcome(TrialState.FAIL, reason=why)
     return ended, record
 
 
-def _call(objective: Objective, trial: ShrunkTrial, objectives: int) -> Attempt:
+def _call(objective: Objective, trial: PlaceholderTrial, objectives: int) -> Outcome:
     try:
         result = objective(trial)
     except optuna.TrialPruned:
-        return Attempt(TrialState.PRUNED)
+        return Outcome(TrialState.PRUNED)
     except (Exception, SystemExit) as error:
-        return Attempt(TrialState.FAIL, reason=where(error))
+        return Outcome(TrialState.FAIL, reason=where(error))
     values = result if isinstance(result, (list, tuple)) else [result]
     try:
         numbers = tuple(float(value) for value in values)
     except OverflowError:
-        return Attempt(TrialState.FAIL, reason="the objective returned an integer beyond every float")
+        return Outcome(TrialState.FAIL, reason="the objective returned an integer beyond every float")
     except Exception:  # whatever the conversion of somebody's own type raises
-        return Attempt(TrialState.FAIL, reason=f"the objective returned {_shown(result)}, not a number")
+        return Outcome(TrialState.FAIL, reason=f"the objective returned {_shown(result)}, not a number")
     return _judged(numbers, objectives)
 
 
-def _judged(numbers: tuple[float, ...], objectives: int) -> Attempt:
+def _judged(numbers: tuple[float, ...], objectives: int) -> Outcome:
     if len(numbers) != objectives:
-        return Attempt(
+        return Outcome(
             TrialState.FAIL,
             reason=f"the objective returned {len(numbers)} values, the study has {objectives}",
         )
     if any(math.isnan(number) for number in numbers):
-        return Attempt(TrialState.FAIL, reason="the objective returned NaN")
-    return Attempt(TrialState.COMPLETE, numbers)
+        return Outcome(TrialState.FAIL, reason="the objective returned NaN")
+    return Outcome(TrialState.COMPLETE, numbers)
 
 
-def _of_another_study(trial: ShrunkTrial, plan: ShrinkPlan) -> str | None:
+def _of_another_study(trial: PlaceholderTrial, plan: ShrinkPlan) -> str | None:
     """Why the objective cannot be that of the old study, None where it may be.
 
     Parameters that the old study does not have are no reason by themselves: an objective may have grown.

@@ -10,7 +10,8 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import create_trial
 
 from galatune.errors import PlanError, StorageError
-from galatune.study.ledger.record import ATTRIBUTE, SCHEMA, OptimizerRecord, RatePoint, TrialRecord
+from galatune.study.ledger.attributes import RECORD, SCHEMA
+from galatune.study.ledger.record import OptimizerRecord, RatePoint, TrialRecord
 from galatune.study.scan.plan import plan_study
 from galatune.study.search.fixed_trial import fixed_trial
 
@@ -35,14 +36,14 @@ def smaller(space: dict[str, BaseDistribution], values: dict[str, Any], *rates: 
     )
     study = optuna.create_study(study_name="old-gala")
     plan = plan_study(old, "memory", drop_schedule=True)
-    study.set_user_attr(ATTRIBUTE, {"schema": SCHEMA, "plan": plan.to_json()})
+    study.set_user_attr(RECORD, {"schema": SCHEMA, "plan": plan.to_json()})
     for width, value in ((3, 0.5), (5, 0.7)):
         study.add_trial(
             create_trial(
                 params={"width": width},
                 distributions={"width": WIDTH},
                 value=value,
-                user_attrs={ATTRIBUTE: record(*rates)} if rates else {},
+                user_attrs={RECORD: record(*rates)} if rates else {},
             )
         )
     return study
@@ -89,7 +90,7 @@ def test_other_studies_are_refused() -> None:
 def test_study_without_a_complete_trial_is_refused() -> None:
     made = smaller({"lr": WIDTH}, {"lr": 1})
     study = optuna.create_study(study_name="s")
-    study.set_user_attr(ATTRIBUTE, made.user_attrs[ATTRIBUTE])
+    study.set_user_attr(RECORD, made.user_attrs[RECORD])
     with pytest.raises(StorageError, match="complete"):
         fixed_trial(study)
 
@@ -97,6 +98,6 @@ def test_study_without_a_complete_trial_is_refused() -> None:
 def test_several_objectives_have_no_best_trial() -> None:
     made = smaller({"lr": WIDTH}, {"lr": 1})
     study = optuna.create_study(study_name="s", directions=["minimize", "minimize"])
-    study.set_user_attr(ATTRIBUTE, made.user_attrs[ATTRIBUTE])
+    study.set_user_attr(RECORD, made.user_attrs[RECORD])
     with pytest.raises(PlanError, match="several objectives"):
         fixed_trial(study)

@@ -9,12 +9,12 @@ import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from galatune.study.search.placeholder_trial import ShrunkTrial, legal_answer
+from galatune.study.search.placeholder_trial import PlaceholderTrial, legal_answer
 
 
-def shrunk(study: optuna.Study, **placeholders: Any) -> tuple[optuna.trial.Trial, ShrunkTrial]:
+def shrunk(study: optuna.Study, **placeholders: Any) -> tuple[optuna.trial.Trial, PlaceholderTrial]:
     trial = study.ask()
-    return trial, ShrunkTrial.adopt(trial, placeholders)
+    return trial, PlaceholderTrial.adopt(trial, placeholders)
 
 
 def test_a_dropped_dimension_is_answered_and_never_stored() -> None:

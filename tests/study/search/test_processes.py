@@ -16,10 +16,9 @@ from optuna.trial import TrialState
 from tiny_search import go, load, objective, outcome, yes
 
 from galatune.study.ledger import machine
+from galatune.study.ledger.attributes import INTERRUPTED, PROCESS, REASON, RECORD
 from galatune.study.ledger.machine import is_another, is_gone, this_process
-from galatune.study.ledger.record import ATTRIBUTE
 from galatune.study.scan.plan import ShrinkPlan
-from galatune.study.search.quota import INTERRUPTED, PROCESS, REASON
 from galatune.study.search.signals import Interruption
 
 pytestmark = pytest.mark.usefixtures("folder")
@@ -41,9 +40,9 @@ def test_a_trial_of_another_process_has_its_ticket(plan: ShrinkPlan, another: di
     load().ask().set_user_attr(PROCESS, another)
     study = go(plan, trials=3)
     assert [trial.state.name for trial in study.trials] == ["COMPLETE", "RUNNING", "COMPLETE"]
-    assert study.user_attrs[ATTRIBUTE]["stopped_because"] == REST
+    assert study.user_attrs[RECORD]["stopped_because"] == REST
     study.tell(1, 5.0)
-    assert go(plan, trials=3).user_attrs[ATTRIBUTE]["stopped_because"] == "the budget of 3 trials is used up"
+    assert go(plan, trials=3).user_attrs[RECORD]["stopped_because"] == "the budget of 3 trials is used up"
 
 
 @pytest.mark.parametrize("into", ["new.log", pytest.param("new.db", marks=pytest.mark.slow)])
@@ -64,7 +63,7 @@ def test_of_two_processes_that_ask_for_the_last_ticket_the_first_has_it(
     monkeypatch.setattr(optuna.Study, "ask", asked)
     study = go(plan, into=into, trials=3)
     assert [trial.state.name for trial in study.trials] == ["COMPLETE"] * 2 + ["RUNNING", "WAITING"]
-    assert study.user_attrs[ATTRIBUTE]["stopped_because"] == REST
+    assert study.user_attrs[RECORD]["stopped_because"] == REST
     study.tell(2, 5.0)
     study = go(plan, into=into, trials=4)
     assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 4
@@ -113,7 +112,7 @@ def test_an_interruption_changes_nothing_of_the_result(plan: ShrinkPlan, how: Ca
     assert states == [TrialState.COMPLETE] * 2 + [TrialState.FAIL, TrialState.WAITING]
     assert stopped.trials[2].user_attrs[INTERRUPTED] is True
     assert stopped.trials[2].user_attrs[REASON] == "interrupted; its configuration is tried again"
-    assert stopped.user_attrs[ATTRIBUTE]["stopped_because"] == "interrupted"
+    assert stopped.user_attrs[RECORD]["stopped_because"] == "interrupted"
     study = go(plan, trials=5, agree=yes)
     assert study.trials[3].params == study.trials[2].params
     assert outcome(study) == whole

@@ -17,7 +17,7 @@ import torch
 from tiny_search import OBJECTIVE, go, load, objective, objective_file, old_study, train, yes
 
 from galatune.errors import ControlError, GalatuneError, ObjectiveError, PlanError, StorageError
-from galatune.study.ledger.record import ATTRIBUTE
+from galatune.study.ledger.attributes import RECORD
 from galatune.study.scan.plan import ShrinkPlan, scan
 from galatune.study.search.fingerprint import Fingerprint
 from galatune.study.search.objective import load_objective
@@ -157,7 +157,7 @@ def test_an_objective_without_a_file_is_never_asked_for(plan: ShrinkPlan) -> Non
     scope: dict[str, Any] = {}
     exec(OBJECTIVE, scope)
     go(plan, scope["objective"], trials=1)
-    assert load().user_attrs[ATTRIBUTE]["objective"] == {"reference": "objective", "sha256": None}
+    assert load().user_attrs[RECORD]["objective"] == {"reference": "objective", "sha256": None}
     assert len(go(plan, trials=2).trials) == 2
 
 

@@ -16,7 +16,7 @@ from optuna.trial import TrialState
 from tiny_search import go, load, objective, old_study, outcome, yes
 
 from galatune.errors import ObjectiveError
-from galatune.study.ledger.record import ATTRIBUTE
+from galatune.study.ledger.attributes import RECORD
 from galatune.study.scan.plan import ShrinkPlan, scan
 from galatune.study.search.run import run
 
@@ -28,7 +28,7 @@ def test_a_run_says_what_it_did_and_leaves_the_source_alone(folder: Path) -> Non
     before = hashlib.sha256((folder / "old.db").read_bytes()).hexdigest()
     study = run(scan("old.db"), objective, trials=2)
     assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 2
-    attribute = study.user_attrs[ATTRIBUTE]
+    attribute = study.user_attrs[RECORD]
     json.dumps([attribute, *(trial.user_attrs for trial in study.trials)], allow_nan=False)
     assert attribute["stopped_because"] == "the budget of 2 trials is used up"
     assert attribute["options"]["max_lr"] is None
@@ -44,17 +44,17 @@ def test_the_budget_is_exact_also_when_continued(plan: ShrinkPlan) -> None:
     assert len(go(plan, trials=5).trials) == 5
     study = go(plan, trials=5)
     assert len(study.trials) == 5
-    assert study.user_attrs[ATTRIBUTE]["stopped_because"] == "the budget of 5 trials is used up"
+    assert study.user_attrs[RECORD]["stopped_because"] == "the budget of 5 trials is used up"
     fewer = go(plan, trials=3)
     assert len(fewer.trials) == 5
-    assert fewer.user_attrs[ATTRIBUTE]["stopped_because"] == "5 trials are done, more than the budget of 3"
+    assert fewer.user_attrs[RECORD]["stopped_because"] == "5 trials are done, more than the budget of 3"
 
 
 def test_it_stops_at_the_match_by_itself(folder: Path) -> None:
     old_study("old.log", [1e9, 1e8, 1e8 - 1])
     study = go(scan("old.log"))
     assert len(study.trials) == 1
-    assert study.user_attrs[ATTRIBUTE]["stopped_because"] == "the old best was matched after 1 trial"
+    assert study.user_attrs[RECORD]["stopped_because"] == "the old best was matched after 1 trial"
 
 
 def test_without_a_match_the_old_number_of_trials_is_the_bound(folder: Path) -> None:
@@ -88,7 +88,7 @@ def test_a_maximized_study_stays_one(folder: Path) -> None:
 def test_a_pruner_only_where_the_old_study_had_one(folder: Path) -> None:
     old_study("old.log", [3.0, TrialState.PRUNED])
     study = go(scan("old.log"), trials=1)
-    assert study.user_attrs[ATTRIBUTE]["pruner"] == "MedianPruner"
+    assert study.user_attrs[RECORD]["pruner"] == "MedianPruner"
     assert isinstance(study.pruner, optuna.pruners.MedianPruner)
 
 
@@ -100,7 +100,7 @@ def test_the_objective_may_stop_the_study(plan: ShrinkPlan) -> None:
 
     study = go(plan, content, trials=9)
     assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 2
-    assert study.user_attrs[ATTRIBUTE]["stopped_because"] == "the objective stopped the study"
+    assert study.user_attrs[RECORD]["stopped_because"] == "the objective stopped the study"
     assert len(go(plan, trials=4, agree=yes).trials) == 4
 
 
@@ -141,7 +141,7 @@ def test_an_infeasible_trial_is_no_match(folder: Path) -> None:
         return objective(trial)
 
     study = go(scan("old.log"), constrained, confirm=False)
-    assert study.user_attrs[ATTRIBUTE]["stopped_because"] == "the old best was matched after 3 trials"
+    assert study.user_attrs[RECORD]["stopped_because"] == "the old best was matched after 3 trials"
 
 
 # -- failures
@@ -158,7 +158,7 @@ def test_an_objective_that_always_fails_ends_after_five(plan: ShrinkPlan) -> Non
     )
     assert words.endswith("Mend it and run the same command again to continue")
     assert [trial.state for trial in load().trials] == [TrialState.FAIL] * 5
-    assert load().user_attrs[ATTRIBUTE]["stopped_because"] == "5 trials in a row failed"
+    assert load().user_attrs[RECORD]["stopped_because"] == "5 trials in a row failed"
     assert len(outcome(go(plan, trials=7))) == 2
 
 

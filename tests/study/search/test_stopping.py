@@ -10,7 +10,8 @@ from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState, create_trial
 
 from galatune.errors import PlanError
-from galatune.study.search.quota import INTERRUPTED, counts
+from galatune.study.ledger.attributes import INTERRUPTED
+from galatune.study.search.quota import uses_ticket
 from galatune.study.search.stopping import Budget, budget_for
 
 SPACE = {"x": FloatDistribution(-100.0, 100.0)}
@@ -49,15 +50,15 @@ def test_without_a_budget_the_old_one_is_the_bound() -> None:
     assert found.trials == 5
     assert found.goal is not None
     assert found.goal.threshold == pytest.approx(1.04)
-    assert found.in_words() == ("until a trial reaches 1.04 (old best 1, tolerance 1 %), at most 5 trials")
+    assert found.text() == ("until a trial reaches 1.04 (old best 1, tolerance 1 %), at most 5 trials")
 
 
 def test_a_number_of_trials_alone_looks_for_no_match() -> None:
     found = budget(study_of(OLD), trials=3)
     assert (found.trials, found.goal) == (3, None)
-    assert found.in_words() == "3 trials"
-    assert budget(study_of(OLD), trials=1).in_words() == "1 trial"
-    assert "7 trials in a row" in budget(study_of(OLD), trials=9, patience=7).in_words()
+    assert found.text() == "3 trials"
+    assert budget(study_of(OLD), trials=1).text() == "1 trial"
+    assert "7 trials in a row" in budget(study_of(OLD), trials=9, patience=7).text()
 
 
 def test_a_number_of_trials_bounds_a_match() -> None:
@@ -104,8 +105,8 @@ def test_a_match_is_within_the_tolerance(
     direction: str, old: list[Any], reaches: float, misses: float
 ) -> None:
     found = budget(study_of(old, (direction,)))
-    assert found.over(study_of([misses], (direction,))) is None
-    assert found.over(study_of([misses, reaches], (direction,))) == (
+    assert found.stop_reason(study_of([misses], (direction,))) is None
+    assert found.stop_reason(study_of([misses, reaches], (direction,))) == (
         "the old best was matched after 2 trials"
     )
 
@@ -118,64 +119,67 @@ def test_a_pruned_or_failed_trial_never_matches() -> None:
             state=TrialState.PRUNED, intermediate_values={0: 0.0}, params={"x": 1.0}, distributions=SPACE
         )
     )
-    assert found.over(pruned) is None
+    assert found.stop_reason(pruned) is None
 
 
 def test_complete_pruned_and_failed_trials_use_a_ticket_each() -> None:
     found = Budget(3)
     states = [1.0, TrialState.PRUNED, TrialState.RUNNING, TrialState.WAITING]
-    assert found.over(study_of([*states])) is None
+    assert found.stop_reason(study_of([*states])) is None
     assert found.used(study_of([*states])) == 2
-    assert found.over(study_of([*states, TrialState.FAIL])) == "the budget of 3 trials is used up"
+    assert found.stop_reason(study_of([*states, TrialState.FAIL])) == "the budget of 3 trials is used up"
 
 
 def test_an_interrupted_trial_uses_no_ticket() -> None:
     trial = create_trial(state=TrialState.FAIL, user_attrs={INTERRUPTED: True})
-    assert not counts(trial)
+    assert not uses_ticket(trial)
 
 
 def test_patience_counts_trials_without_a_better_value() -> None:
     found = Budget(100, patience=3)
-    assert found.over(study_of([5.0, 4.0, 4.0, 6.0])) is None
-    assert found.over(study_of([5.0, 4.0, 4.0, 6.0, TrialState.FAIL])) == (
+    assert found.stop_reason(study_of([5.0, 4.0, 4.0, 6.0])) is None
+    assert found.stop_reason(study_of([5.0, 4.0, 4.0, 6.0, TrialState.FAIL])) == (
         "3 trials in a row brought no better value"
     )
-    assert found.over(study_of([TrialState.FAIL] * 4)) is None
+    assert found.stop_reason(study_of([TrialState.FAIL] * 4)) is None
 
 
 def test_patience_of_several_objectives_looks_at_the_front() -> None:
     both = ("minimize", "minimize")
     found = Budget(100, patience=2)
-    assert found.over(study_of([(5.0, 1.0), (4.0, 2.0), (3.0, 3.0)], both)) is None
-    assert found.over(study_of([(5.0, 1.0), (4.0, 2.0), (6.0, 3.0), (6.0, 3.0)], both)) is not None
+    assert found.stop_reason(study_of([(5.0, 1.0), (4.0, 2.0), (3.0, 3.0)], both)) is None
+    assert found.stop_reason(study_of([(5.0, 1.0), (4.0, 2.0), (6.0, 3.0), (6.0, 3.0)], both)) is not None
 
 
 def test_several_objectives_match_the_old_hypervolume() -> None:
     both = ("minimize", "maximize")
     old = study_of([(3.0, 1.0), (2.0, 2.0), (1.0, 3.0)], both)
     found = budget(old)
-    assert "hypervolume" in found.in_words()
-    assert found.over(study_of([(2.0, 2.0)], both)) is None
-    assert found.over(study_of([(2.0, 2.0), (1.0, 3.0)], both)) == "the old best was matched after 2 trials"
+    assert "hypervolume" in found.text()
+    assert found.stop_reason(study_of([(2.0, 2.0)], both)) is None
+    assert (
+        found.stop_reason(study_of([(2.0, 2.0), (1.0, 3.0)], both))
+        == "the old best was matched after 2 trials"
+    )
     with pytest.raises(PlanError, match="2 objectives"):
         budget(old, confirm=True)
 
 
 def test_a_match_is_repeated_once_before_it_counts() -> None:
     found = budget(study_of(OLD), confirm=True)
-    assert "twice" in found.in_words()
+    assert "twice" in found.text()
     study = study_of([3.0, 1.0])
     again = found.to_confirm(study)
     assert again is not None
     assert again.number == 1
-    assert found.over(study) is None
+    assert found.stop_reason(study) is None
 
     study.enqueue_trial(again.params, user_attrs={"galatune_stage": "confirm"})
     assert found.to_confirm(study) is None, "it is queued already"
     trial = study.ask()
     trial.suggest_float("x", -100.0, 100.0)
     study.tell(trial, 2.0)
-    assert found.over(study) is None, "the first one was a lucky one"
+    assert found.stop_reason(study) is None, "the first one was a lucky one"
     assert found.to_confirm(study) is None
 
     study.add_trial(create_trial(value=1.0, params={"x": 50.0}, distributions=SPACE))
@@ -186,7 +190,7 @@ def test_a_match_is_repeated_once_before_it_counts() -> None:
     trial = study.ask()
     trial.suggest_float("x", -100.0, 100.0)
     study.tell(trial, 1.0)
-    assert found.over(study) == "the old best was matched after 5 trials"
+    assert found.stop_reason(study) == "the old best was matched after 5 trials"
 
 
 def test_a_failed_repeat_is_not_tried_for_ever() -> None:

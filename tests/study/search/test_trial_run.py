@@ -22,9 +22,9 @@ from optuna.trial import FrozenTrial, TrialState
 from tiny_search import RATE, STEPS, make, objective, old_study, train, with_rate
 
 from galatune.errors import ObjectiveError
-from galatune.study.ledger.record import ATTRIBUTE, TrialRecord
+from galatune.study.ledger.attributes import REASON, RECORD
+from galatune.study.ledger.record import TrialRecord
 from galatune.study.scan.plan import scan
-from galatune.study.search.quota import REASON
 from galatune.study.search.run import run
 
 pytestmark = pytest.mark.usefixtures("folder")
@@ -55,7 +55,7 @@ def _journal() -> optuna.storages.JournalStorage:
 
 
 def record(trial: FrozenTrial) -> TrialRecord:
-    found = TrialRecord.from_attribute(trial.user_attrs[ATTRIBUTE])
+    found = TrialRecord.from_attribute(trial.user_attrs[RECORD])
     assert found is not None
     return found
 
