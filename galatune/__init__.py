@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from galatune.controller.controller import attach as attach
     from galatune.errors import GalatuneError as GalatuneError
     from galatune.report.savings import savings as savings
-    from galatune.study.scan.plan import scan as scan
+    from galatune.study.scan.scan import scan as scan
     from galatune.study.search.fixed_trial import fixed_trial as fixed_trial
     from galatune.study.search.run import run as run
     from galatune.tabular import GalaClassifier as GalaClassifier
@@ -31,7 +31,7 @@ _HOME = {
     "fixed_trial": "galatune.study.search.fixed_trial",
     "run": "galatune.study.search.run",
     "savings": "galatune.report.savings",
-    "scan": "galatune.study.scan.plan",
+    "scan": "galatune.study.scan.scan",
 }
 
 __all__ = [

@@ -15,11 +15,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.text import Text
 
-from galatune.cli.scan import CONSTRAINED
 from galatune.formatting import plural, printable, rate, time_left
 from galatune.study.ledger.attributes import REASON, RECORD
 from galatune.study.ledger.constraints import feasible
 from galatune.study.ledger.record import TrialRecord
+from galatune.study.scan.text import CONSTRAINED
 from galatune.study.storage.address import redact
 
 if TYPE_CHECKING:

@@ -13,8 +13,9 @@ from galatune.formatting import printable
 from galatune.study.ledger.attributes import RECORD, SCHEMA
 from galatune.study.ledger.provenance import Provenance
 from galatune.study.ledger.record import TrialRecord
+from galatune.study.scan.dimensions import RateDimension
 from galatune.study.scan.distributions import from_rate
-from galatune.study.scan.plan import RateDimension, ShrinkPlan
+from galatune.study.scan.plan import ShrinkPlan
 
 __all__ = ["fixed_trial"]
 

@@ -17,7 +17,8 @@ from galatune.study.ledger.attributes import REASON, STAGE, UNFINISHED
 from galatune.study.ledger.match import goal_of
 from galatune.study.ledger.provenance import note_stop
 from galatune.study.ledger.rows import ledger
-from galatune.study.scan.plan import MOST_ALIKE, ShrinkPlan
+from galatune.study.scan.plan import ShrinkPlan
+from galatune.study.scan.projection import MOST_ALIKE
 from galatune.study.search.create import create_or_continue
 from galatune.study.search.fingerprint import Fingerprint
 from galatune.study.search.objective import Objective

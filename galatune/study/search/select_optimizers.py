@@ -10,8 +10,9 @@ import math
 from collections.abc import Sequence
 
 from galatune.controller.controlled import Choice, Select
+from galatune.study.scan.dimensions import RateDimension
 from galatune.study.scan.distributions import as_number, as_rate
-from galatune.study.scan.plan import RateDimension, ShrinkPlan
+from galatune.study.scan.plan import ShrinkPlan
 
 __all__ = ["select_optimizers"]
 

@@ -15,7 +15,8 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, jso
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from galatune.errors import PlanError, StorageError
-from galatune.study.scan.plan import ShrinkPlan, plan_study, scan, scan_all
+from galatune.study.scan.plan import ShrinkPlan
+from galatune.study.scan.scan import plan_study, scan, scan_storage
 
 ARCANUM = "Zeos-ctrl__ARCANUM__optuna_study.db"
 START = datetime(2024, 5, 1, 12)
@@ -56,13 +57,13 @@ def test_arcanum_amp_tune(studies: Path) -> None:
 
 
 def test_scan_all_reads_every_study(studies: Path) -> None:
-    plans = scan_all(str(studies / ARCANUM))
+    plans = scan_storage(str(studies / ARCANUM)).plans
     assert [plan.study for plan in plans] == ["amp_tune", "phase_tune"]
     assert plans[0] == scan(str(studies / ARCANUM), "amp_tune")
 
 
 def test_studies_without_a_learning_rate(studies: Path) -> None:
-    plans = scan_all(str(studies / "simeonensing__eeg-gat__tracking__optuna.db"))
+    plans = scan_storage(str(studies / "simeonensing__eeg-gat__tracking__optuna.db")).plans
     assert len(plans) == 5
     assert all(not plan.learning_rate and not plan.projected for plan in plans)
 
@@ -75,7 +76,7 @@ def test_space_that_changed_midway(studies: Path) -> None:
 
 @pytest.mark.parametrize("name", ["Pittmann-XIE__ACT__optuna_study.db", ARCANUM])
 def test_plan_survives_json(studies: Path, name: str) -> None:
-    for plan in scan_all(str(studies / name)):
+    for plan in scan_storage(str(studies / name)).plans:
         body = plan.to_json()
         assert ShrinkPlan.from_json(json.loads(json.dumps(body, allow_nan=False))) == plan
 
@@ -210,10 +211,10 @@ def test_wishes_of_a_storage_with_several_studies(tmp_path: Path) -> None:
         study = optuna.create_study(storage=url, study_name=name)
         params = dict.fromkeys(space, 0.01 if name == "a" else 2)
         study.add_trial(create_trial(params=params, distributions=space, value=1.0))
-    plans = scan_all(url, lr=["speed"])
+    plans = scan_storage(url, lr=["speed"]).plans
     assert [list(plan.placeholders) for plan in plans] == [["speed"], []]
     with pytest.raises(PlanError, match="speed, width"):
-        scan_all(url, lr=["nope"])
+        scan_storage(url, lr=["nope"])
 
 
 def test_scan_of_a_storage_with_several_studies_needs_a_name(studies: Path) -> None:

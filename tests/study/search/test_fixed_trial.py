@@ -12,7 +12,7 @@ from optuna.trial import create_trial
 from galatune.errors import PlanError, StorageError
 from galatune.study.ledger.attributes import RECORD, SCHEMA
 from galatune.study.ledger.record import OptimizerRecord, RatePoint, TrialRecord
-from galatune.study.scan.plan import plan_study
+from galatune.study.scan.scan import plan_study
 from galatune.study.search.fixed_trial import fixed_trial
 
 WIDTH = FloatDistribution(1, 9)

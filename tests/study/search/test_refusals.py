@@ -18,7 +18,8 @@ from tiny_search import OBJECTIVE, go, load, objective, objective_file, old_stud
 
 from galatune.errors import ControlError, GalatuneError, ObjectiveError, PlanError, StorageError
 from galatune.study.ledger.attributes import RECORD
-from galatune.study.scan.plan import ShrinkPlan, scan
+from galatune.study.scan.plan import ShrinkPlan
+from galatune.study.scan.scan import scan
 from galatune.study.search.fingerprint import Fingerprint
 from galatune.study.search.objective import load_objective
 from galatune.study.search.options import RunOptions

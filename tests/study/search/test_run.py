@@ -17,7 +17,8 @@ from tiny_search import go, load, objective, old_study, outcome, yes
 
 from galatune.errors import ObjectiveError
 from galatune.study.ledger.attributes import RECORD
-from galatune.study.scan.plan import ShrinkPlan, scan
+from galatune.study.scan.plan import ShrinkPlan
+from galatune.study.scan.scan import scan
 from galatune.study.search.run import run
 
 pytestmark = pytest.mark.usefixtures("folder")

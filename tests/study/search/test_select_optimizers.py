@@ -11,7 +11,8 @@ from fake_studies import fake_study
 
 from galatune.study.scan.dimensions import RateDimension
 from galatune.study.scan.distributions import Scale
-from galatune.study.scan.plan import ShrinkPlan, plan_study
+from galatune.study.scan.plan import ShrinkPlan
+from galatune.study.scan.scan import plan_study
 from galatune.study.search.select_optimizers import select_optimizers
 
 

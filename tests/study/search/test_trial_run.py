@@ -24,7 +24,7 @@ from tiny_search import RATE, STEPS, make, objective, old_study, train, with_rat
 from galatune.errors import ObjectiveError
 from galatune.study.ledger.attributes import REASON, RECORD
 from galatune.study.ledger.record import TrialRecord
-from galatune.study.scan.plan import scan
+from galatune.study.scan.scan import scan
 from galatune.study.search.run import run
 
 pytestmark = pytest.mark.usefixtures("folder")
