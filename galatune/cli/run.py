@@ -108,7 +108,7 @@ def run(
 
     from galatune.cli.progress import RunProgress
     from galatune.study.scan.scan import scan
-    from galatune.study.search.objective import as_script, load_objective
+    from galatune.study.search.objective import as_script, imported
     from galatune.study.search.options import RunOptions
     from galatune.study.search.run import run as run_study
     from galatune.study.search.summary import RunSummary
@@ -118,10 +118,14 @@ def run(
     if plan.note:
         click.echo(plan.note, err=True)
     place = into or default_target(plan.study)[0]
-    with as_script(objective), RunProgress(place, plan, yes=yes) as progress:
+    with (
+        as_script(objective),
+        RunProgress(place, plan, yes=yes) as progress,
+        imported(objective) as function,
+    ):
         smaller = run_study(
             plan,
-            load_objective(objective),
+            function,
             source=storage,
             into=into,
             name=name,

@@ -5,12 +5,15 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
+import itertools
 import os
+import re
 import sys
 import sysconfig
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import ModuleType
 from typing import Any
 
@@ -19,19 +22,34 @@ import optuna
 from galatune.errors import ObjectiveError
 from galatune.formatting import printable
 
-__all__ = ["Objective", "as_script", "load_objective", "where"]
+__all__ = ["Objective", "as_script", "imported", "where"]
 
 Objective = Callable[[optuna.trial.Trial], Any]
 
+OWN = "_galatune_objective_"
+"""Beginning of the names of imported files."""
 
-def load_objective(reference: str) -> Objective:
-    """Import an objective.
+_FOUND = """import importlib.util, sys
+spec = importlib.util.spec_from_file_location(__name__, {path!r})
+sys.modules[__name__] = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(sys.modules[__name__])
+"""
+
+
+@contextmanager
+def imported(reference: str) -> Iterator[Objective]:
+    """Import an objective for as long as it is called.
 
     A file is imported as a script would see itself: its folder is the first place that modules are looked
-    for, and what lies under ``if __name__ == "__main__"`` does not run.
+    for, and what lies under ``if __name__ == "__main__"`` does not run. The module of a file stays in
+    `sys.modules` under a name of galatune's own, so that it stands in nobody's way; afterwards `sys.path`
+    is as it was.
 
     Args:
         reference: ``path/to/file.py:function`` or ``package.module:function``.
+
+    Yields:
+        The function.
 
     Raises:
         ObjectiveError: It cannot be imported, has no such function, or starts a search when imported.
@@ -42,8 +60,17 @@ def load_objective(reference: str) -> Objective:
             f"{printable(reference)!r} names no objective; write path/to/file.py:function or "
             "package.module:function"
         )
-    with _no_search(place):
-        module = _import(place)
+    before = list(sys.path)
+    with TemporaryDirectory(prefix="galatune-") as folder:
+        try:
+            with _no_search(place):
+                module = _import(place, Path(folder))
+            yield _function(module, place, name)
+        finally:
+            sys.path[:] = before
+
+
+def _function(module: ModuleType, place: str, name: str) -> Objective:
     found: Any = module
     for part in name.split("."):
         found = getattr(found, part, None)
@@ -106,26 +133,24 @@ def _flush() -> None:
         sys.__stdout__.flush()
 
 
-def _import(place: str) -> ModuleType:
+def _import(place: str, folder: Path) -> ModuleType:
     path = Path(place)
     package = path.is_dir() and (path / "__init__.py").is_file()
     if path.suffix != ".py" and path.exists() and not package:
         raise ObjectiveError(f"{printable(place)!r} is not a Python file; an objective lies in a .py file")
     if path.suffix == ".py":
-        return _import_file(path)
+        return _import_file(path, folder)
     _first_on_path(Path.cwd())
     with _import_errors(place):
         return importlib.import_module(place)
 
 
-def _import_file(path: Path) -> ModuleType:
+def _import_file(path: Path, folder: Path) -> ModuleType:
     if not path.is_file():
         raise ObjectiveError(f"No such file: {printable(str(path))!r}. Name the .py file of the objective")
     _first_on_path(path.resolve().parent)
-    # Its own name, so that classes in it can be pickled to the workers of a DataLoader; but never that of
-    # a module that somebody else may still import.
-    taken = path.stem in sys.modules or path.stem in sys.stdlib_module_names
-    name = path.stem if path.stem.isidentifier() and not taken else f"_objective_{path.stem}"
+    name = _own_name(path)
+    _make_findable(name, path, folder)
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
@@ -138,6 +163,23 @@ def _import_file(path: Path) -> ModuleType:
         del sys.modules[name]
         raise
     return module
+
+
+def _own_name(path: Path) -> str:
+    """A name that no module has, and that nobody else would import."""
+    stem = re.sub(r"\W", "_", path.stem)
+    names = (f"{OWN}{stem}{f'_{count}' if count else ''}" for count in itertools.count())
+    return next(name for name in names if name not in sys.modules)
+
+
+def _make_findable(name: str, path: Path, folder: Path) -> None:
+    """Let processes that start anew import the file under this name.
+
+    The workers of a `DataLoader` that are spawned get our `sys.path`, and unpickle classes by their module.
+    """
+    body = _FOUND.format(path=str(path.resolve()))
+    Path(folder, f"{name}.py").write_text(body, encoding="utf-8")
+    sys.path.append(str(folder))
 
 
 @contextmanager

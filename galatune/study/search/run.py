@@ -112,6 +112,8 @@ def run(
             confirm=options.confirm,
         )
         about_old = _about(old, plan)
+    from galatune.controller.torch_hooks.random_state import restored_afterwards  # loads torch
+
     storage = open_target(into, plan.study, source=place)
     with _quiet(), storage_errors(into or default_target(plan.study)[0]):
         study = create_or_continue(
@@ -123,7 +125,8 @@ def run(
             about_old,
             agree,
         )
-        _search(Search(study, plan, objective, options, budget, watcher))
+        with restored_afterwards():  # each trial seeds all that an objective may draw from
+            _search(Search(study, plan, objective, options, budget, watcher))
     return study
 
 

@@ -13,21 +13,27 @@ import pytest
 from tiny_search import objective_file
 
 from galatune.errors import ObjectiveError
-from galatune.study.search.objective import as_script, load_objective, where
+from galatune.study.search.objective import Objective, as_script, imported, where
 
 TWO = "def objective(trial):\n    return 1.0\n\n\ndef other(trial):\n    return 2.0\n"
 
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A working directory; whatever is imported from it is forgotten."""
+    """A working directory; whatever is imported from it is forgotten, and nothing else is touched."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    before = set(sys.modules)
+    path, modules = list(sys.path), dict(sys.modules)
     yield tmp_path
-    for name in set(sys.modules) - before:
+    assert sys.path == path
+    assert all(sys.modules.get(name) is module for name, module in modules.items())
+    for name in set(sys.modules) - set(modules):
         if str(tmp_path) in str(getattr(sys.modules[name], "__file__", "")):
             del sys.modules[name]
+
+
+def load_objective(reference: str) -> Objective:
+    with imported(reference) as function:
+        return function
 
 
 def message(reference: str) -> str:
@@ -58,6 +64,22 @@ def test_a_sibling_is_imported_as_a_script_would(folder: Path) -> None:
     objective_file(folder, TWO, "sub/helper_of_it.py")
     objective_file(folder, "from helper_of_it import objective", "sub/train_b.py")
     assert load_objective("sub/train_b.py:objective")(None) == 1.0  # type: ignore[arg-type]
+
+
+def test_two_files_of_one_name_are_two_modules(folder: Path) -> None:
+    objective_file(folder, TWO, "a/train_e.py")
+    objective_file(folder, TWO.replace("1.0", "3.0"), "b/train_e.py")
+    first, second = load_objective("a/train_e.py:objective"), load_objective("b/train_e.py:objective")
+    assert (first(None), second(None)) == (1.0, 3.0)  # type: ignore[arg-type]
+    assert sys.modules[first.__module__] is not sys.modules[second.__module__]
+    assert "train_e" not in sys.modules
+
+
+def test_what_an_objective_imports_while_it_runs_is_found(folder: Path) -> None:
+    objective_file(folder, TWO, "sub/late_sibling.py")
+    objective_file(folder, "def f(trial):\n    import late_sibling\n    return 5.0\n", "sub/train_f.py")
+    with imported("sub/train_f.py:f") as function:
+        assert function(None) == 5.0  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", ["random.py", "my-file.py", "my file.py", "profile.py", "größe.py"])
@@ -116,7 +138,7 @@ def test_a_file_that_cannot_be_used_says_why(folder: Path, text: str, words: str
     objective_file(folder, text, "broken.py")
     assert words in message("broken.py:objective")
     # Half a module must not be what the next import of it finds; a whole one may.
-    assert ("broken" in sys.modules) == ("has no function" in words)
+    assert ("_galatune_objective_broken" in sys.modules) == ("has no function" in words)
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from galatune.study.ledger.attributes import RECORD
 from galatune.study.scan.plan import ShrinkPlan
 from galatune.study.scan.scan import scan
 from galatune.study.search.fingerprint import Fingerprint
-from galatune.study.search.objective import load_objective
+from galatune.study.search.objective import imported
 from galatune.study.search.options import RunOptions
 from galatune.study.search.run import run
 
@@ -131,7 +131,8 @@ def test_other_options_are_asked_for(plan: ShrinkPlan) -> None:
 
 
 def written(folder: Path, text: str = OBJECTIVE, name: str = "mine.py") -> Callable[[Any], Any]:
-    return load_objective(f"{objective_file(folder, text, name)}:objective")
+    with imported(f"{objective_file(folder, text, name)}:objective") as function:
+        return function
 
 
 def test_an_objective_whose_file_has_changed_is_asked_for(plan: ShrinkPlan, folder: Path) -> None:
