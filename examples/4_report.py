@@ -1,7 +1,7 @@
 """What it saved. `galatune report digits.db` prints the same as a table."""
 
 from galatune import savings
-from galatune.study.source import open_source
+from galatune.study.storage.reading import open_source
 
 with open_source("digits.db") as old, open_source("digits-gala.db") as new:
     report = savings(old.study("digits"), new.study("digits-gala"), price=2.0, currency="EUR")

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from galatune.controller import controlled as controlled
     from galatune.errors import GalatuneError as GalatuneError
     from galatune.report.savings import savings as savings
-    from galatune.study.fixed import fixed_trial as fixed_trial
-    from galatune.study.plan import scan as scan
-    from galatune.study.run import run as run
+    from galatune.study.scan.scan import scan as scan
+    from galatune.study.search.fixed_trial import fixed_trial as fixed_trial
+    from galatune.study.search.run import run as run
     from galatune.tabular import GalaClassifier as GalaClassifier
     from galatune.tabular import GalaRegressor as GalaRegressor
 
@@ -30,10 +30,10 @@ _HOME = {
     "Guard": "galatune.controller",
     "attach": "galatune.controller",
     "controlled": "galatune.controller",
-    "fixed_trial": "galatune.study.fixed",
-    "run": "galatune.study.run",
+    "fixed_trial": "galatune.study.search.fixed_trial",
+    "run": "galatune.study.search.run",
     "savings": "galatune.report.savings",
-    "scan": "galatune.study.plan",
+    "scan": "galatune.study.scan.scan",
 }
 
 __all__ = [

@@ -10,7 +10,7 @@ import optuna
 from optuna.distributions import FloatDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from galatune.study.record import OptimizerRecord, RateEvent, RatePoint, TrialRecord
+from galatune.study.ledger.record import OptimizerRecord, RateEvent, RatePoint, TrialRecord
 
 MACHINE = {"platform": "Linux", "processor": "x86_64", "cores": "2", "device": "cpu"}
 START = datetime(2025, 3, 1, 12, 0)

@@ -134,6 +134,29 @@ def test_no_step_imports_from_one_after_it(step: str) -> None:
         assert not names & later, path
 
 
+ROOMS = ("storage", "ledger", "scan", "search")
+"""The rooms of study/, in the order of the way."""
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_no_room_of_study_imports_from_one_after_it(room: str) -> None:
+    later = {f"galatune.study.{other}" for other in ROOMS[ROOMS.index(room) + 1 :]}
+    for path in (PACKAGE / "study" / room).rglob("*.py"):
+        names = {".".join(name.split(".")[:3]) for name in modules(path)}
+        assert not names & later, path
+
+
+def test_only_the_search_knows_the_controller() -> None:
+    for path in (PACKAGE / "study").rglob("*.py"):
+        names = {".".join(name.split(".")[:2]) for name in modules(path)}
+        assert "galatune.controller" not in names or "search" in path.parts, path
+
+
+def test_study_has_four_rooms() -> None:
+    found = {path.name for path in (PACKAGE / "study").iterdir() if path.name != "__pycache__"}
+    assert found == {"__init__.py", *ROOMS}
+
+
 def test_integration_packages_are_named_after_galatune() -> None:
     for folder in (REPOSITORY / "integrations").iterdir():
         assert not folder.is_dir() or folder.name.startswith(("galatune_", "__pycache__")), folder

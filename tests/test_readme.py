@@ -19,8 +19,8 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import FrozenTrial, TrialState
 
 from galatune.cli import main
-from galatune.study.ledger import MACHINE_ATTRIBUTE
-from galatune.study.machine import this_machine
+from galatune.study.ledger.attributes import MACHINE
+from galatune.study.ledger.machine import this_machine
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 NUMBER = r"[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?"
@@ -93,7 +93,7 @@ def digits() -> None:
     values.insert(matched - 1, best)
     Path("galatune-demo").mkdir()
     study = optuna.create_study(study_name="digits", storage="sqlite:///galatune-demo/digits.db")
-    study.set_user_attr(MACHINE_ATTRIBUTE, {**this_machine(), "device": "cpu"})
+    study.set_user_attr(MACHINE, {**this_machine(), "device": "cpu"})
     start = datetime(2025, 3, 1)
     for number, value in enumerate(values):
         params = {"width": 4, "dropout": number / 100, "batch_size": 32, "weight_decay": 1e-4}

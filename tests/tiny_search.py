@@ -13,8 +13,8 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState, create_trial
 
-from galatune.study.plan import ShrinkPlan
-from galatune.study.run import run
+from galatune.study.scan.plan import ShrinkPlan
+from galatune.study.search.run import run
 
 RATE = FloatDistribution(1e-5, 1.0, log=True)
 KEPT: Mapping[str, BaseDistribution] = {

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from galatune.errors import StorageError
-from galatune.study.address import in_shell
+from galatune.formatting import in_shell
 
 if TYPE_CHECKING:
     from collections.abc import Callable

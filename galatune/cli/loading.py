@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib import import_module
 
-from galatune.study.interruption import Interruption
+from galatune.study.search.signals import Interruption
 
 __all__ = ["load"]
 

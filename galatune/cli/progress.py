@@ -15,18 +15,20 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.text import Text
 
-from galatune.cli.scan import CONSTRAINED
-from galatune.study.address import printable, redact
-from galatune.study.constraint import feasible
-from galatune.study.record import ATTRIBUTE, TrialRecord
+from galatune.formatting import plural, printable, rate, time_left
+from galatune.study.ledger.attributes import REASON, RECORD
+from galatune.study.ledger.constraints import feasible
+from galatune.study.ledger.record import TrialRecord
+from galatune.study.scan.text import CONSTRAINED
+from galatune.study.storage.address import redact
 
 if TYPE_CHECKING:
     import optuna
     from optuna.trial import FrozenTrial
 
     from galatune.controller.controlled import Capture
-    from galatune.study.budget import Budget
-    from galatune.study.plan import ShrinkPlan
+    from galatune.study.scan.plan import ShrinkPlan
+    from galatune.study.search.stopping import Budget
 
 __all__ = ["AboveTheBar", "RunProgress"]
 
@@ -73,7 +75,7 @@ class RunProgress:
         self._bar.stop()
         sys.stdout, sys.stderr = self._streams
         if kind is not None and issubclass(kind, KeyboardInterrupt) and self._state.total:
-            done = _many(self._state.done, "finished trial")
+            done = plural(self._state.done, "finished trial")
             self._say(f"Interrupted. {done} kept in {self._place}; the same command continues.")
 
     def run_started(self, budget: Budget, study: optuna.Study) -> None:
@@ -86,9 +88,9 @@ class RunProgress:
         self._say(f"Dropped: {dropped}. Searched: {searched}.")
         if self._plan.constrained:
             self._say(CONSTRAINED)
-        self._say(f"Budget: {budget.in_words()}, into {self._place}.")
+        self._say(f"Budget: {budget.text()}, into {self._place}.")
         if self._state.done:
-            self._say(f"Continuing after {_many(self._state.done, 'trial')}.")
+            self._say(f"Continuing after {plural(self._state.done, 'trial')}.")
         if self._live:
             self._bar.add_task("trials", total=budget.trials, completed=min(self._state.done, budget.trials))
             self._bar.start()
@@ -103,7 +105,7 @@ class RunProgress:
         if self._live:
             self._bar.update(self._bar.task_ids[0], completed=self._state.done)
             self._bar.refresh()
-        reason = trial.user_attrs.get("galatune_reason")
+        reason = trial.user_attrs.get(REASON)
         if trial.state.name == "FAIL":
             self._say(f"Trial {trial.number} failed: {printable(str(reason))}")
         elif not self._live:
@@ -207,8 +209,8 @@ class _State:
 
     def text(self) -> str:
         """Best value, current rate, time left."""
-        rate = None if self.capture is None else self.capture.learning_rate
-        now = None if rate is None else f"lr {rate:.1e}"
+        current = None if self.capture is None else self.capture.learning_rate
+        now = None if current is None else f"lr {rate(current)}"
         return ", ".join(filter(None, (self.best_in_words(), now, self.left_in_words())))
 
     def best_in_words(self) -> str | None:
@@ -220,7 +222,7 @@ class _State:
         if not ran or to_run <= 0:
             return None
         left = (self._last - self._began) / ran * to_run - (time.monotonic() - self._last)
-        return f"at most {_duration(max(left, 0.0))} left"
+        return f"at most {time_left(max(left, 0.0))} left"
 
 
 class _Numbers(ProgressColumn):
@@ -234,18 +236,6 @@ class _Numbers(ProgressColumn):
 
 def _peak(trial: FrozenTrial) -> str | None:
     """The highest learning rate of a trial: at its end a schedule has brought it to next to nothing."""
-    record = TrialRecord.from_attribute(trial.user_attrs.get(ATTRIBUTE))
+    record = TrialRecord.from_attribute(trial.user_attrs.get(RECORD))
     rates = [] if record is None else [point.rate for point in record.learning_rate]
-    return f"lr up to {max(rates):.1e}" if rates else None
-
-
-def _many(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes:02d} min"
-    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+    return f"lr up to {rate(max(rates))}" if rates else None

@@ -18,6 +18,7 @@ from galatune.cli.options import (
     study_option,
     tolerance_option,
 )
+from galatune.formatting import printable
 
 if TYPE_CHECKING:
     from galatune.report.pair import Pair
@@ -79,7 +80,7 @@ def report(
     from galatune.report.pair import read_pair
     from galatune.report.savings import compare
     from galatune.report.sinks import find_sink
-    from galatune.study.target import default_target
+    from galatune.study.storage.writing import default_target
 
     target = find_sink(sink) if sink is not None else None
     _check_files(html, csv, storage, into)
@@ -109,7 +110,7 @@ def report(
 def _check_files(html: Path | None, csv: Path | None, *storages: str | None) -> None:
     """What is written must be neither a study nor twice the same file."""
     from galatune.errors import ReportError
-    from galatune.study.target import refuse_storage, same_place
+    from galatune.study.storage.writing import refuse_storage, same_place
 
     for path in (html, csv):
         if path is not None:
@@ -130,8 +131,6 @@ def _print(result: SavingsReport, pair: Pair, as_json: bool) -> None:
         click.echo(json.dumps({**result.to_json(), "verdict": asdict(sentences)}, indent=2, allow_nan=False))
         return
     from rich.console import Console
-
-    from galatune.study.address import printable
 
     for heading, sentence in sentences.lines:
         click.echo(f"{heading + ':':7}{printable(sentence)}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -21,11 +21,7 @@ from galatune.cli.options import (
     study_option,
     tolerance_option,
 )
-
-if TYPE_CHECKING:
-    import optuna
-
-    from galatune.study.plan import ShrinkPlan
+from galatune.formatting import in_shell
 
 __all__ = ["run"]
 
@@ -107,22 +103,29 @@ def run(
     Example:
       galatune run optuna.db train.py:objective --trials 20
     """  # noqa: D301  # click's mark of a paragraph that keeps its lines
-    load("torch", "galatune.study.run", "galatune.cli.progress")
+    load("torch", "galatune.study.search.run", "galatune.cli.progress")
+    from rich.console import Console
+
     from galatune.cli.progress import RunProgress
-    from galatune.study.objective import as_script, load_objective
-    from galatune.study.options import RunOptions
-    from galatune.study.plan import scan
-    from galatune.study.run import run as run_study
-    from galatune.study.target import default_target
+    from galatune.study.scan.scan import scan
+    from galatune.study.search.objective import as_script, imported
+    from galatune.study.search.options import RunOptions
+    from galatune.study.search.run import run as run_study
+    from galatune.study.search.summary import RunSummary
+    from galatune.study.storage.writing import default_target
 
     plan = scan(storage, study, lr=lr, keep=keep, drop_schedule=drop_schedule)
     if plan.note:
         click.echo(plan.note, err=True)
     place = into or default_target(plan.study)[0]
-    with as_script(objective), RunProgress(place, plan, yes=yes) as progress:
+    with (
+        as_script(objective),
+        RunProgress(place, plan, yes=yes) as progress,
+        imported(objective) as function,
+    ):
         smaller = run_study(
             plan,
-            load_objective(objective),
+            function,
             source=storage,
             into=into,
             name=name,
@@ -130,94 +133,24 @@ def run(
             watcher=progress,
             agree=progress.agree,
         )
-    body = summary(smaller, place)
+    summary = RunSummary.of(smaller, place)
     if as_json:
-        click.echo(json.dumps(body, indent=2))
-    else:
-        _print(body, plan, storage, into, name)
+        click.echo(json.dumps(summary.to_json(), indent=2))
+        return
+    summary.show(Console(markup=False, highlight=False, emoji=False))
+    click.echo(f"What it saved: {_next(storage, plan.study, into, name)}", err=True)
 
 
-def summary(smaller: optuna.Study, place: str) -> dict[str, Any]:
-    """The keys of ``galatune run --json``."""
-    from galatune.study.address import redact
-    from galatune.study.ledger import ledger
-    from galatune.study.record import ATTRIBUTE
-    from galatune.study.ticket import INTERRUPTED
-
-    rows = ledger(smaller)
-    best = None
-    if len(rows.directions) == 1:
-        sign = -1.0 if rows.directions[0] == "maximize" else 1.0
-        best = min(rows.complete, key=lambda row: sign * (row.value or 0.0), default=None)
-    records = [row.record for row in rows.rows if row.record is not None]
-    return {
-        "study": smaller.study_name,
-        "storage": redact(place),
-        "trials": len(rows.finished),
-        "by_state": rows.by_state,
-        "interrupted": sum(bool(t.user_attrs.get(INTERRUPTED)) for t in smaller.get_trials(deepcopy=False)),
-        "best_value": None if best is None else best.value,
-        "best_params": None if best is None else dict(best.params),
-        "best_trials": _best_trials(smaller),
-        "stopped_because": smaller.user_attrs[ATTRIBUTE].get("stopped_because"),
-        "events": sum(len(record.events) for record in records),
-    }
-
-
-MOST_SHOWN = 10
-"""Trials of a Pareto front that are printed."""
-
-
-def _best_trials(smaller: optuna.Study) -> list[dict[str, Any]]:
-    """Numbers and values of the best trial, or of those on the Pareto front."""
-    try:
-        found = smaller.best_trials if len(smaller.directions) > 1 else [smaller.best_trial]
-    except ValueError:  # none is complete
-        return []
-    finite = [trial for trial in found if all(map(math.isfinite, trial.values))]
-    return [{"number": trial.number, "values": list(trial.values)} for trial in finite]
-
-
-def _best_rows(body: dict[str, Any], objectives: int) -> list[tuple[str, str]]:
-    """What a reader of the table is told of the best."""
-    if objectives == 1:
-        value = "none" if body["best_value"] is None else f"{body['best_value']:.6g}"
-        return [("best value", value), *((f"  {k}", str(v)) for k, v in (body["best_params"] or {}).items())]
-    front = body["best_trials"]
-    rows = [("Pareto front", f"{len(front)} trial{'' if len(front) == 1 else 's'}")]
-    for trial in front[:MOST_SHOWN]:
-        rows.append((f"  trial {trial['number']}", ", ".join(f"{value:.6g}" for value in trial["values"])))
-    return rows if len(front) <= MOST_SHOWN else [*rows, ("  ...", f"{len(front) - MOST_SHOWN} more")]
-
-
-def _print(body: dict[str, Any], plan: ShrinkPlan, storage: str, into: str | None, name: str | None) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    from galatune.study.address import in_shell, printable
-
-    table = Table(show_header=False, box=None, pad_edge=False)
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
-    states = ", ".join(f"{n} {state}" for state, n in body["by_state"].items())
-    if body["interrupted"]:
-        states += f" ({body['interrupted']} interrupted, which use no budget)"
-    for label, value in (
-        ("study", f"{body['study']} in {body['storage']}"),
-        ("stopped", body["stopped_because"]),
-        ("trials", states),
-        *_best_rows(body, len(plan.directions)),
-    ):
-        table.add_row(printable(str(label)), printable(str(value)))
-    Console(markup=False, highlight=False, emoji=False).print(table)
-    command = ["galatune", "report", _place(storage), "--study", plan.study]
-    command += ["--into", _place(into)] if into else []
-    command += ["--name", name] if name else []
-    click.echo(f"What it saved: {' '.join(map(in_shell, command))}", err=True)
+def _next(storage: str, study: str, into: str | None, name: str | None) -> str:
+    """The command that reports on this run, ready to be pasted; passwords are left out of it."""
+    words = ["galatune", "report", _place(storage), "--study", study]
+    words += ["--into", _place(into)] if into else []
+    words += ["--name", name] if name else []
+    return " ".join(map(in_shell, words))
 
 
 def _place(storage: str) -> str:
     """A URL without its password; a file's name stays whatever it is."""
-    from galatune.study.address import is_url, redact
+    from galatune.study.storage.address import is_url, redact
 
     return redact(storage) if is_url(storage) else storage

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,18 +16,7 @@ from galatune.cli.options import (
     study_option,
 )
 
-if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.table import Table
-
-    from galatune.study.plan import RateDimension, ShrinkPlan
-
-__all__ = ["CONSTRAINED", "scan"]
-
-CONSTRAINED = (
-    "Its sampler knew constraints that no storage keeps: a smaller search knows only those that the "
-    "objective sets itself, with trial.set_constraint."
-)
+__all__ = ["scan"]
 
 
 @click.command()
@@ -55,181 +43,17 @@ def scan(
     Example:
       galatune scan optuna.db --study mnist
     """  # noqa: D301  # click's mark of a paragraph that keeps its lines
-    load("galatune.study.plan", "rich.table")
-    from galatune.study import plan
-
-    if study is None:
-        plans = plan.scan_all(storage, lr=lr, keep=keep, drop_schedule=drop_schedule)
-    else:
-        plans = (plan.scan(storage, study, lr=lr, keep=keep, drop_schedule=drop_schedule),)
-    if plans[0].note:
-        click.echo(plans[0].note, err=True)
-    if as_json:
-        click.echo(json.dumps(_body(plans), indent=2))
-        return
-    _print(plans)
-    if not any(plan.placeholders for plan in plans):
-        click.echo("If one of the parameters is a learning rate after all, say --lr NAME.", err=True)
-
-
-def _body(plans: tuple[ShrinkPlan, ...]) -> dict[str, Any]:
-    return plans[0].to_json() if len(plans) == 1 else {"studies": [plan.to_json() for plan in plans]}
-
-
-def _print(plans: tuple[ShrinkPlan, ...]) -> None:
+    load("galatune.study.scan.scan", "rich.table")
     from rich.console import Console
 
-    # Names of studies and parameters are somebody else's text: nothing in them is markup.
-    console = Console(markup=False, highlight=False, emoji=False)
-    if len(plans) == 1:
-        _print_plan(console, plans[0])
+    from galatune.study.scan.scan import scan_storage
+
+    found = scan_storage(storage, study, lr=lr, keep=keep, drop_schedule=drop_schedule)
+    if found.plans[0].note:
+        click.echo(found.plans[0].note, err=True)
+    if as_json:
+        click.echo(json.dumps(found.to_json(), indent=2))
         return
-    console.print(plans[0].storage, style="bold", soft_wrap=True)
-    with_rates = sum(bool(plan.placeholders) for plan in plans)
-    if with_rates:
-        console.print(f"{with_rates} of {len(plans)} studies search a learning rate.", style="green")
-    else:
-        console.print(f"No learning rate found in any of the {len(plans)} studies.", style="yellow")
-    console.print(_overview(plans))
-    for plan in plans:
-        if plan.learning_rate or plan.refused:
-            console.print()
-            _print_plan(console, plan)
-
-
-def _overview(plans: tuple[ShrinkPlan, ...]) -> Table:
-    table = _table()
-    table.add_column("study", overflow="fold", ratio=2)
-    for column in ("trials", "time", "distinct"):
-        table.add_column(column, justify="right", no_wrap=True)
-    table.add_column("to drop", overflow="fold", ratio=1)
-    for plan in plans:
-        names = ", ".join(_safe(name) for name in plan.placeholders) or "no learning rate"
-        table.add_row(
-            _safe(plan.study),
-            str(plan.trials.total),
-            _time(plan.hours),
-            str(plan.unique_configurations),
-            names,
-        )
-    return table
-
-
-def _print_plan(console: Console, plan: ShrinkPlan) -> None:
-    console.print(_safe(plan.study), style="bold", soft_wrap=True)
-    console.print(_counts(plan))
-    console.print(_verdict(plan), style="green" if plan.placeholders else "yellow")
-    if plan.learning_rate:
-        console.print(_dimensions(plan.learning_rate))
-        for line in _fixed_ratio(plan):
-            console.print(line, style="yellow")
-    console.print(f"Kept: {', '.join(_safe(name) for name in plan.kept) or 'nothing'}")
-    for refusal in plan.refused:
-        console.print(f"Refused: {_safe(refusal.name)}: {_safe(refusal.reason)}", style="yellow")
-    if plan.constrained:
-        console.print(CONSTRAINED, style="yellow")
-    for line in _unfinished(plan):
-        console.print(line, style="yellow")
-    if plan.projected:
-        console.print(_projected(plan))
-
-
-def _counts(plan: ShrinkPlan) -> str:
-    trials = plan.trials
-    states = ("complete", "pruned", "failed", "running", "waiting")
-    by_state = ", ".join(f"{getattr(trials, state)} {state}" for state in states if getattr(trials, state))
-    split = f" ({by_state})" if by_state else ""
-    took = "time unknown" if plan.hours is None else _time(plan.hours)
-    return f"{_many(trials.total, 'trial')}{split}, {took}, {' and '.join(plan.directions)}"
-
-
-def _verdict(plan: ShrinkPlan) -> str:
-    names = [_safe(name) for name in plan.placeholders]
-    if not plan.trials.total:
-        return "No trials yet, so nothing is known about its parameters."
-    if not names:
-        return "No learning rate found: there is nothing to remove from this study."
-    if not plan.kept:
-        alone = "Nothing else was searched: every trial would be the same configuration with another seed."
-        return f"{_many(len(names), 'dimension')} can be dropped: {', '.join(names)}. {alone}"
-    distinct = _many(plan.unique_configurations, "distinct configuration")
-    left = f"That leaves {distinct} in {_many(plan.trials.total, 'trial')}."
-    return f"{_many(len(names), 'dimension')} can be dropped: {', '.join(names)}. {left}"
-
-
-def _dimensions(dimensions: tuple[RateDimension, ...]) -> Table:
-    table = _table()
-    table.add_column("parameter", overflow="fold", ratio=3)
-    table.add_column("role", no_wrap=True)
-    table.add_column("placeholder", overflow="fold", ratio=2)
-    table.add_column("evidence", overflow="fold", ratio=6)
-    for d in dimensions:
-        answer = _value(d.placeholder) if d.dropped else "not dropped"
-        table.add_row(_safe(d.name), d.role, answer, f"{_safe(d.distribution)}\n{_safe(d.evidence)}")
-    return table
-
-
-def _fixed_ratio(plan: ShrinkPlan) -> list[str]:
-    """Several rates become one: what they keep of each other."""
-    from galatune.study.space import as_rate
-
-    dropped = [d for d in plan.learning_rate if d.dropped and d.role == "rate"]
-    rates = [as_rate(d.placeholder, d.scale) for d in dropped]
-    if len(dropped) < 2:
-        return []
-    names = " : ".join(_safe(d.name) for d in dropped)
-    if all(rates):
-        shown = " : ".join("?" if rate is None else f"{rate:.3g}" for rate in rates)
-        return [f"Used in one optimizer, the dropped rates keep the ratio {names} = {shown}."]
-    return [f"Used in one optimizer, the dropped rates {names} keep the ratio of their placeholders."]
-
-
-def _projected(plan: ShrinkPlan) -> Table:
-    table = _table(title="Projected from the old study, not measured")
-    table.add_column("way", no_wrap=True)
-    table.add_column("trials", justify="right", no_wrap=True)
-    table.add_column("time", justify="right", no_wrap=True)
-    table.add_column("assumption", overflow="fold")
-    for way in plan.projected:
-        table.add_row(way.way, str(way.trials), _time(way.hours), way.assumption)
-    return table
-
-
-def _unfinished(plan: ShrinkPlan) -> list[str]:
-    from galatune.study.effort import age_in_hours
-
-    lines = []
-    for trial in plan.running:
-        age = age_in_hours(trial.started)
-        since = f" since {trial.started[:16].replace('T', ' ')}" if trial.started else ""
-        old = f", {age / 24:.0f} days ago" if age is not None and age >= 48 else ""
-        fate = "its process is gone" if trial.abandoned else "at work, or its process is gone"
-        lines.append(f"Trial {trial.number} is marked running{since}{old}: {fate}.")
-    return lines if len(lines) <= 5 else [*lines[:4], f"And {len(lines) - 4} more marked running."]
-
-
-def _table(title: str | None = None) -> Table:
-    from rich import box
-    from rich.table import Table
-
-    return Table(title=title, title_justify="left", title_style="italic", box=box.SIMPLE_HEAD, pad_edge=False)
-
-
-def _time(hours: float | None) -> str:
-    from galatune.study.plan import in_units
-
-    return "unknown" if hours is None else in_units(hours)
-
-
-def _value(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else _safe(str(value))
-
-
-def _many(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"
-
-
-def _safe(text: str) -> str:
-    from galatune.study.address import printable
-
-    return printable(text)
+    found.show(Console(markup=False, highlight=False, emoji=False))
+    if not any(plan.placeholders for plan in found.plans):
+        click.echo("If one of the parameters is a learning rate after all, say --lr NAME.", err=True)

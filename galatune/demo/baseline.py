@@ -11,15 +11,13 @@ from optuna.trial import FrozenTrial
 
 from galatune.demo.objective import objective
 from galatune.errors import PlanError
-from galatune.study.ledger import MACHINE_ATTRIBUTE
-from galatune.study.machine import this_machine
-from galatune.study.source import open_source
+from galatune.study.ledger.attributes import DEMO, MACHINE
+from galatune.study.ledger.machine import this_machine
+from galatune.study.storage.reading import open_source
 
 __all__ = ["STUDY", "search"]
 
 STUDY = "digits"
-MADE = "galatune_demo"
-"""Study user attribute: the options that the demo made it with."""
 
 
 def search(path: Path, trials: int, seed: int, on_trial: Callable[[FrozenTrial], None]) -> None:
@@ -44,9 +42,9 @@ def search(path: Path, trials: int, seed: int, on_trial: Callable[[FrozenTrial],
     study = optuna.create_study(
         study_name=STUDY, storage=storage, sampler=optuna.samplers.TPESampler(seed=seed)
     )
-    study.set_user_attr(MADE, made)
+    study.set_user_attr(DEMO, made)
     # An ordinary study does not say where it ran; this one does, so that its hours can be compared.
-    study.set_user_attr(MACHINE_ATTRIBUTE, {**this_machine(), "device": "cpu"})
+    study.set_user_attr(MACHINE, {**this_machine(), "device": "cpu"})
     torch.manual_seed(seed)
     study.optimize(objective, n_trials=trials, callbacks=[lambda _, trial: on_trial(trial)])
 
@@ -55,7 +53,7 @@ def _unfinished(storage: str, path: Path, made: dict[str, int]) -> bool:
     """Whether the study must be made; an unfinished one of ours is deleted first."""
     with open_source(str(path)) as source:
         found = {name: source.study(name) for name in source.names()}
-        attributes = {name: study.user_attrs.get(MADE) for name, study in found.items()}
+        attributes = {name: study.user_attrs.get(DEMO) for name, study in found.items()}
         done = {name: sum(t.state.is_finished() for t in study.trials) for name, study in found.items()}
     if attributes.get(STUDY) != made or len(found) > 1:
         raise PlanError(

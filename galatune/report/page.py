@@ -9,12 +9,14 @@ from typing import Any
 
 from markupsafe import Markup
 
+from galatune.formatting import duration, number, printable
 from galatune.report.plots import best_by_trial, rate_by_step, svg
 from galatune.report.savings import NOT_REACHED, SavingsReport
-from galatune.report.text import NOT_MEASURED, duration, number, rows, verdict
-from galatune.study.address import printable, redact
-from galatune.study.ledger import Ledger, Provenance, TrialRow
-from galatune.study.match import goal_of
+from galatune.report.text import NOT_MEASURED, rows, verdict
+from galatune.study.ledger.match import goal_of
+from galatune.study.ledger.provenance import Provenance
+from galatune.study.ledger.rows import Ledger, TrialRow
+from galatune.study.storage.address import redact
 
 __all__ = ["EventSummary", "events", "page"]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from galatune.errors import ReportError
-from galatune.study.address import printable
-from galatune.study.ledger import Ledger, ledger
-from galatune.study.source import open_source
-from galatune.study.target import find_target
+from galatune.formatting import printable
+from galatune.study.ledger.rows import Ledger, ledger
+from galatune.study.storage.reading import open_source
+from galatune.study.storage.writing import find_target
 
 __all__ = ["Pair", "check_pair", "read_pair"]
 

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from galatune.study.ledger import Ledger, TrialRow
-from galatune.study.match import Goal, best_so_far, oriented
+from galatune.study.ledger.match import Goal, best_so_far, oriented
+from galatune.study.ledger.rows import Ledger, TrialRow
 
 if TYPE_CHECKING:
     import pandas as pd

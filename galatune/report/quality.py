@@ -9,8 +9,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from galatune.study.ledger import Ledger, TrialRow
-from galatune.study.match import Goal, best_so_far, oriented
+from galatune.study.ledger.match import Goal, best_so_far, oriented
+from galatune.study.ledger.rows import Ledger, TrialRow
 
 __all__ = ["Quality", "quality_of"]
 

@@ -15,8 +15,8 @@ import optuna
 
 from galatune.errors import ReportError
 from galatune.report.quality import Quality, quality_of
-from galatune.study.ledger import Ledger, ledger
-from galatune.study.match import Goal, best_so_far, goal_of, trials_to_reach
+from galatune.study.ledger.match import Goal, best_so_far, goal_of, trials_to_reach
+from galatune.study.ledger.rows import Ledger, ledger
 
 __all__ = ["Saved", "SavingsReport", "StudySummary", "ToMatch", "compare", "savings"]
 

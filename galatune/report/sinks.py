@@ -11,9 +11,9 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Protocol, cast
 
 from galatune.errors import ReportError
+from galatune.formatting import printable
 from galatune.report.savings import SavingsReport
-from galatune.study.address import printable
-from galatune.study.ledger import Ledger
+from galatune.study.ledger.rows import Ledger
 
 __all__ = ["GROUP", "Delivery", "Sink", "available", "find_sink"]
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from rich.table import Table
 from rich.text import Text
 
+from galatune.formatting import duration, number, printable
 from galatune.report.savings import NOT_REACHED, SavingsReport, StudySummary
-from galatune.study.address import printable
-from galatune.study.ledger import Ledger
+from galatune.study.ledger.rows import Ledger
 
-__all__ = ["Verdict", "number", "table", "verdict"]
+__all__ = ["NOT_MEASURED", "Verdict", "rows", "table", "verdict"]
 
 NOT_MEASURED = "not measured"
 
@@ -112,18 +112,6 @@ def _timed(report: SavingsReport) -> bool:
     )
 
 
-def number(value: float | None, unit: str = "") -> str:
-    """Four significant digits, an empty string for None.
-
-    >>> number(0.123456), number(27), number(None), number(1.5, "h")
-    ('0.1235', '27', '', '1.5 h')
-    """
-    if value is None:
-        return ""
-    digits = str(value) if isinstance(value, int) else f"{value:.4g}"
-    return f"{digits} {unit}".rstrip()
-
-
 def _saved(report: SavingsReport) -> str:
     match, saved = report.to_match, report.saved
     within = f"within {100 * match.tolerance:g} % of the old best"
@@ -212,19 +200,6 @@ def _best_number(shrunk: Ledger) -> int | None:
         return None
     sign = -1.0 if shrunk.directions[0] == "maximize" else 1.0
     return min(shrunk.complete, key=lambda row: sign * (row.values or (0.0,))[0]).number
-
-
-def duration(hours: float | None) -> str:
-    """Hours in the unit that reads well.
-
-    >>> duration(2.5), duration(0.5), duration(0.001)
-    ('2.5 h', '30 min', '3.6 s')
-    """
-    if hours is None:
-        return ""
-    if abs(hours) >= 1:
-        return f"{hours:.3g} h"
-    return f"{60 * hours:.3g} min" if abs(hours) >= 1 / 60 else f"{3600 * hours:.3g} s"
 
 
 def _what(report: SavingsReport) -> str:

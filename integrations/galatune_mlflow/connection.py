@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
 from galatune.errors import ReportError
-from galatune.study.address import printable, redact, sqlite_file
+from galatune.formatting import printable
+from galatune.study.storage.address import redact, sqlite_file
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

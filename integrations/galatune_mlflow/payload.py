@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
 
+from galatune.formatting import printable
 from galatune.report.savings import SavingsReport
 from galatune.report.sinks import Delivery
 from galatune.report.text import verdict
-from galatune.study.address import printable
-from galatune.study.ledger import Ledger, TrialRow
+from galatune.study.ledger.rows import Ledger, TrialRow
 
 __all__ = [
     "Curve",

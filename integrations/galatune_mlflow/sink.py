@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 import click
 
 from galatune.errors import ReportError
+from galatune.formatting import in_shell, printable
 from galatune.report.sinks import Delivery
-from galatune.study.address import in_shell, printable, redact
-from galatune.study.ledger import Ledger, TrialRow
+from galatune.study.ledger.rows import Ledger, TrialRow
+from galatune.study.storage.address import redact
 from galatune_mlflow.connection import artifact_location, is_new_store, open_client, tracking_uri_or_default
 from galatune_mlflow.payload import (
     chunks,

@@ -27,7 +27,8 @@ from tiny_search import HEADER, OBJECTIVE, objective_file, old_study
 
 from galatune.cli import main
 from galatune.cli.progress import AboveTheBar, RunProgress
-from galatune.study.plan import scan
+from galatune.study.scan.scan import scan
+from galatune.study.search.summary import RunSummary
 
 OUR = ("run", "old.log", "tiny_objective.py:objective", "--into", "new.log")
 
@@ -103,6 +104,13 @@ def test_stdout_is_one_json_object(folder: Path) -> None:
     assert set(found["best_params"]) == {"width", "weight_decay"}
     assert found["stopped_because"] == "the budget of 2 trials is used up"
     assert found["events"] > 0
+
+
+def test_the_command_prints_what_the_summary_says() -> None:
+    result = galatune(*OUR, "--trials", "2")
+    summary = RunSummary.of(load(), "new.log")
+    assert result.stdout == summary.text(width=80)
+    assert body(*OUR, "--trials", "2") == json.loads(json.dumps(summary.to_json()))
 
 
 def test_stdout_is_a_table_and_stderr_has_a_line_a_trial() -> None:

@@ -14,6 +14,7 @@ from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState, create_trial
 
 from galatune.cli import main
+from galatune.study.scan.scan import scan_storage
 
 ARCANUM = "Zeos-ctrl__ARCANUM__optuna_study.db"
 EEG = "simeonensing__eeg-gat__tracking__optuna.db"
@@ -55,6 +56,13 @@ def test_one_study_says_what_goes_and_what_stays(studies: Path) -> None:
     assert "Kept: amp_hidden_size, banks, dropout, layers" in result.stdout
     assert "Trial 51 is marked running since 2025-07-18 14:03" in flowing(result.stdout)
     assert "not measured" in result.stdout
+
+
+def test_the_command_prints_what_the_plan_says(studies: Path) -> None:
+    found = scan_storage(str(studies / ARCANUM))
+    assert scan(studies / ARCANUM).stdout == found.text(width=80)
+    assert scan(studies / ARCANUM, "--study", "amp_tune").stdout == found.plans[0].text(width=80)
+    assert json.loads(scan(studies / ARCANUM, "--json").stdout) == found.to_json()
 
 
 def test_json_is_one_object(studies: Path) -> None:

@@ -7,7 +7,7 @@ from fake_studies import fake_study
 
 from galatune.report.savings import savings
 from galatune.report.sinks import Delivery
-from galatune.study.ledger import TrialRow, ledger
+from galatune.study.ledger.rows import TrialRow, ledger
 from galatune_mlflow.payload import (
     chunks,
     description,

@@ -16,7 +16,7 @@ from fake_studies import fake_study
 
 from galatune.report.savings import savings
 from galatune.report.sinks import Delivery
-from galatune.study.ledger import ledger
+from galatune.study.ledger.rows import ledger
 from galatune_mlflow.sink import MlflowSink
 
 STARTS_WITHIN = 120

@@ -14,7 +14,7 @@ from fake_studies import START, fake_study
 from galatune.errors import ReportError
 from galatune.report.savings import savings
 from galatune.report.sinks import Delivery
-from galatune.study.ledger import ledger
+from galatune.study.ledger.rows import ledger
 from galatune_mlflow.connection import tracking_uri_or_default
 from galatune_mlflow.payload import milliseconds
 from galatune_mlflow.sink import MlflowSink

@@ -13,7 +13,7 @@ from fake_studies import fake_study
 
 from galatune.report.page import page
 from galatune.report.savings import savings
-from galatune.study.ledger import ledger
+from galatune.study.ledger.rows import ledger
 
 BROWSER = os.environ.get("GALATUNE_TEST_BROWSER") or shutil.which("chromium") or shutil.which("google-chrome")
 HOSTILE = '<script>document.title="taken"</script>'

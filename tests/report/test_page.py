@@ -9,7 +9,7 @@ from optuna.trial import create_trial
 
 from galatune.report.page import events, page
 from galatune.report.savings import savings
-from galatune.study.ledger import ledger
+from galatune.study.ledger.rows import ledger
 
 HOSTILE = '<script>alert(1)</script>{{ 7 * 7 }}{% raw %} [bold]x[/bold]\n"><img src=x onerror=y>&amp; $\\frac'
 VOID = {"meta", "link", "br", "img", "input", "hr", "path", "use"}

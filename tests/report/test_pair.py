@@ -8,7 +8,7 @@ from optuna.trial import create_trial
 
 from galatune.errors import ReportError, StorageError
 from galatune.report.pair import check_pair, read_pair
-from galatune.study.ledger import ledger
+from galatune.study.ledger.rows import ledger
 
 
 @pytest.fixture

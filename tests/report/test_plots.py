@@ -7,8 +7,8 @@ import pytest
 from fake_studies import fake_study
 
 from galatune.report.plots import best_by_trial, rate_by_step, svg
-from galatune.study.ledger import ledger
-from galatune.study.match import goal_of
+from galatune.study.ledger.match import goal_of
+from galatune.study.ledger.rows import ledger
 
 
 def test_best_by_trial_is_data_first() -> None:

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from galatune.report.savings import savings
 from galatune.report.text import Verdict, rows, table, verdict
-from galatune.study.ledger import ledger
+from galatune.study.ledger.rows import ledger
 
 OLD = [5.0, 4.0, 3.0, 3.0, 1.0, 3.5]
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from tiny_search import old_study
 
-from galatune.study.plan import ShrinkPlan, scan
+from galatune.study.scan.plan import ShrinkPlan
+from galatune.study.scan.scan import scan
 
 
 @pytest.fixture

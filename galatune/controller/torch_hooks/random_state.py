@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["RandomState", "reseeded", "seed_everything", "undrawn"]
+__all__ = ["RandomState", "reseeded", "restored_afterwards", "seed_everything", "undrawn"]
 
 
 def seed_everything(seed: int) -> None:
@@ -78,4 +78,21 @@ def undrawn(devices: Sequence[int] = ()) -> Iterator[None]:
     try:
         yield
     finally:
+        before.restore()
+
+
+@contextmanager
+def restored_afterwards() -> Iterator[None]:
+    """Whatever is seeded or drawn inside, the caller draws what it would have drawn without it.
+
+    Python, numpy and torch, with every CUDA device. CUDA that was not in use before is not started for
+    this: it is seeded as torch was.
+    """
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else range(0)
+    before, seed = RandomState.now(devices), torch.initial_seed()
+    try:
+        yield
+    finally:
+        if not devices:
+            torch.cuda.manual_seed_all(seed)
         before.restore()

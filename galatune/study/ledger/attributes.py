@@ -1,0 +1,67 @@
+"""The names of everything that galatune leaves in a study, and of what it reads there of Optuna's own.
+
+They are a contract: a study that was begun with one version is continued and reported by another.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "DEMO",
+    "FAIL_REASON",
+    "INTERRUPTED",
+    "MACHINE",
+    "OBJECTIVE_CONSTRAINTS",
+    "PROCESS",
+    "REASON",
+    "RECORD",
+    "SAMPLER_CONSTRAINTS",
+    "SCHEMA",
+    "STAGE",
+    "TICKET",
+    "UNFINISHED",
+]
+
+RECORD = "galatune"
+"""User attribute. Of a trial: its `TrialRecord`. Of the smaller study: its `Provenance`."""
+
+SCHEMA = 1
+"""Of both, under the key "schema"."""
+
+UNFINISHED = "interrupted"
+"""Value of "stopped_because" in `RECORD` of the study while its search is not over."""
+
+# -- user attributes of a trial of the smaller study
+
+STAGE = "galatune_stage"
+""" "confirm" or "polish" if the trial is not part of the search."""
+
+REASON = "galatune_reason"
+"""Why the trial is FAIL, in words."""
+
+INTERRUPTED = "galatune_interrupted"
+"""True if the trial was stopped from outside: its ticket is issued again."""
+
+PROCESS = "galatune_process"
+"""The process that runs the trial, as `this_process` describes it."""
+
+TICKET = "galatune_ticket"
+"""The ticket of a trial that was queued again."""
+
+# -- user attributes of an old study
+
+MACHINE = "galatune_machine"
+"""The machine that an old study ran on: "platform", "processor", "cores", "device"."""
+
+DEMO = "galatune_demo"
+"""The options that `galatune demo` made the old study with."""
+
+# -- system attributes that Optuna writes
+
+FAIL_REASON = "fail_reason"
+"""Why a trial is FAIL, in Optuna 2."""
+
+SAMPLER_CONSTRAINTS = "constraints"
+"""A list: what a sampler's ``constraints_func`` said of the trial."""
+
+OBJECTIVE_CONSTRAINTS = "constraints:"
+"""Beginning of the names that ``trial.set_constraint`` makes (Optuna 5)."""

@@ -1,0 +1,193 @@
+"""When a search has reached what the old study reached.
+
+Inside this file every score is "smaller is better": an objective value, negated where it is maximized,
+or a negated hypervolume where there are several objectives.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from galatune.study.ledger.rows import Ledger, TrialRow
+
+__all__ = ["Goal", "best_so_far", "goal_of", "hypervolume", "oriented", "trials_to_reach"]
+
+Point = tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What counts as "the same value as the old study's best".
+
+    Attributes:
+        directions: "minimize" or "maximize", one an objective.
+        tolerance: Fraction of `scale` that counts as no difference.
+        best: The old study's best, in its own units and sign; its hypervolume where there are several
+            objectives.
+        scale: Distance from the old median to the old best, in the units of the objective; the old
+            hypervolume where there are several.
+        threshold: A trial at least this good matches, in the units and sign of `best`.
+        reference_point: Of the hypervolume, in the objectives' own signs; None with one objective.
+    """
+
+    directions: tuple[str, ...]
+    tolerance: float
+    best: float
+    scale: float
+    threshold: float
+    reference_point: Point | None = None
+
+    @property
+    def margin(self) -> float:
+        """Differences up to this size count as none, in the units of the objective."""
+        return self.tolerance * self.scale
+
+    @property
+    def bigger_is_better(self) -> bool:
+        """Whether a bigger `best` is a better one; always so for a hypervolume."""
+        return self.reference_point is not None or self.directions[0] == "maximize"
+
+    def reached(self, score: float | None) -> bool:
+        """Whether a value in the sign of `best` matches."""
+        if score is None:
+            return False
+        return score >= self.threshold if self.bigger_is_better else score <= self.threshold
+
+
+def goal_of(old: Ledger, tolerance: float) -> Goal | None:
+    """The goal that an old study sets.
+
+    Args:
+        old: The old study; only COMPLETE trials with finite values count.
+        tolerance: Fraction of |median - best| (of the hypervolume, with several objectives).
+
+    Returns:
+        None where no trial is COMPLETE: there is nothing to match.
+
+    Examples:
+        >>> rows = [TrialRow(i, "COMPLETE", (v,)) for i, v in enumerate([5.0, 2.0, 1.0])]
+        >>> goal_of(Ledger("s", ("minimize",), tuple(rows)), tolerance=0.1).threshold
+        1.1
+    """
+    points = [oriented(row, old.directions) for row in old.complete]
+    if not points:
+        return None
+    if len(old.directions) == 1:
+        sign = -1.0 if old.directions[0] == "maximize" else 1.0
+        values = [point[0] for point in points]
+        best = min(values)
+        scale = min(abs(statistics.median(values) - best), sys.float_info.max)
+        return Goal(old.directions, tolerance, sign * best, scale, sign * (best + tolerance * scale))
+    reference = tuple(_beyond_worst(column) for column in zip(*points, strict=True))
+    volume = hypervolume(points, reference)
+    own_signs = _flip(reference, old.directions)
+    return Goal(old.directions, tolerance, volume, volume, volume * (1 - tolerance), own_signs)
+
+
+def best_so_far(search: Ledger, goal: Goal) -> tuple[float | None, ...]:
+    """Best value (hypervolume with several objectives) after each finished trial, in trial order.
+
+    Args:
+        search: Either study.
+        goal: Says how many objectives there are and where the reference point lies.
+
+    Returns:
+        One entry a finished trial, None before the first COMPLETE one.
+    """
+    history: list[float | None] = []
+    front: list[Point] = []
+    for row in search.finished:
+        latest = history[-1] if history else None
+        if row.scored:
+            point = oriented(row, goal.directions)
+            if not any(_covers(other, point) for other in front):
+                front = [p for p in front if not _covers(point, p)] + [point]
+                latest = _score(front, goal)
+        history.append(latest)
+    return tuple(history)
+
+
+def trials_to_reach(search: Ledger, goal: Goal, *, confirmed: bool = False) -> int | None:
+    """Number of finished trials up to and including the first one that matches, by trial number.
+
+    Every finished trial before it counts, failed, pruned and repeated ones too. A pruned trial never
+    matches.
+
+    Args:
+        search: Either study.
+        goal: What has to be reached.
+        confirmed: Where the study holds trials of the stage "confirm", only such a repeat can match, so
+            that the trials up to the repeat are counted.
+
+    Returns:
+        None where it was not reached.
+    """
+    if goal.reference_point is not None:
+        reached = [goal.best > 0 and goal.reached(volume) for volume in best_so_far(search, goal)]
+    else:
+        repeats = confirmed and any(row.stage == "confirm" for row in search.finished)
+        reached = [
+            row.scored and goal.reached(row.value) and (row.stage == "confirm" or not repeats)
+            for row in search.finished
+        ]
+    return reached.index(True) + 1 if True in reached else None
+
+
+def hypervolume(points: Sequence[Point], reference: Point) -> float:
+    """Volume between a set of points and a reference point, every objective minimized.
+
+    Optuna's own is private. This one slices along the last objective: exact, and quick enough for the
+    fronts of a study.
+
+    Args:
+        points: Objective values.
+        reference: Points that are not better than it in every objective add nothing.
+
+    Returns:
+        The volume, 0 where no point is better than the reference.
+
+    Examples:
+        >>> hypervolume([(0.0, 1.0), (1.0, 0.0)], (2.0, 2.0))
+        3.0
+    """
+    inside = [p for p in points if all(x < r for x, r in zip(p, reference, strict=True))]
+    if not inside:
+        return 0.0
+    if len(reference) == 1:
+        return reference[0] - min(p[0] for p in inside)
+    ordered = sorted(inside, key=lambda p: p[-1])
+    tops = [p[-1] for p in ordered[1:]] + [reference[-1]]
+    slices = (
+        (top - p[-1]) * hypervolume([q[:-1] for q in ordered[: i + 1]], reference[:-1])
+        for i, (p, top) in enumerate(zip(ordered, tops, strict=True))
+        if top > p[-1]
+    )
+    return sum(slices)
+
+
+def oriented(row: TrialRow, directions: tuple[str, ...]) -> Point:
+    """Values of a COMPLETE trial, signs turned so that smaller is better."""
+    return _flip(row.values or (), directions)
+
+
+def _flip(values: Sequence[float], directions: tuple[str, ...]) -> Point:
+    signed = zip(values, directions, strict=True)
+    return tuple(-value if direction == "maximize" else value for value, direction in signed)
+
+
+def _beyond_worst(column: Sequence[float]) -> float:
+    """The worst value and a tenth of the range more, so that the ends of a front count too."""
+    return max(column) + 0.1 * (max(column) - min(column))
+
+
+def _covers(one: Point, other: Point) -> bool:
+    return all(a <= b for a, b in zip(one, other, strict=True))
+
+
+def _score(front: Sequence[Point], goal: Goal) -> float:
+    if goal.reference_point is not None:
+        return hypervolume(front, _flip(goal.reference_point, goal.directions))
+    return -front[0][0] if goal.directions[0] == "maximize" else front[0][0]

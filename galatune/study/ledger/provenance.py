@@ -1,0 +1,118 @@
+"""Where a smaller study comes from: the study attribute ``galatune``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import optuna
+
+from galatune.study.ledger.attributes import MACHINE, RECORD, SCHEMA, UNFINISHED
+
+__all__ = ["Provenance", "note_stop"]
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What `run` wrote into the smaller study; empty for an ordinary one.
+
+    Attributes:
+        made_by_galatune: Whether there was anything to read.
+        schema: Of the attribute, None if unknown.
+        plan: The `ShrinkPlan` as JSON.
+        source: The old study: "storage", "study", "sampler", "best_value".
+        objective: "train.py:objective", None if unknown.
+        objective_sha256: Of that file, None if unknown.
+        options: Options of the run.
+        sampler: Class name, None if unknown.
+        pruner: Class name, None if unknown.
+        seed: Of the sampler, None if unknown.
+        versions: Package name to version.
+        machine: "platform", "processor", "cores", "device"; empty if unknown.
+        stopped_because: In words, None while the run is unfinished.
+    """
+
+    made_by_galatune: bool = False
+    schema: int | None = None
+    plan: Mapping[str, Any] = field(default_factory=dict)
+    source: Mapping[str, Any] = field(default_factory=dict)
+    objective: str | None = None
+    objective_sha256: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    sampler: str | None = None
+    pruner: str | None = None
+    seed: int | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
+    machine: Mapping[str, str] = field(default_factory=dict)
+    stopped_because: str | None = None
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether the same command would go on, because `run` was killed or interrupted."""
+        return self.made_by_galatune and self.stopped_because in (None, UNFINISHED)
+
+    @classmethod
+    def of(cls, study: optuna.Study) -> Provenance:
+        """Read it. Attributes are untrusted: what does not have the agreed shape is left out, not guessed."""
+        attributes = study.user_attrs
+        body = _mapping(attributes.get(RECORD))
+        objective = _mapping(body.get("objective"))
+        machine = body.get("machine") or attributes.get(MACHINE)
+        return cls(
+            made_by_galatune=bool(body),
+            schema=_whole(body.get("schema")),
+            plan=_mapping(body.get("plan")),
+            source=_mapping(body.get("source")),
+            objective=_text(objective.get("reference")),
+            objective_sha256=_text(objective.get("sha256")),
+            options=_mapping(body.get("options")),
+            sampler=_text(body.get("sampler")),
+            pruner=_text(body.get("pruner")),
+            seed=_whole(body.get("seed")),
+            versions=_texts(body.get("versions")),
+            machine=_texts(machine),
+            stopped_because=_text(body.get("stopped_because")),
+        )
+
+    def write(self, study: optuna.Study) -> None:
+        """Write it into a smaller study whose run begins."""
+        body = {
+            "schema": SCHEMA,
+            "plan": dict(self.plan),
+            "source": dict(self.source),
+            "objective": {"reference": self.objective, "sha256": self.objective_sha256},
+            "options": dict(self.options),
+            "sampler": self.sampler,
+            "pruner": self.pruner,
+            "seed": self.seed,
+            "versions": dict(self.versions),
+            "machine": dict(self.machine),
+        }
+        study.set_user_attr(RECORD, body)
+
+
+def note_stop(study: optuna.Study, reason: str) -> None:
+    """Write into a smaller study why its search ended.
+
+    Args:
+        study: The smaller study; `Provenance.write` was there before.
+        reason: In words; `UNFINISHED` if the search is not over.
+    """
+    study.set_user_attr(RECORD, {**study.user_attrs[RECORD], "stopped_because": reason})
+
+
+def _mapping(body: Any) -> Mapping[str, Any]:
+    return body if isinstance(body, Mapping) else {}
+
+
+def _texts(body: Any) -> dict[str, str]:
+    return {str(key): str(value) for key, value in _mapping(body).items()}
+
+
+def _text(body: Any) -> str | None:
+    return body if isinstance(body, str) else None
+
+
+def _whole(body: Any) -> int | None:
+    return body if isinstance(body, int) else None

@@ -1,0 +1,224 @@
+"""One row a trial: what it reached, how long it took, what it computed.
+
+A ledger is read from a study and from nothing else, so that a report can be made again years later.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from galatune.study.ledger.attributes import FAIL_REASON, REASON, RECORD, STAGE
+from galatune.study.ledger.constraints import feasible, known_to_the_sampler_alone
+from galatune.study.ledger.provenance import Provenance
+from galatune.study.ledger.record import TrialRecord
+from galatune.study.ledger.trial_counts import seconds_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Ledger", "TrialRow", "ledger"]
+
+STAGES = ("search", "confirm", "polish")
+FINISHED = ("COMPLETE", "PRUNED", "FAIL")
+
+
+@dataclass(frozen=True)
+class TrialRow:
+    """One trial.
+
+    Attributes:
+        number: Optuna's trial number.
+        state: "COMPLETE", "PRUNED", "FAIL", "RUNNING" or "WAITING".
+        values: Objective values, None unless the trial is COMPLETE.
+        seconds: Wall-clock duration, None where it was not recorded.
+        start: When it started, None where unknown.
+        end: When it finished, None where unknown or unfinished.
+        stage: "search", "confirm" (a match run once more) or "polish" (a search over step scales).
+        params: What the sampler chose.
+        steps: Optimizer steps under control, None where nothing was recorded.
+        probes: Steps on which a gradient pair was measured, None where nothing was recorded.
+        gradient_evaluations: Gradients computed, probes included, None where nothing was recorded.
+        record: What galatune left in the trial, None in an ordinary trial.
+        reason: Why a FAILed trial failed, None where nobody said.
+        feasible: Whether it violates no constraint.
+    """
+
+    number: int
+    state: str
+    values: tuple[float, ...] | None = None
+    seconds: float | None = None
+    start: datetime | None = None
+    end: datetime | None = None
+    stage: str = "search"
+    params: Mapping[str, Any] = field(default_factory=dict)
+    steps: int | None = None
+    probes: int | None = None
+    gradient_evaluations: int | None = None
+    record: TrialRecord | None = None
+    reason: str | None = None
+    feasible: bool = True
+
+    @property
+    def finished(self) -> bool:
+        """Whether it came to an end, good or bad: only then is its cost known."""
+        return self.state in FINISHED
+
+    @property
+    def scored(self) -> bool:
+        """Whether it is COMPLETE with finite values and feasible: only then has it a quality."""
+        return self.values is not None and self.feasible and all(map(math.isfinite, self.values))
+
+    @property
+    def value(self) -> float | None:
+        """The objective value where there is exactly one."""
+        return self.values[0] if self.values is not None and len(self.values) == 1 else None
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """A study as a list of costs.
+
+    Attributes:
+        study: Study name.
+        directions: "minimize" or "maximize", one an objective.
+        rows: By trial number, trials of every state.
+        provenance: What `run` wrote into the study.
+        constrained: Whether the sampler knew constraints that the objective does not set.
+        storage: URL or path that it was read from, without a password; None where unknown.
+    """
+
+    study: str
+    directions: tuple[str, ...]
+    rows: tuple[TrialRow, ...]
+    provenance: Provenance = field(default_factory=Provenance)
+    constrained: bool = False
+    storage: str | None = None
+
+    @property
+    def finished(self) -> tuple[TrialRow, ...]:
+        """Trials that came to an end: these are counted."""
+        return tuple(row for row in self.rows if row.finished)
+
+    @property
+    def complete(self) -> tuple[TrialRow, ...]:
+        """COMPLETE trials with finite values that violate no constraint: only these have a quality."""
+        return tuple(row for row in self.rows if row.scored)
+
+    @property
+    def by_state(self) -> dict[str, int]:
+        """Number of trials in each state that occurs."""
+        counts = Counter(row.state for row in self.rows)
+        return {state.name: counts[state.name] for state in TrialState if counts[state.name]}
+
+    @property
+    def hours(self) -> float | None:
+        """Sum of the recorded durations of all finished trials, None where none was recorded.
+
+        A lower bound where `untimed` is not 0.
+        """
+        known = [row.seconds for row in self.finished if row.seconds is not None]
+        return math.fsum(known) / 3600 if known else None
+
+    @property
+    def untimed(self) -> int:
+        """Finished trials without a recorded duration."""
+        return sum(row.seconds is None for row in self.finished)
+
+    @property
+    def machines(self) -> tuple[Mapping[str, str], ...]:
+        """Every machine that is known to have run trials of this study, each once."""
+        seen = [row.record.machine for row in self.rows if row.record is not None and row.record.machine]
+        if not seen and self.provenance.machine:
+            seen = [self.provenance.machine]
+        return tuple(m for i, m in enumerate(seen) if m not in seen[:i])
+
+    def frame(self) -> pd.DataFrame:
+        """The rows as a table, parameters as ``param.<name>``, values as ``value`` or ``value.<i>``."""
+        import pandas as pd
+
+        return pd.DataFrame([_flat(self.study, row, len(self.directions)) for row in self.rows])
+
+
+def ledger(study: optuna.Study, storage: str | None = None) -> Ledger:
+    """Read a study's costs.
+
+    Args:
+        study: Any Optuna study, made by galatune or not.
+        storage: URL or path that it was read from, without a password.
+
+    Returns:
+        One row a trial, in the order of trial numbers.
+
+    Examples:
+        >>> optuna.logging.set_verbosity(optuna.logging.WARNING)
+        >>> study = optuna.create_study(study_name="s")
+        >>> study.optimize(lambda trial: trial.suggest_float("x", -1, 1) ** 2, n_trials=3)
+        >>> ledger(study).by_state
+        {'COMPLETE': 3}
+    """
+    trials = sorted(study.get_trials(deepcopy=False), key=lambda trial: trial.number)
+    return Ledger(
+        study=study.study_name,
+        directions=tuple(direction.name.lower() for direction in study.directions),
+        rows=tuple(_row(trial) for trial in trials),
+        provenance=Provenance.of(study),
+        constrained=known_to_the_sampler_alone(trials),
+        storage=storage,
+    )
+
+
+def _row(trial: FrozenTrial) -> TrialRow:
+    record = _record(trial.user_attrs.get(RECORD))
+    stage = trial.user_attrs.get(STAGE, "search")
+    finished = trial.state.is_finished()
+    reason = trial.user_attrs.get(REASON, trial.system_attrs.get(FAIL_REASON))
+    return TrialRow(
+        number=trial.number,
+        state=trial.state.name,
+        values=tuple(map(float, trial.values)) if trial.state == TrialState.COMPLETE else None,
+        seconds=seconds_of(trial),
+        start=trial.datetime_start,
+        end=trial.datetime_complete if finished else None,
+        stage=stage if stage in STAGES else "search",
+        params=dict(trial.params),
+        steps=record.steps if record else None,
+        probes=record.probes if record else None,
+        gradient_evaluations=record.gradient_evaluations if record else None,
+        record=record,
+        reason=str(reason) if trial.state == TrialState.FAIL and reason else None,
+        feasible=feasible(trial),
+    )
+
+
+def _record(body: Any) -> TrialRecord | None:
+    """A record that does not have the agreed shape is not ours: nothing is known, nothing is guessed."""
+    try:
+        return TrialRecord.from_attribute(body)
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _flat(study: str, row: TrialRow, objectives: int) -> dict[str, Any]:
+    names = ["value"] if objectives == 1 else [f"value.{i}" for i in range(objectives)]
+    return {
+        "study": study,
+        "trial": row.number,
+        "state": row.state,
+        "stage": row.stage,
+        **dict(zip(names, row.values or [None] * objectives, strict=True)),
+        "seconds": row.seconds,
+        "start": row.start,
+        "steps": row.steps,
+        "probes": row.probes,
+        "gradient_evaluations": row.gradient_evaluations,
+        "reason": row.reason,
+        **{f"param.{name}": value for name, value in row.params.items()},
+    }

@@ -1,0 +1,1 @@
+"""Which parameters are learning rates, with evidence; the plan of the smaller search."""

@@ -1,0 +1,193 @@
+"""What is dropped from a study, what is kept, what is refused, and why."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from optuna.distributions import CategoricalChoiceType
+
+from galatune.errors import PlanError
+from galatune.formatting import listed, printable
+from galatune.study.ledger.trial_counts import RunningTrial, TrialCounts
+from galatune.study.scan.dimensions import RateDimension, Refusal
+from galatune.study.scan.projection import Projection
+from galatune.study.scan.text import (
+    CONSTRAINED,
+    counts_line,
+    dimension_table,
+    dropped_line,
+    overview_table,
+    projection_table,
+    ratio_line,
+    running_lines,
+)
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["ShrinkPlan", "StoragePlans"]
+
+
+@dataclass(frozen=True)
+class ShrinkPlan:
+    """A study seen through galatune's eyes.
+
+    Attributes:
+        storage: URL or path as it was given, without a password.
+        study: Study name.
+        directions: "minimize" or "maximize", one an objective.
+        trials: Counts by state.
+        hours: Sum of the durations of all finished trials, None where none was recorded.
+        learning_rate: Rates, schedules and multipliers.
+        kept: Everything that is not dropped.
+        refused: Look-alikes, with the reason.
+        unique_configurations: Distinct configurations over trials of every state once the dropped
+            dimensions are left out. A trial that has suggested nothing yet has none.
+        projected: What the smaller search might cost.
+        running: The trials without an end.
+        constrained: Whether the sampler knew constraints that the objective does not set: the smaller search
+            cannot know them.
+        note: What had to be done to read the storage, in words; None where nothing had to.
+    """
+
+    storage: str
+    study: str
+    directions: tuple[str, ...]
+    trials: TrialCounts
+    hours: float | None
+    learning_rate: tuple[RateDimension, ...]
+    kept: tuple[str, ...]
+    refused: tuple[Refusal, ...]
+    unique_configurations: int
+    projected: tuple[Projection, ...]
+    running: tuple[RunningTrial, ...] = ()
+    constrained: bool = False
+    note: str | None = None
+
+    @property
+    def placeholders(self) -> dict[str, CategoricalChoiceType]:
+        """Dropped dimension to the constant that stands in for it."""
+        return {d.name: d.placeholder for d in self.learning_rate if d.dropped}
+
+    def to_json(self) -> dict[str, Any]:
+        """The keys of ``galatune scan --json``."""
+        body = asdict(self)
+        for key in ("directions", "learning_rate", "kept", "refused", "projected", "running"):
+            body[key] = list(body[key])
+        return body
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> ShrinkPlan:
+        """Read a plan back.
+
+        Raises:
+            PlanError: It was not written by `to_json`.
+        """
+        try:
+            return cls(
+                storage=body["storage"],
+                study=body["study"],
+                directions=tuple(body["directions"]),
+                trials=TrialCounts(**body["trials"]),
+                hours=body["hours"],
+                learning_rate=tuple(RateDimension(**dimension) for dimension in body["learning_rate"]),
+                kept=tuple(body["kept"]),
+                refused=tuple(Refusal(**refusal) for refusal in body["refused"]),
+                unique_configurations=body["unique_configurations"],
+                projected=tuple(Projection(**projection) for projection in body["projected"]),
+                running=tuple(RunningTrial(**running) for running in body.get("running", ())),
+                constrained=bool(body.get("constrained", False)),
+                note=body.get("note"),
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise PlanError(
+                f"Not a plan of galatune's ({type(error).__name__} {error}). Make one: galatune scan --json"
+            ) from error
+
+    def text(self, width: int = 80) -> str:
+        """What ``galatune scan`` prints, as plain text.
+
+        Args:
+            width: Characters per line of the tables.
+        """
+        return _plain(self, width)
+
+    def show(self, console: Console) -> None:
+        """Print it, in colour if the console is a terminal."""
+        console.print(printable(self.study), style="bold", soft_wrap=True)
+        console.print(counts_line(self.trials, self.hours, self.directions))
+        dropped = dropped_line(self.trials.total, self.placeholders, self.kept, self.unique_configurations)
+        console.print(dropped, style="green" if self.placeholders else "yellow")
+        if self.learning_rate:
+            console.print(dimension_table(self.learning_rate))
+        if ratio := ratio_line(self.learning_rate):
+            console.print(ratio, style="yellow")
+        console.print(f"Kept: {listed(self.kept) or 'nothing'}")
+        for refusal in self.refused:
+            console.print(f"Refused: {printable(refusal.name)}: {printable(refusal.reason)}", style="yellow")
+        for line in [CONSTRAINED] * self.constrained + running_lines(self.running):
+            console.print(line, style="yellow")
+        if self.projected:
+            console.print(projection_table(self.projected))
+
+
+@dataclass(frozen=True)
+class StoragePlans:
+    """Every study of a storage, oldest first.
+
+    Attributes:
+        plans: At least one.
+    """
+
+    plans: tuple[ShrinkPlan, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """The keys of ``galatune scan --json``: of the only plan, or "studies" with one entry per study."""
+        if len(self.plans) == 1:
+            return self.plans[0].to_json()
+        return {"studies": [plan.to_json() for plan in self.plans]}
+
+    def text(self, width: int = 80) -> str:
+        """What ``galatune scan`` prints, as plain text.
+
+        Args:
+            width: Characters per line of the tables.
+        """
+        return _plain(self, width)
+
+    def show(self, console: Console) -> None:
+        """Print an overview and every plan that has something to say; the only plan by itself."""
+        if len(self.plans) == 1:
+            self.plans[0].show(console)
+            return
+        console.print(self.plans[0].storage, style="bold", soft_wrap=True)
+        with_rates = sum(bool(plan.placeholders) for plan in self.plans)
+        if with_rates:
+            found = f"{with_rates} of {len(self.plans)} studies search a learning rate."
+        else:
+            found = f"No learning rate found in any of the {len(self.plans)} studies."
+        console.print(found, style="green" if with_rates else "yellow")
+        console.print(
+            overview_table(
+                [
+                    (plan.study, plan.trials.total, plan.hours, plan.unique_configurations, plan.placeholders)
+                    for plan in self.plans
+                ]
+            )
+        )
+        for plan in self.plans:
+            if plan.learning_rate or plan.refused:
+                console.print()
+                plan.show(console)
+
+
+def _plain(plan: ShrinkPlan | StoragePlans, width: int) -> str:
+    from rich.console import Console
+
+    console = Console(file=io.StringIO(), width=width, markup=False, highlight=False, emoji=False)
+    with console.capture() as capture:
+        plan.show(console)
+    return capture.get()

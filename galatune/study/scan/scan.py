@@ -1,0 +1,155 @@
+"""`scan`: from a study to a `ShrinkPlan`."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from galatune.errors import PlanError
+from galatune.formatting import listed, printable
+from galatune.study.ledger.constraints import known_to_the_sampler_alone
+from galatune.study.ledger.trial_counts import (
+    count_states,
+    hours_of,
+    running_trials,
+    total_hours,
+    unique_configurations,
+)
+from galatune.study.scan.dimensions import find_dimensions
+from galatune.study.scan.plan import ShrinkPlan, StoragePlans
+from galatune.study.scan.projection import project
+from galatune.study.storage.reading import open_source, quiet
+
+__all__ = ["plan_study", "scan", "scan_storage"]
+
+
+def scan(
+    storage: str,
+    study: str | None = None,
+    *,
+    lr: Collection[str] = (),
+    keep: Collection[str] = (),
+    drop_schedule: bool = False,
+) -> ShrinkPlan:
+    """Find what can be left out of a study. Read-only.
+
+    Args:
+        storage: Optuna storage URL, SQLite file or journal file.
+        study: Study name; may be left out where the storage holds one.
+        lr: Parameters that are learning rates whatever they look like.
+        keep: Parameters that stay whatever they look like.
+        drop_schedule: Drop schedules and multipliers as well.
+
+    Raises:
+        StorageError: The study cannot be opened, found or read.
+        PlanError: ``lr`` or ``keep`` name a parameter that the study does not have.
+    """
+    with open_source(storage) as source:
+        plan = plan_study(source.study(study), source.label, lr=lr, keep=keep, drop_schedule=drop_schedule)
+        return replace(plan, note=source.note)
+
+
+def scan_storage(
+    storage: str,
+    study: str | None = None,
+    *,
+    lr: Collection[str] = (),
+    keep: Collection[str] = (),
+    drop_schedule: bool = False,
+) -> StoragePlans:
+    """`scan` the study that is named, or every study of a storage, oldest first.
+
+    A parameter that ``lr`` or ``keep`` name has to exist in one of the studies only.
+
+    Raises:
+        StorageError: The storage cannot be opened, or holds no study or none of that name.
+        PlanError: ``lr`` or ``keep`` name a parameter that no study has.
+    """
+    with open_source(storage) as source:
+        names = source.names() if study is None else [study]
+        studies = [source.study(name) for name in names] or [source.study()]  # none: it says so
+        wishes = _wishes_by_study(studies, lr, keep) if len(studies) > 1 else [(lr, keep)]
+        plans = [
+            plan_study(study, source.label, lr=own_lr, keep=own_keep, drop_schedule=drop_schedule)
+            for study, (own_lr, own_keep) in zip(studies, wishes, strict=True)
+        ]
+        return StoragePlans(tuple(replace(plan, note=source.note) for plan in plans))
+
+
+def _wishes_by_study(
+    studies: Sequence[optuna.Study], lr: Collection[str], keep: Collection[str]
+) -> list[tuple[Collection[str], Collection[str]]]:
+    """Of ``lr`` and ``keep``, for each study the parameters that it has."""
+    known = [_parameters(study) for study in studies]
+    everywhere = set().union(*known)
+    for name in (*lr, *keep):
+        if name not in everywhere:
+            known_names = listed(sorted(everywhere)) or "none at all"
+            raise PlanError(f"No study has a parameter '{printable(name)}'; they have: {known_names}")
+    return [(own.intersection(lr), own.intersection(keep)) for own in known]
+
+
+def _parameters(study: optuna.Study) -> set[str]:
+    return {name for trial in study.get_trials(deepcopy=False) for name in trial.params}
+
+
+def plan_study(
+    study: optuna.Study,
+    storage: str,
+    *,
+    lr: Collection[str] = (),
+    keep: Collection[str] = (),
+    drop_schedule: bool = False,
+) -> ShrinkPlan:
+    """`scan` for a study that is open already.
+
+    Args:
+        study: The old study; only read.
+        storage: Where it lies, without a password.
+        lr: Parameters that are learning rates whatever they look like.
+        keep: Parameters that stay whatever they look like.
+        drop_schedule: Drop schedules and multipliers as well.
+
+    Raises:
+        PlanError: ``lr`` or ``keep`` name a parameter that the study does not have.
+    """
+    with quiet():
+        trials = study.get_trials(deepcopy=False)
+    found = find_dimensions(trials, _best_first(study), lr=lr, keep=keep, drop_schedule=drop_schedule)
+    dropped = {dimension.name for dimension in found.learning_rate if dimension.dropped}
+    counts = count_states(trials)
+    hours = total_hours(trials)
+    unique = unique_configurations(trials, dropped)
+    mean = None if hours is None else hours / sum(1 for trial in trials if hours_of(trial) is not None)
+    return ShrinkPlan(
+        storage=storage,
+        study=study.study_name,
+        directions=tuple(direction.name.lower() for direction in study.directions),
+        trials=counts,
+        hours=hours,
+        learning_rate=found.learning_rate,
+        kept=found.kept,
+        refused=found.refused,
+        unique_configurations=unique,
+        projected=project(counts, unique, mean, len(study.directions), found.kept) if dropped else (),
+        running=running_trials(trials),
+        constrained=known_to_the_sampler_alone(trials),
+    )
+
+
+def _best_first(study: optuna.Study) -> list[FrozenTrial]:
+    """Trials to take placeholders from: the best first, or the middle of the Pareto front."""
+    if len(study.directions) > 1:
+        front = sorted(study.best_trials, key=lambda trial: trial.values)
+        middle = len(front) // 2
+        return front[middle:] + front[:middle]
+    try:
+        best = [study.best_trial]
+    except ValueError:  # no complete trial, or none that meets the constraints
+        return []
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    sign = -1 if study.direction == optuna.study.StudyDirection.MAXIMIZE else 1
+    return best + sorted(complete, key=lambda trial: sign * trial.values[0])

@@ -1,0 +1,1 @@
+"""The smaller search: its study, its trials, and when it ends."""

@@ -1,0 +1,152 @@
+"""The smaller study itself: made, or continued where it is the same one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import optuna
+from optuna.trial import TrialState
+
+from galatune.errors import PlanError
+from galatune.formatting import printable
+from galatune.study.ledger.attributes import RECORD
+from galatune.study.ledger.machine import this_machine, versions
+from galatune.study.ledger.provenance import Provenance
+from galatune.study.scan.plan import ShrinkPlan
+from galatune.study.search.fingerprint import Fingerprint
+from galatune.study.search.options import RunOptions
+from galatune.study.search.sampler import SeededSampler
+
+__all__ = ["create_or_continue"]
+
+DECISIVE = ("seed", "min_lr", "max_lr", "probe", "step_scale", "per_group", "pace")
+"""Options that decide what a trial does; the others only say when the search ends."""
+
+
+def create_or_continue(
+    storage: optuna.storages.BaseStorage,
+    name: str,
+    plan: ShrinkPlan,
+    objective: Fingerprint,
+    options: RunOptions,
+    about_old: Mapping[str, Any],
+    agree: Callable[[str], bool] | None = None,
+) -> optuna.Study:
+    """Create the smaller study, or load it where it is there already.
+
+    Args:
+        storage: Of the smaller study.
+        name: Of the smaller study.
+        plan: What is dropped.
+        objective: What its trials call.
+        options: How its trials run.
+        about_old: What its attribute says of the old study.
+        agree: See `galatune.run`.
+
+    Raises:
+        PlanError: There is a study of this name that is another one's, or that was begun with other options
+            or another objective.
+    """
+    sampler = SeededSampler(options.seed)
+    # A pruner on one side only would be counted as our saving.
+    pruner = optuna.pruners.MedianPruner() if plan.trials.pruned else optuna.pruners.NopPruner()
+    study = _load(storage, name, sampler, pruner)
+    if study is None:
+        try:
+            study = optuna.create_study(
+                study_name=name,
+                storage=storage,
+                directions=[optuna.study.StudyDirection[direction.upper()] for direction in plan.directions],
+                sampler=sampler,
+                pruner=pruner,
+            )
+        except optuna.exceptions.DuplicatedStudyError:  # the same command, elsewhere, at the same time
+            study = optuna.load_study(study_name=name, storage=storage, sampler=sampler, pruner=pruner)
+    else:
+        _check_same(study, plan)
+        _check_begun(study, objective, options, agree)
+    Provenance(
+        plan=plan.to_json(),
+        source=about_old,
+        objective=objective.reference,
+        objective_sha256=objective.sha256,
+        options=options.to_json(),
+        sampler=sampler.name,
+        pruner=type(pruner).__name__,
+        seed=options.seed,
+        versions=versions(),
+        machine=this_machine(),
+    ).write(study)
+    return study
+
+
+def _load(
+    storage: optuna.storages.BaseStorage,
+    name: str,
+    sampler: optuna.samplers.BaseSampler,
+    pruner: optuna.pruners.BasePruner,
+) -> optuna.Study | None:
+    known = {study.study_name for study in storage.get_all_studies()}
+    if name not in known:
+        return None
+    return optuna.load_study(study_name=name, storage=storage, sampler=sampler, pruner=pruner)
+
+
+def _check_same(study: optuna.Study, plan: ShrinkPlan) -> None:
+    known = Provenance.of(study).plan
+    name = printable(study.study_name)
+    if not known:
+        if RECORD not in study.user_attrs and not study.get_trials(deepcopy=False):
+            return  # made by a process that was killed before it could say so
+        raise PlanError(f"study {name!r} exists and is not galatune's; choose another with --name")
+    before = ShrinkPlan.from_json(known)
+    if before.study != plan.study:
+        raise PlanError(
+            f"study {name!r} continues {printable(before.study)!r}, not {printable(plan.study)!r}; "
+            "choose another with --name"
+        )
+    if before.placeholders != plan.placeholders or before.directions != plan.directions:
+        raise PlanError(
+            f"study {name!r} was made with {_dropped(before)} dropped, now it is {_dropped(plan)}; "
+            "choose another with --name"
+        )
+
+
+def _check_begun(
+    study: optuna.Study, objective: Fingerprint, options: RunOptions, agree: Callable[[str], bool] | None
+) -> None:
+    """Trials of another sort do not belong into one study, unless somebody says so."""
+    changed = [*_changed_options(study, options), *_changed_objective(study, objective)]
+    if not changed:
+        return
+    words = f"study {printable(study.study_name)!r} was begun with {', '.join(changed)}"
+    if agree is None or not agree(f"{words[0].upper()}{words[1:]}. Continue it with what is given now?"):
+        raise PlanError(f"{words}; continue it all the same with --yes, or choose another with --name")
+
+
+def _changed_options(study: optuna.Study, options: RunOptions) -> list[str]:
+    before = Provenance.of(study).options
+    now = options.to_json()
+    if not any(trial.state.is_finished() for trial in study.get_trials(deepcopy=False)):
+        return []
+    changed = [key for key in DECISIVE if key in before and before[key] != now[key]]
+    return [f"{key} {_shown(before[key])} (now {_shown(now[key])})" for key in changed]
+
+
+def _changed_objective(study: optuna.Study, objective: Fingerprint) -> list[str]:
+    """An objective that has only failed so far was meant to be mended."""
+    known = Provenance.of(study)
+    states = {trial.state for trial in study.get_trials(deepcopy=False)}
+    if known.objective is None or states.isdisjoint({TrialState.COMPLETE, TrialState.PRUNED}):
+        return []
+    change = objective.change(Fingerprint(known.objective, known.objective_sha256))
+    return [] if change is None else [printable(change)]
+
+
+def _shown(value: Any) -> str:
+    return "not set" if value is None else printable(str(value))
+
+
+def _dropped(plan: ShrinkPlan) -> str:
+    return ", ".join(f"{printable(k)}={printable(str(v))}" for k, v in plan.placeholders.items())

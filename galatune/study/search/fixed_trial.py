@@ -1,0 +1,73 @@
+"""The best trial with its dropped dimensions filled in, so that it can be trained once more."""
+
+from __future__ import annotations
+
+import math
+
+import optuna
+from optuna.distributions import CategoricalChoiceType, json_to_distribution
+from optuna.trial import FixedTrial
+
+from galatune.errors import PlanError, StorageError
+from galatune.formatting import printable
+from galatune.study.ledger.attributes import RECORD, SCHEMA
+from galatune.study.ledger.provenance import Provenance
+from galatune.study.ledger.record import TrialRecord
+from galatune.study.scan.dimensions import RateDimension
+from galatune.study.scan.distributions import from_rate
+from galatune.study.scan.plan import ShrinkPlan
+
+__all__ = ["fixed_trial"]
+
+
+def fixed_trial(study: optuna.Study) -> FixedTrial:
+    """The best trial of a smaller study, as the unchanged objective expects it.
+
+    ``FixedTrial(study.best_params)`` raises once the objective suggests a dimension that was dropped. Here
+    a dropped rate is answered with the peak of the rates that the controller found, at the nearest legal
+    value; any other dropped dimension with its placeholder. Train inside `galatune.controlled` to have the
+    rate controlled again.
+
+    Args:
+        study: A study made by `galatune.run`.
+
+    Raises:
+        PlanError: Another kind of study, or one with several objectives.
+        StorageError: No trial is complete yet.
+    """
+    plan = _plan(study)
+    name = printable(study.study_name)
+    if len(study.directions) > 1:
+        raise PlanError(f"{name} has several objectives and no single best trial; choose one of best_trials")
+    try:
+        best = study.best_trial
+    except ValueError as error:
+        raise StorageError(f"No trial of {name} is complete yet; run it first") from error
+    peak = _peak(TrialRecord.from_attribute(best.user_attrs.get(RECORD)))
+    filled = {d.name: _fill(d, peak) for d in plan.learning_rate if d.dropped}
+    return FixedTrial({**filled, **best.params}, number=best.number)
+
+
+def _plan(study: optuna.Study) -> ShrinkPlan:
+    provenance = Provenance.of(study)
+    if provenance.schema != SCHEMA or not provenance.plan:
+        raise PlanError(
+            f"{printable(study.study_name)} was not made by this galatune, so nothing was dropped from it; "
+            "use optuna.trial.FixedTrial(study.best_params)"
+        )
+    return ShrinkPlan.from_json(provenance.plan)
+
+
+def _peak(record: TrialRecord | None) -> float | None:
+    """Highest rate applied in the trial, None where none was recorded."""
+    rates = [point.rate for point in record.learning_rate] if record is not None else []
+    return max((rate for rate in rates if math.isfinite(rate) and rate > 0), default=None)
+
+
+def _fill(dimension: RateDimension, peak: float | None) -> CategoricalChoiceType:
+    """One dropped dimension's value."""
+    if dimension.role == "rate" and peak is not None and dimension.distribution_json:
+        value = from_rate(peak, json_to_distribution(dimension.distribution_json), dimension.scale)
+        if value is not None:
+            return value  # type: ignore[no-any-return]  # a choice, a float or an int, as the distribution says
+    return dimension.placeholder

@@ -1,0 +1,106 @@
+"""What a run is told, whom it tells how it goes, and the search that is made of it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import optuna
+from optuna.trial import FrozenTrial
+
+if TYPE_CHECKING:
+    from galatune.controller.controlled import Capture
+    from galatune.study.scan.plan import ShrinkPlan
+    from galatune.study.search.objective import Objective
+    from galatune.study.search.stopping import Budget
+
+__all__ = ["RunOptions", "Search", "Watcher"]
+
+
+class Watcher(Protocol):
+    """Told how a run goes; see `galatune.cli.progress`."""
+
+    def run_started(self, budget: Budget, study: optuna.Study) -> None:
+        """Before the first trial; the study may hold earlier ones."""
+        ...
+
+    def trial_started(self, number: int, capture: Capture) -> None:
+        """``capture.learning_rate`` is the current rate, at any time."""
+        ...
+
+    def trial_finished(self, trial: FrozenTrial) -> None:
+        """With its final state."""
+        ...
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What a run is told beside its plan and its objective.
+
+    Attributes:
+        trials: Number of trials; None for as many as the old study finished, until its best is matched.
+        until_match: End as soon as the old best is matched.
+        tolerance: Share of |median - best| of the old values that counts as no difference.
+        patience: Trials without a better value that end the search, None for no such bound.
+        confirm: A match counts only once its configuration has reached it a second time.
+        seed: Of the sampler and, with the trial's number added, of each trial.
+        min_lr: Lower bound of the rate before the schedule.
+        max_lr: Upper bound of the rate as applied.
+        probe: See `galatune.attach`.
+        step_scale: See `galatune.attach`.
+        per_group: See `galatune.attach`.
+        pace: See `galatune.Guard`; None for its own default.
+    """
+
+    trials: int | None = None
+    until_match: bool = False
+    tolerance: float = 0.01
+    patience: int | None = None
+    confirm: bool = False
+    seed: int = 0
+    min_lr: float = 0.0
+    max_lr: float = math.inf
+    probe: str = "auto"
+    step_scale: float | None = None
+    per_group: bool = False
+    pace: float | None = None
+
+    def control(self) -> dict[str, Any]:
+        """The options of `galatune.controlled`.
+
+        Raises:
+            ControlError: The pace is out of range.
+        """
+        from galatune.controller.rule.guard import Guard
+
+        names = ("min_lr", "max_lr", "probe", "step_scale", "per_group")
+        guard = None if self.pace is None else Guard(max_growth_per_step=self.pace)
+        return {**{name: getattr(self, name) for name in names}, "guard": guard}
+
+    def to_json(self) -> dict[str, Any]:
+        """For the study's attribute; an infinite bound is None, since JSON has no infinity."""
+        body = asdict(self)
+        body["max_lr"] = self.max_lr if math.isfinite(self.max_lr) else None
+        return body
+
+
+@dataclass(frozen=True)
+class Search:
+    """One smaller search: what every trial of it needs.
+
+    Attributes:
+        study: The smaller study.
+        plan: What is dropped.
+        objective: The old study's objective, unchanged.
+        options: How its trials run.
+        budget: When it is over.
+        watcher: Told how it goes, if anybody is.
+    """
+
+    study: optuna.Study
+    plan: ShrinkPlan
+    objective: Objective
+    options: RunOptions
+    budget: Budget
+    watcher: Watcher | None = None

@@ -1,0 +1,66 @@
+"""Draws that can be repeated: they follow from the seed, the ticket and the finished trials alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler, TPESampler
+from optuna.trial import FrozenTrial, TrialState
+
+from galatune.study.search.quota import ticket_of
+
+__all__ = ["SeededSampler"]
+
+
+class SeededSampler(BaseSampler):
+    """TPE that begins anew, with a seed of its own, in every trial.
+
+    A run that was interrupted and continued draws what it would have drawn without the interruption,
+    and never the first draws twice.
+
+    Args:
+        seed: Of the whole run.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+        self._inner: BaseSampler = TPESampler(seed=seed)
+
+    @property
+    def name(self) -> str:
+        """Of the sampler that draws."""
+        return type(self._inner).__name__
+
+    def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
+        """Make this trial's sampler."""
+        mixed = np.random.SeedSequence([self._seed, ticket_of(study, trial)]).generate_state(1)
+        self._inner = TPESampler(seed=int(mixed[0]))
+        self._inner.before_trial(study, trial)
+
+    def infer_relative_search_space(
+        self, study: optuna.Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        """See `optuna.samplers.BaseSampler`."""
+        return self._inner.infer_relative_search_space(study, trial)
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """See `optuna.samplers.BaseSampler`."""
+        return self._inner.sample_relative(study, trial, search_space)
+
+    def sample_independent(
+        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        """See `optuna.samplers.BaseSampler`."""
+        return self._inner.sample_independent(study, trial, param_name, param_distribution)
+
+    def after_trial(
+        self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
+    ) -> None:
+        """See `optuna.samplers.BaseSampler`."""
+        self._inner.after_trial(study, trial, state, values)

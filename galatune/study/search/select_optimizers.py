@@ -1,0 +1,64 @@
+"""Which optimizers a dropped dimension drives: those whose initial rate moves with it.
+
+An objective may hold optimizers that have nothing to do with the search: a calibration, an attack, a
+loss's own centres. Their rates stay what the code says.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from galatune.controller.controlled import Choice, Select
+from galatune.study.scan.dimensions import RateDimension
+from galatune.study.scan.distributions import as_number, as_rate
+from galatune.study.scan.plan import ShrinkPlan
+
+__all__ = ["select_optimizers"]
+
+AGREES = 1e-6
+"""Relative difference that a float32 copy of a rate may have."""
+
+_SIMPLE = tuple(m * 10.0**e for m in (1, 2, 2.5, 4, 5, 8) for e in range(-4, 5))
+
+
+def select_optimizers(plan: ShrinkPlan) -> Select:
+    """Decide for an optimizer from the rates that its groups were built with.
+
+    It is controlled where one of them equals what a dropped rate's placeholder stands for, or a simple
+    multiple of it. Where no optimizer made so far does so (the code computes its rate in another way),
+    every optimizer is taken to be driven, and the reason says so.
+    """
+    rates = [(d.name, rate) for d in plan.learning_rate if d.dropped for rate in _meant(d)]
+
+    def select(initial: Sequence[float], everyone: Sequence[Sequence[float]]) -> Choice:
+        name = _driver(initial, rates)
+        if name is not None:
+            return Choice(True, f"its initial rate follows {name}")
+        names = ", ".join(d.name for d in plan.learning_rate if d.dropped)
+        given = ", ".join(f"{rate:g}" for rate in initial[:3])
+        if any(_driver(other, rates) is not None for other in everyone):
+            return Choice(False, f"its initial rate {given} does not follow {names}")
+        return Choice(True, f"assumed: no optimizer's initial rate is seen to follow {names} (here {given})")
+
+    return select
+
+
+def _meant(dimension: RateDimension) -> list[float]:
+    """Rates that the placeholder may stand for in the code."""
+    known = as_rate(dimension.placeholder, dimension.scale)
+    if known is not None:
+        return [known]
+    value = as_number(dimension.placeholder)
+    if value is None:
+        return []
+    exponents = [base**value for base in (10.0, math.e, 2.0)] if abs(value) < 50 else []
+    return [value, *exponents]
+
+
+def _driver(initial: Sequence[float], rates: Sequence[tuple[str, float]]) -> str | None:
+    for name, rate in rates:
+        for given in initial:
+            if rate > 0 and any(math.isclose(given / rate, k, rel_tol=AGREES) for k in _SIMPLE):
+                return name
+    return None

@@ -1,0 +1,153 @@
+"""When the smaller search ends."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from galatune.errors import PlanError
+from galatune.formatting import plural, printable
+from galatune.study.ledger.attributes import STAGE
+from galatune.study.ledger.constraints import feasible
+from galatune.study.ledger.match import Goal, best_so_far, goal_of, trials_to_reach
+from galatune.study.ledger.rows import Ledger, ledger
+from galatune.study.search.quota import running_elsewhere, uses_ticket
+
+__all__ = ["Budget", "budget_for"]
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How many trials, and what ends the search sooner.
+
+    Attributes:
+        trials: Tickets: each COMPLETE, PRUNED or FAILed trial of the search uses one.
+        goal: The old study's best within the tolerance; None where it is not the aim.
+        patience: Trials without a better value that end the search, None for no such bound.
+        confirm: Whether a match counts only once its configuration has reached it a second time.
+    """
+
+    trials: int
+    goal: Goal | None = None
+    patience: int | None = None
+    confirm: bool = False
+
+    def text(self) -> str:
+        """One sentence for whoever starts the run."""
+        words = plural(self.trials, "trial")
+        if self.goal is not None:
+            what = "a trial reaches" if self.goal.reference_point is None else "the hypervolume reaches"
+            twice = " twice" if self.confirm else ""
+            words = (
+                f"until {what} {self.goal.threshold:.6g}{twice} (old best {self.goal.best:.6g}, "
+                f"tolerance {100 * self.goal.tolerance:.3g} %), at most {words}"
+            )
+        if self.patience is not None:
+            words += f", fewer once {plural(self.patience, 'trial')} in a row brought no better value"
+        return words
+
+    def used(self, study: optuna.Study) -> int:
+        """Tickets used so far."""
+        return sum(uses_ticket(trial) for trial in study.get_trials(deepcopy=False))
+
+    def stop_reason(self, study: optuna.Study) -> str | None:
+        """Why the search is over, None while it is not."""
+        rows = ledger(study)
+        if self.goal is not None:
+            reached = trials_to_reach(_confirmable(rows, self.confirm), self.goal, confirmed=self.confirm)
+            if reached is not None:
+                return f"the old best was matched after {plural(reached, 'trial')}"
+        used = self.used(study)
+        if used > self.trials:
+            return f"{plural(used, 'trial')} are done, more than the budget of {self.trials}"
+        if used == self.trials:
+            return f"the budget of {plural(self.trials, 'trial')} is used up"
+        if used + running_elsewhere(study) >= self.trials:
+            return f"the rest of the budget of {plural(self.trials, 'trial')} is at work in another process"
+        if self.patience is not None and _stale(rows) >= self.patience:
+            return f"{plural(self.patience, 'trial')} in a row brought no better value"
+        return None
+
+    def to_confirm(self, study: optuna.Study) -> FrozenTrial | None:
+        """A trial that matches and has not been repeated yet, where matches must be confirmed."""
+        if self.goal is None or not self.confirm:
+            return None
+        trials = study.get_trials(deepcopy=False)
+        repeats = [t for t in trials if t.user_attrs.get(STAGE) == "confirm"]
+        if any(trial.state == TrialState.WAITING for trial in repeats):
+            return None
+        repeated = [_configuration(trial) for trial in repeats if uses_ticket(trial)]
+        for trial in trials:
+            complete = trial.state == TrialState.COMPLETE and feasible(trial)
+            if complete and self.goal.reached(trial.value) and _configuration(trial) not in repeated:
+                return trial
+        return None
+
+
+def budget_for(
+    old: optuna.Study,
+    *,
+    trials: int | None,
+    until_match: bool,
+    tolerance: float,
+    patience: int | None,
+    confirm: bool,
+) -> Budget:
+    """The budget that options ask for.
+
+    Args:
+        old: The old study; only read.
+        trials: Number of trials; None for as many as the old study finished.
+        until_match: End as soon as the old best is matched; also what is done where nothing is said.
+        tolerance: Share of |median - best| of the old values that counts as no difference.
+        patience: See `Budget`.
+        confirm: See `Budget`.
+
+    Raises:
+        PlanError: The old study has nothing to match, or a number is out of range.
+    """
+    if trials is not None and trials < 1:
+        raise PlanError(f"--trials must be at least 1, however: {trials}")
+    if patience is not None and patience < 1:
+        raise PlanError(f"--patience must be at least 1, however: {patience}")
+    if not 0 <= tolerance < 1:
+        raise PlanError(f"--tolerance must lie in [0, 1), however: {tolerance:g}")
+    if confirm and len(old.directions) > 1:
+        raise PlanError(
+            "--confirm repeats the one trial that matched, however: the study has "
+            f"{len(old.directions)} objectives, which only several trials match together; leave it out"
+        )
+    if trials is not None and not until_match:
+        if confirm:
+            raise PlanError("--confirm repeats a match, however: --trials looks for none; add --until-match")
+        return Budget(trials, patience=patience)
+    goal = goal_of(ledger(old), tolerance)
+    if goal is None:
+        raise PlanError(
+            f"study {printable(old.study_name)!r} has no complete trial, so there is nothing to match; "
+            "say how many trials with --trials"
+        )
+    finished = sum(trial.state.is_finished() for trial in old.get_trials(deepcopy=False))
+    return Budget(trials or finished, goal, patience, confirm)
+
+
+def _configuration(trial: FrozenTrial) -> list[tuple[str, str]]:
+    return sorted((name, repr(value)) for name, value in trial.params.items())
+
+
+def _confirmable(rows: Ledger, confirm: bool) -> Ledger:
+    """Where matches must be confirmed and nothing was repeated yet, nothing has matched."""
+    if not confirm or any(row.stage == "confirm" for row in rows.finished):
+        return rows
+    return Ledger(rows.study, rows.directions, ())
+
+
+def _stale(rows: Ledger) -> int:
+    """Finished trials since the best value was last improved."""
+    goal = goal_of(rows, 0.0)
+    if goal is None:
+        return 0
+    history = best_so_far(rows, goal)
+    return len(history) - 1 - history.index(history[-1])

@@ -1,0 +1,158 @@
+"""What a run has done, for its end: the result of `galatune run`."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import optuna
+
+from galatune.formatting import plural, printable
+from galatune.study.ledger.attributes import INTERRUPTED
+from galatune.study.ledger.rows import Ledger, TrialRow, ledger
+from galatune.study.storage.address import redact
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["BestTrial", "RunSummary"]
+
+MOST_SHOWN = 10
+"""Trials of a Pareto front that are printed."""
+
+
+@dataclass(frozen=True)
+class BestTrial:
+    """The best trial, or one of the Pareto front."""
+
+    number: int
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """The smaller study at the end of a run.
+
+    Attributes:
+        study: Study name.
+        storage: File or URL, without a password.
+        trials: Finished trials.
+        by_state: Number of trials in each state that occurs.
+        interrupted: Trials that were stopped from outside and use no budget.
+        best_value: None with several objectives, or if no trial is complete.
+        best_params: Of the same trial.
+        best_trials: The best trial, or the Pareto front.
+        stopped_because: In words.
+        events: Events of the controllers, over all trials.
+        objectives: Number of objectives.
+    """
+
+    study: str
+    storage: str
+    trials: int
+    by_state: Mapping[str, int]
+    interrupted: int
+    best_value: float | None
+    best_params: Mapping[str, Any] | None
+    best_trials: tuple[BestTrial, ...]
+    stopped_because: str | None
+    events: int
+    objectives: int = 1
+
+    @classmethod
+    def of(cls, smaller: optuna.Study, storage: str) -> RunSummary:
+        """Read it from the smaller study.
+
+        Args:
+            smaller: From `galatune.run`.
+            storage: Where the smaller study is, as it was given.
+        """
+        rows = ledger(smaller)
+        best = _best(rows)
+        trials = smaller.get_trials(deepcopy=False)
+        return cls(
+            study=smaller.study_name,
+            storage=redact(storage),
+            trials=len(rows.finished),
+            by_state=rows.by_state,
+            interrupted=sum(bool(trial.user_attrs.get(INTERRUPTED)) for trial in trials),
+            best_value=None if best is None else best.value,
+            best_params=None if best is None else dict(best.params),
+            best_trials=_best_trials(smaller),
+            stopped_because=rows.provenance.stopped_because,
+            events=sum(len(row.record.events) for row in rows.rows if row.record is not None),
+            objectives=len(rows.directions),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """The keys of ``galatune run --json``."""
+        body = asdict(self)
+        body["best_trials"] = [{**trial, "values": list(trial["values"])} for trial in body["best_trials"]]
+        del body["objectives"]
+        return body
+
+    def text(self, width: int = 80) -> str:
+        """What ``galatune run`` prints at its end, as plain text.
+
+        Args:
+            width: Characters per line.
+        """
+        from rich.console import Console
+
+        console = Console(file=io.StringIO(), width=width, markup=False, highlight=False, emoji=False)
+        with console.capture() as capture:
+            self.show(console)
+        return capture.get()
+
+    def show(self, console: Console) -> None:
+        """Print it as a table of two columns."""
+        from rich.table import Table
+
+        table = Table(show_header=False, box=None, pad_edge=False)
+        table.add_column(no_wrap=True)
+        table.add_column(overflow="fold")
+        for label, value in self._lines():
+            table.add_row(printable(label), printable(value))
+        console.print(table)
+
+    def _lines(self) -> list[tuple[str, str]]:
+        states = ", ".join(f"{n} {state}" for state, n in self.by_state.items())
+        if self.interrupted:
+            states += f" ({self.interrupted} interrupted, which use no budget)"
+        return [
+            ("study", f"{self.study} in {self.storage}"),
+            ("stopped", str(self.stopped_because)),
+            ("trials", states),
+            *(self._best_lines() if self.objectives == 1 else self._front_lines()),
+        ]
+
+    def _best_lines(self) -> list[tuple[str, str]]:
+        value = "none" if self.best_value is None else f"{self.best_value:.6g}"
+        params = self.best_params or {}
+        return [("best value", value), *((f"  {name}", str(chosen)) for name, chosen in params.items())]
+
+    def _front_lines(self) -> list[tuple[str, str]]:
+        front = self.best_trials
+        lines = [("Pareto front", plural(len(front), "trial"))]
+        for trial in front[:MOST_SHOWN]:
+            lines.append((f"  trial {trial.number}", ", ".join(f"{value:.6g}" for value in trial.values)))
+        return lines if len(front) <= MOST_SHOWN else [*lines, ("  ...", f"{len(front) - MOST_SHOWN} more")]
+
+
+def _best(rows: Ledger) -> TrialRow | None:
+    if len(rows.directions) != 1:
+        return None
+    sign = -1.0 if rows.directions[0] == "maximize" else 1.0
+    return min(rows.complete, key=lambda row: sign * (row.value or 0.0), default=None)
+
+
+def _best_trials(smaller: optuna.Study) -> tuple[BestTrial, ...]:
+    try:
+        found = smaller.best_trials if len(smaller.directions) > 1 else [smaller.best_trial]
+    except ValueError:  # none is complete
+        return ()
+    finite = [trial for trial in found if all(map(math.isfinite, trial.values))]
+    return tuple(BestTrial(trial.number, tuple(trial.values)) for trial in finite)

@@ -1,0 +1,179 @@
+"""One trial of the smaller study: the unchanged objective, once, under control."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import optuna
+from optuna.trial import TrialState
+
+from galatune.controller.controlled import Capture, controlled
+from galatune.controller.controller import Controller
+from galatune.controller.torch_hooks.random_state import reseeded, seed_everything
+from galatune.formatting import printable
+from galatune.study.ledger.attributes import REASON, RECORD
+from galatune.study.ledger.machine import this_machine, versions
+from galatune.study.ledger.record import OptimizerRecord, RateEvent, RatePoint, TrialRecord
+from galatune.study.scan.plan import ShrinkPlan
+from galatune.study.search.objective import Objective, where
+from galatune.study.search.options import Search
+from galatune.study.search.placeholder_trial import PlaceholderTrial
+from galatune.study.search.quota import ticket_of
+from galatune.study.search.select_optimizers import select_optimizers
+from galatune.study.search.signals import Interruption
+
+__all__ = ["Outcome", "run_trial"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one call of the objective ended.
+
+    Attributes:
+        state: COMPLETE, PRUNED or FAIL.
+        values: Objective values where COMPLETE.
+        reason: Why it FAILed, None otherwise.
+    """
+
+    state: TrialState
+    values: tuple[float, ...] | None = None
+    reason: str | None = None
+
+
+def run_trial(search: Search, trial: optuna.trial.Trial, interruption: Interruption) -> Outcome:
+    """Call the objective, record what was controlled, and tell the study.
+
+    A trial in which nothing was controlled trained on the placeholder, and one that searched another space
+    is no trial of this study: both FAIL with that reason, since they would count as a saving that is none.
+
+    Raises:
+        KeyboardInterrupt: The trial was interrupted and is still RUNNING.
+    """
+    ended, record = _under_control(search, trial)
+    interruption.check()
+    with interruption.held():
+        try:
+            trial.set_user_attr(RECORD, record.to_attribute())
+        except RuntimeError:  # finished: SQLite may hand one queued trial to two processes
+            return ended
+        if ended.reason is not None:
+            trial.set_user_attr(REASON, ended.reason)
+        search.study.tell(trial, ended.values, state=ended.state)
+    return ended
+
+
+def _under_control(search: Search, trial: optuna.trial.Trial) -> tuple[Outcome, TrialRecord]:
+    study, plan = search.study, search.plan
+    seed = search.options.seed + ticket_of(study, trial)
+    notes: list[str] = []
+    with controlled(select=select_optimizers(plan), **search.options.control()) as capture:
+        if search.watcher is not None:
+            search.watcher.trial_started(trial.number, capture)
+        seed_everything(seed)
+        adopted = PlaceholderTrial.adopt(trial, plan.placeholders)
+        ended = _call(search.objective, adopted, len(study.directions))
+        if capture.controllers and reseeded(seed):
+            notes.append("the objective seeds torch itself")
+    record = _record(capture, notes)  # after detaching, when a training that was too short is known
+    # One that is pruned before it trains, for an impossible configuration, has trained on nothing.
+    trained = ended.state == TrialState.COMPLETE or bool(capture.left_alone)
+    if ended.state != TrialState.FAIL and trained:
+        why = _of_another_study(adopted, plan) or (
+            None if record.controlled else _nothing_controlled(capture)
+        )
+        ended = ended if why is None else Outcome(TrialState.FAIL, reason=why)
+    return ended, record
+
+
+def _call(objective: Objective, trial: PlaceholderTrial, objectives: int) -> Outcome:
+    try:
+        result = objective(trial)
+    except optuna.TrialPruned:
+        return Outcome(TrialState.PRUNED)
+    except (Exception, SystemExit) as error:
+        return Outcome(TrialState.FAIL, reason=where(error))
+    values = result if isinstance(result, (list, tuple)) else [result]
+    try:
+        numbers = tuple(float(value) for value in values)
+    except OverflowError:
+        return Outcome(TrialState.FAIL, reason="the objective returned an integer beyond every float")
+    except Exception:  # whatever the conversion of somebody's own type raises
+        return Outcome(TrialState.FAIL, reason=f"the objective returned {_shown(result)}, not a number")
+    return _judged(numbers, objectives)
+
+
+def _judged(numbers: tuple[float, ...], objectives: int) -> Outcome:
+    if len(numbers) != objectives:
+        return Outcome(
+            TrialState.FAIL,
+            reason=f"the objective returned {len(numbers)} values, the study has {objectives}",
+        )
+    if any(math.isnan(number) for number in numbers):
+        return Outcome(TrialState.FAIL, reason="the objective returned NaN")
+    return Outcome(TrialState.COMPLETE, numbers)
+
+
+def _of_another_study(trial: PlaceholderTrial, plan: ShrinkPlan) -> str | None:
+    """Why the objective cannot be that of the old study, None where it may be.
+
+    Parameters that the old study does not have are no reason by themselves: an objective may have grown.
+    """
+    foreign = [name for name in trial.params if name not in plan.kept]
+    if trial.answered or not foreign:
+        return None
+    listed = ", ".join(map(printable, foreign[:3])) + (", ..." if len(foreign) > 3 else "")
+    return (
+        f"the objective suggests {listed}, which study {printable(plan.study)!r} does not have, and no "
+        f"{' or '.join(map(printable, plan.placeholders))}: it belongs to another study"
+    )
+
+
+def _shown(result: object) -> str:
+    """Start of a value's text; some have none."""
+    try:
+        return f"{result!r:.80}"
+    except Exception:
+        return f"a {type(result).__name__}"
+
+
+def _nothing_controlled(capture: Capture) -> str:
+    if capture.left_alone:
+        seen = "; ".join(f"{one.name}: {one.reason}" for one in capture.left_alone[:3])
+        return f"no learning rate was controlled, so the trial trained on the placeholder ({seen})"
+    return (
+        "no torch optimizer stepped in this process, so nothing was controlled; a training in another "
+        "process or another framework cannot be"
+    )
+
+
+def _record(capture: Capture, notes: list[str]) -> TrialRecord:
+    controllers = capture.controllers
+    stepped = [
+        OptimizerRecord(name, True, controller.probe, reason)
+        for name, reason, controller in zip(capture.names, capture.reasons, controllers, strict=True)
+    ]
+    alone = [OptimizerRecord(one.name, False, None, one.reason) for one in capture.left_alone]
+    events = [event for i, controller in enumerate(controllers) for event in _events(i, controller)]
+    return TrialRecord(
+        optimizers=(*stepped, *alone),
+        steps=sum(controller.steps for controller in controllers),
+        probes=sum(controller.probes for controller in controllers),
+        gradient_evaluations=sum(controller.gradient_evaluations for controller in controllers),
+        learning_rate=_curves(controllers),
+        events=(*(RateEvent(0, 0, "seed", note) for note in notes), *events),
+        machine={**this_machine(), "device": capture.device},
+        versions=versions(),
+    )
+
+
+def _events(index: int, controller: Controller) -> list[RateEvent]:
+    return [RateEvent(index, event.step, event.kind, event.reason) for event in controller.events]
+
+
+def _curves(controllers: list[Controller]) -> tuple[RatePoint, ...]:
+    return tuple(
+        RatePoint(i, step, rate)
+        for i, controller in enumerate(controllers)
+        for step, rate in controller.rate_curve.points()
+    )

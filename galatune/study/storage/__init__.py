@@ -1,0 +1,1 @@
+"""Where studies lie: addresses, reading without writing, writing."""

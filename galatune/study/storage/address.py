@@ -1,0 +1,149 @@
+"""Where a storage is, as text: URL or path, fit to be opened and fit to be printed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from galatune.errors import StorageError
+from galatune.formatting import first_line, printable
+
+if TYPE_CHECKING:
+    from sqlalchemy import URL
+
+__all__ = [
+    "EXPECTED",
+    "backend",
+    "is_url",
+    "no_driver",
+    "parse_url",
+    "reason_of",
+    "redact",
+    "sqlite_file",
+    "sqlite_url",
+]
+
+EXPECTED = "Give an Optuna study: an SQLite file, a journal file or a storage URL"
+"""What to do, in an error about what was given."""
+
+_URL = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+://")
+_PASSWORD = re.compile(r"(://[^:/@?]*):.*@")
+_PASSWORD_IN_QUERY = re.compile(r"([?&][^=&]*(?:pass|pwd|token|secret)[^=&]*=)[^&]*", re.IGNORECASE)
+
+
+def is_url(storage: str) -> bool:
+    """Whether this is a URL rather than a path."""
+    return _URL.match(storage) is not None
+
+
+def redact(url: str) -> str:
+    """A URL without its password, a path as it is; neither with control characters.
+
+    >>> redact("postgresql://ada:secret@db/tests")
+    'postgresql://ada:***@db/tests'
+    >>> redact("runs/study.db")
+    'runs/study.db'
+    """
+    if not is_url(url):
+        return printable(url)
+    return printable(_PASSWORD_IN_QUERY.sub(r"\1***", _PASSWORD.sub(r"\1:***@", url)))
+
+
+def parse_url(url: str) -> URL:
+    """Take a storage URL apart.
+
+    Raises:
+        StorageError: It is not a database URL that Optuna could open.
+    """
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError) as error:
+        raise StorageError(f"Not a storage URL: {redact(url)}. {EXPECTED}") from error
+    if parsed.drivername.startswith("redis"):
+        raise StorageError(f"Redis storages are not supported: {redact(url)}. {EXPECTED}")
+    if parsed.host is not None and "@" in parsed.host:
+        raise StorageError(f"The password in {redact(url)} contains an '@'. Write it as %40")
+    return parsed
+
+
+def backend(url: URL) -> str:
+    """The kind of database, "postgresql", without loading its driver."""
+    return url.drivername.partition("+")[0]
+
+
+def sqlite_file(url: str) -> Path | None:
+    """The file behind an SQLite URL, None for a server.
+
+    Raises:
+        StorageError: Not a database URL, or an SQLite database in memory.
+    """
+    parsed = parse_url(url)
+    if backend(parsed) != "sqlite":
+        return None
+    database = parsed.database or ""
+    if database.startswith("file:"):
+        from urllib.parse import unquote
+
+        database = unquote(database.removeprefix("file:").partition("?")[0])
+    if database in ("", ":memory:"):
+        raise StorageError(f"A database in memory holds nothing to read: {redact(url)}. {EXPECTED}")
+    return Path(database)
+
+
+def sqlite_url(path: Path) -> str:
+    """An SQLite URL of a file that Optuna opens, whatever characters its path holds.
+
+    Raises:
+        StorageError: A character that this version of SQLAlchemy cannot put into a URL.
+    """
+    from sqlalchemy.engine import URL, make_url
+
+    database = str(path.absolute())
+    url = URL.create("sqlite", database=database).render_as_string()
+    if make_url(url).database != database:
+        raise StorageError(
+            f"This path cannot be written as a URL: '{printable(database)}'. Leave out '?' and '%'"
+        )
+    return url.replace("{", "{{").replace("}", "}}")  # Optuna expands braces
+
+
+_DRIVERS = {
+    "postgresql": "pip install 'galatune[postgresql]'",
+    "mysql": "pip install pymysql, and write mysql+pymysql://",
+    "mariadb": "pip install pymysql, and write mariadb+pymysql://",
+}
+
+
+def no_driver(url: str, error: ImportError) -> StorageError:
+    """What to say where the Python package that speaks to this database is missing."""
+    cause = error.__cause__ or error.__context__ or error
+    hint = _DRIVERS.get(backend(parse_url(url)), "install the package that SQLAlchemy names for it")
+    return StorageError(
+        f"No driver for {redact(url)} is installed ({first_line(cause)}). Install one: {hint}"
+    )
+
+
+def reason_of(error: BaseException, place: str) -> str:
+    """What a storage's driver complains of, in one line without the password of the storage.
+
+    Args:
+        error: From SQLAlchemy, a driver or the system.
+        place: URL or path of the storage.
+    """
+    line = first_line(getattr(error, "orig", None) or error)
+    return _without_password(line, place) if is_url(place) else line
+
+
+def _without_password(message: str, url: str) -> str:
+    """Drivers repeat what they were given."""
+    parsed = parse_url(url)
+    secrets: Mapping[str, Any] = {"password": parsed.password, **parsed.query}
+    for key, secret in secrets.items():
+        if secret and re.search("pass|pwd|token|secret", key, re.IGNORECASE):
+            message = message.replace(str(secret), "***")
+    return message

@@ -1,0 +1,244 @@
+"""Where the smaller study lives: never where the old one does."""
+
+from __future__ import annotations
+
+import errno
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.storages.journal import JournalFileBackend
+
+from galatune.errors import PlanError, StorageError
+from galatune.formatting import printable
+from galatune.study.storage.address import (
+    backend,
+    is_url,
+    no_driver,
+    parse_url,
+    reason_of,
+    redact,
+    sqlite_file,
+    sqlite_url,
+)
+from galatune.study.storage.reading import content_of
+
+__all__ = ["default_target", "find_target", "open_target", "refuse_storage", "same_place", "storage_errors"]
+
+JOURNAL_SUFFIXES = (".log", ".journal")
+BUSY_SECONDS = 60
+ATTEMPTS = 8
+LONGEST_STEM = 120
+_DEFAULT_PORTS = {"postgresql": 5432, "mysql": 3306, "mariadb": 3306}
+
+
+def default_target(study: str) -> tuple[str, str]:
+    """File and study name of the smaller study.
+
+    A study's name is somebody else's text: in the file name, everything but letters, digits, dots, dashes
+    and underscores becomes a dash, so that it stays in the working directory.
+
+    Args:
+        study: Name of the old study.
+
+    Returns:
+        The file in the working directory, and the study name.
+
+    >>> default_target("mnist")
+    ('mnist-gala.db', 'mnist-gala')
+    >>> default_target("../runs/a b")
+    ('runs-a-b-gala.db', '../runs/a b-gala')
+    """
+    stem = re.sub(r"[^\w.-]+", "-", study).lstrip("-.")
+    while len(stem.encode()) > LONGEST_STEM:
+        stem = stem[:-1]
+    return f"{stem or 'study'}-gala.db", f"{study}-gala"
+
+
+def open_target(into: str | None, study: str, *, source: str) -> optuna.storages.BaseStorage:
+    """Open the storage that the smaller study is written to, making it where it does not exist.
+
+    Args:
+        into: File or storage URL; None for the default file of this study. A new file named ``.log`` or
+            ``.journal`` becomes a journal, any other an SQLite file; of an existing one the content
+            decides.
+        study: Name of the old study.
+        source: Storage of the old study, as it was given.
+
+    Raises:
+        PlanError: It is the old study's own storage.
+        StorageError: It cannot be made or opened, or is something else than an Optuna storage.
+    """
+    place = default_target(study)[0] if into is None else into
+    if same_place(place, source):
+        raise PlanError(
+            f"The smaller study cannot go into the old study's own storage: {redact(place)}. "
+            "Name another file or URL with --into"
+        )
+    path = sqlite_file(place) if is_url(place) else Path(place)
+    try:
+        if path is None:
+            return _open_database(place)
+        return _open_file(path.absolute(), redact(place))
+    except StorageError:
+        raise
+    except ImportError as error:
+        raise no_driver(place, error) from error
+    except Exception as error:
+        raise StorageError(
+            f"Cannot write to {redact(place)}: {reason_of(error, place)}. Name another place with --into"
+        ) from None
+
+
+def find_target(study: str, into: str | None = None, name: str | None = None) -> tuple[str, str]:
+    """Where the smaller study of this study was put, without opening or making anything.
+
+    Args:
+        study: Name of the old study.
+        into: File or storage URL, where it is not the default file.
+        name: Name of the smaller study, where it is not the default.
+
+    Returns:
+        Storage, ready for `galatune.study.storage.reading.open_source`, and study name.
+
+    Raises:
+        StorageError: There is no such file.
+    """
+    place, usual = default_target(study)
+    place, found = into or place, name or usual
+    path = sqlite_file(place) if is_url(place) else Path(place)
+    if path is not None and not path.exists():
+        raise StorageError(
+            f"No smaller study of '{printable(study)}' yet: there is no file '{redact(place)}'. "
+            "Make it with galatune run, or say where it is with --into"
+        )
+    return place, found
+
+
+def _open_file(path: Path, label: str) -> optuna.storages.BaseStorage:
+    if not path.parent.is_dir():
+        raise StorageError(
+            f"No such directory: '{printable(str(path.parent))}'. Make it, or name another with --into"
+        )
+    new = not path.exists() or path.stat().st_size == 0
+    if new:
+        kind = "journal" if path.suffix.lower() in JOURNAL_SUFFIXES else "sqlite"
+    else:
+        kind = content_of(path, label)
+    if kind == "journal":
+        return optuna.storages.JournalStorage(JournalFileBackend(str(path)))
+    if not new:
+        _refuse_foreign(path, label)
+    timeout = {"connect_args": {"timeout": BUSY_SECONDS}}
+    return _open_database(sqlite_url(path), timeout)
+
+
+def _open_database(url: str, options: dict[str, Any] | None = None) -> optuna.storages.RDBStorage:
+    """Open a database, making Optuna's tables; several processes may do so at the same moment.
+
+    Optuna looks for each table and then makes it, so that the slower of two processes fails although all is
+    well: what it missed is there when it looks again.
+    """
+    from sqlalchemy.exc import DatabaseError
+
+    for attempt in range(ATTEMPTS):
+        try:
+            return optuna.storages.RDBStorage(url, options)
+        except (DatabaseError, optuna.exceptions.StorageInternalError) as error:
+            text = str(getattr(error, "__cause__", None) or error).lower()
+            raced = "already exists" in text or "unique" in text or "duplicate" in text
+            if not raced or attempt == ATTEMPTS - 1:
+                raise
+            time.sleep(0.1 * (attempt + 1))
+    raise AssertionError("unreachable")
+
+
+def _refuse_foreign(path: Path, label: str) -> None:
+    """Optuna would put its tables into any SQLite database."""
+    import sqlite3
+    from contextlib import closing
+
+    with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=BUSY_SECONDS)) as connection:
+        tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if tables and "studies" not in tables:
+        raise StorageError(
+            f"An SQLite database of something else than Optuna: '{label}'. Name another file with --into"
+        )
+
+
+def refuse_storage(path: Path, *places: str) -> None:
+    """Make sure that a file about to be written is no study: neither one of these storages nor any other.
+
+    Args:
+        path: About to be written.
+        *places: Storages that are being read, as they were given.
+
+    Raises:
+        StorageError: It is one, under whatever name, link or spelling.
+    """
+    study = any(same_place(str(path), place) for place in places)
+    if not study and path.is_file() and path.stat().st_size:
+        try:
+            study = content_of(path, str(path)) is not None
+        except StorageError:
+            return  # an ordinary file
+    if study:
+        raise StorageError(
+            f"'{printable(str(path))}' holds a study and would be overwritten. Name another file"
+        )
+
+
+def same_place(one: str, other: str) -> bool:
+    """Whether two storages, URLs or paths, are the same file or database."""
+    files = [sqlite_file(place) if is_url(place) else Path(place) for place in (one, other)]
+    if files[0] is None and files[1] is None:
+        return _server(one) == _server(other)
+    if files[0] is None or files[1] is None:
+        return False
+    if files[0].exists() and files[1].exists():
+        return files[0].samefile(files[1])
+    return files[0].resolve() == files[1].resolve()
+
+
+def _server(url: str) -> tuple[str, str, int | None, str | None]:
+    parsed = parse_url(url)
+    kind = backend(parsed)
+    host = "127.0.0.1" if parsed.host in (None, "", "localhost") else str(parsed.host)
+    return kind, host.lower(), parsed.port or _DEFAULT_PORTS.get(kind), parsed.database
+
+
+@contextmanager
+def storage_errors(place: str) -> Iterator[None]:
+    """A full disk or a lost server, in one line. What the objective raises does not come this far."""
+    try:
+        yield
+    except Exception as error:
+        if not _of_a_storage(error):
+            raise
+        cause = error.__cause__ or error
+        reason = reason_of(cause, place)
+        if _read_only(cause, reason):
+            raise StorageError(
+                f"The smaller study's storage {redact(place)} cannot be written to: {reason}. Let this user "
+                "write to it, or name another with --into"
+            ) from None
+        raise StorageError(
+            f"Lost the smaller study's storage {redact(place)}: {reason}. Its finished trials are kept; the "
+            "same command continues"
+        ) from None
+
+
+def _read_only(cause: BaseException, reason: str) -> bool:
+    """Whether the same command would fail again."""
+    refused = isinstance(cause, OSError) and cause.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
+    return refused or re.search("read-?only|permission denied", reason, re.IGNORECASE) is not None
+
+
+def _of_a_storage(error: Exception) -> bool:
+    raised_by = type(error).__module__.partition(".")[0]
+    system = isinstance(error, OSError) and not isinstance(error, BrokenPipeError)
+    return system or raised_by == "sqlalchemy" or isinstance(error, optuna.exceptions.StorageInternalError)

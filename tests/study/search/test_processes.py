@@ -1,0 +1,248 @@
+"""A search that is interrupted, continued, or shared by several processes."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+from tiny_search import go, load, objective, outcome, yes
+
+from galatune.study.ledger import machine
+from galatune.study.ledger.attributes import INTERRUPTED, PROCESS, REASON, RECORD
+from galatune.study.ledger.machine import is_another, is_gone, this_process
+from galatune.study.scan.plan import ShrinkPlan
+from galatune.study.search.signals import Interruption
+
+pytestmark = pytest.mark.usefixtures("folder")
+
+
+@pytest.fixture
+def another() -> Iterator[dict[str, Any]]:
+    """Another process at work, as its trials would describe it."""
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        yield {**this_process(), "pid": process.pid, "started": machine._started(process.pid)}
+        process.communicate(b"\n")
+
+
+REST = "the rest of the budget of 3 trials is at work in another process"
+
+
+def test_a_trial_of_another_process_has_its_ticket(plan: ShrinkPlan, another: dict[str, Any]) -> None:
+    go(plan, trials=1)
+    load().ask().set_user_attr(PROCESS, another)
+    study = go(plan, trials=3)
+    assert [trial.state.name for trial in study.trials] == ["COMPLETE", "RUNNING", "COMPLETE"]
+    assert study.user_attrs[RECORD]["stopped_because"] == REST
+    study.tell(1, 5.0)
+    assert go(plan, trials=3).user_attrs[RECORD]["stopped_because"] == "the budget of 3 trials is used up"
+
+
+@pytest.mark.parametrize("into", ["new.log", pytest.param("new.db", marks=pytest.mark.slow)])
+def test_of_two_processes_that_ask_for_the_last_ticket_the_first_has_it(
+    plan: ShrinkPlan, another: dict[str, Any], monkeypatch: pytest.MonkeyPatch, into: str
+) -> None:
+    whole = outcome(go(plan, into="whole.log", trials=4))
+    go(plan, into=into, trials=2)
+    ask = optuna.Study.ask
+
+    def asked(self: optuna.Study) -> Any:
+        monkeypatch.setattr(optuna.Study, "ask", ask)
+        ahead = optuna.load_study(study_name="old-gala", storage=self._storage).ask()
+        trial = ask(self)  # it comes second, before the first could say whose it is
+        threading.Timer(0.1, ahead.set_user_attr, (PROCESS, another)).start()
+        return trial
+
+    monkeypatch.setattr(optuna.Study, "ask", asked)
+    study = go(plan, into=into, trials=3)
+    assert [trial.state.name for trial in study.trials] == ["COMPLETE"] * 2 + ["RUNNING", "WAITING"]
+    assert study.user_attrs[RECORD]["stopped_because"] == REST
+    study.tell(2, 5.0)
+    study = go(plan, into=into, trials=4)
+    assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 4
+    assert outcome(study)[:2] == whole[:2]
+
+
+def interrupting(at: int, how: Callable[[], None]) -> Callable[[Any], float]:
+    """Interrupts itself in one of its calls, after the training."""
+    calls = 0
+
+    def one(trial: Any) -> float:
+        nonlocal calls
+        calls += 1
+        value = objective(trial)
+        if calls == at:
+            how()
+        return value
+
+    return one
+
+
+def raise_interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+def swallow_interrupt() -> None:
+    with suppress(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        raise_interrupt,
+        swallow_interrupt,
+        lambda: signal.raise_signal(signal.SIGINT),
+        lambda: signal.raise_signal(signal.SIGTERM),
+    ],
+)
+def test_an_interruption_changes_nothing_of_the_result(plan: ShrinkPlan, how: Callable[[], None]) -> None:
+    whole = outcome(go(plan, into="whole.log", trials=5))
+    with pytest.raises(KeyboardInterrupt):
+        go(plan, interrupting(3, how), trials=5)
+    stopped = load()
+    states = [trial.state for trial in stopped.trials]
+    assert states == [TrialState.COMPLETE] * 2 + [TrialState.FAIL, TrialState.WAITING]
+    assert stopped.trials[2].user_attrs[INTERRUPTED] is True
+    assert stopped.trials[2].user_attrs[REASON] == "interrupted; its configuration is tried again"
+    assert stopped.user_attrs[RECORD]["stopped_because"] == "interrupted"
+    study = go(plan, trials=5, agree=yes)
+    assert study.trials[3].params == study.trials[2].params
+    assert outcome(study) == whole
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_an_interruption_twice_in_one_configuration(plan: ShrinkPlan) -> None:
+    whole = outcome(go(plan, into="whole.log", trials=4))
+    for _ in range(3):
+        with pytest.raises(KeyboardInterrupt):
+            go(plan, interrupting(2, raise_interrupt), trials=4)
+    assert outcome(go(plan, trials=4, agree=yes)) == whole
+
+
+def test_an_interruption_before_anything_was_suggested(plan: ShrinkPlan) -> None:
+    whole = outcome(go(plan, into="whole.log", trials=3))
+
+    def at_once(trial: Any) -> float:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        go(plan, at_once, trials=3)
+    assert [trial.state for trial in load().trials] == [TrialState.FAIL]
+    assert outcome(go(plan, trials=3)) == whole
+
+
+def test_an_interruption_while_a_trial_is_written_down_loses_nothing(
+    plan: ShrinkPlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tell = optuna.Study.tell
+
+    def told(self: optuna.Study, *args: Any, **kwargs: Any) -> Any:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        return tell(self, *args, **kwargs)
+
+    monkeypatch.setattr(optuna.Study, "tell", told)
+    with pytest.raises(KeyboardInterrupt):
+        go(plan, trials=3)
+    assert [trial.state for trial in load().trials] == [TrialState.COMPLETE]
+
+
+def test_a_trial_whose_process_is_gone_is_tried_again(plan: ShrinkPlan) -> None:
+    whole = outcome(go(plan, into="whole.log", trials=3))
+    go(plan, trials=1)
+    study = optuna.load_study(
+        study_name="old-gala", storage=load()._storage, sampler=optuna.samplers.RandomSampler(seed=0)
+    )
+    third = outcome(load("whole.log"))[1][0]
+    study.enqueue_trial(third)
+    zombie = study.ask()
+    zombie.suggest_categorical("width", [2, 4, 8])
+    zombie.suggest_float("weight_decay", 1e-6, 1e-2, log=True)
+    zombie.set_user_attr(PROCESS, {**this_process(), "pid": 2**22 + 1})
+    study = go(plan, trials=3)
+    assert study.trials[1].state == TrialState.FAIL
+    assert study.trials[1].user_attrs[REASON] == "its process is gone; its configuration is tried again"
+    assert outcome(study) == whole
+
+
+def test_a_running_trial_that_may_be_alive_is_left_and_not_counted(plan: ShrinkPlan) -> None:
+    go(plan, trials=1)
+    study = load()
+    study.ask().set_user_attr(PROCESS, {**this_process(), "machine": "another"})
+    study.ask().set_user_attr(PROCESS, this_process())
+    study.ask()
+    study = go(plan, trials=3)
+    assert [trial.state.name for trial in study.trials] == [
+        "COMPLETE",
+        *["RUNNING"] * 3,
+        *["COMPLETE"] * 2,
+    ]
+
+
+def test_a_process_is_known_to_be_gone_only_on_its_own_machine() -> None:
+    me = this_process()
+    assert not is_gone(me)
+    assert is_gone({**me, "pid": 2**22 + 1})
+    assert is_gone({**me, "started": "0"}), "its number was given to another"
+    assert not is_gone({**me, "machine": "another", "pid": 2**22 + 1})
+    assert not is_another(me)
+    for nonsense in (None, {}, "text", {**me, "pid": "1"}, {**me, "pid": -1}, {**me, "pid": 0}):
+        assert not is_gone(nonsense)
+        assert not is_another(nonsense)
+
+
+def test_a_run_beside_the_main_thread_works(plan: ShrinkPlan) -> None:
+    thread = threading.Thread(target=lambda: go(plan, trials=2))
+    thread.start()
+    thread.join()
+    assert len(load().trials) == 2
+
+
+def test_signals_are_held_back_and_handlers_given_back() -> None:
+    written = []
+
+    def write(interruption: Interruption) -> None:
+        with interruption.held():
+            signal.raise_signal(signal.SIGTERM)
+            with interruption.held():
+                signal.raise_signal(signal.SIGINT)
+            written.append("everything")
+
+    with Interruption() as interruption:
+        with pytest.raises(KeyboardInterrupt):
+            write(interruption)
+        assert written
+        with pytest.raises(KeyboardInterrupt):
+            interruption.check()
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_handler_of_the_program_around_is_left_alone() -> None:
+    mine = signal.signal(signal.SIGTERM, lambda *_: None)
+    try:
+        own = signal.getsignal(signal.SIGTERM)
+        with Interruption():
+            assert signal.getsignal(signal.SIGTERM) is own
+    finally:
+        signal.signal(signal.SIGTERM, mine)
+
+
+def test_a_trial_that_another_process_finished_first_is_left(plan: ShrinkPlan) -> None:
+    def twice(trial: Any) -> float:
+        value = objective(trial)
+        if trial.number == 0:
+            load().tell(0, 0.125)
+        return value
+
+    study = go(plan, twice, trials=2)
+    assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 2
+    assert study.trials[0].value == 0.125
