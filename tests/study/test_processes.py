@@ -22,7 +22,7 @@ from galatune.study.plan import ShrinkPlan
 from galatune.study.record import ATTRIBUTE
 from galatune.study.ticket import INTERRUPTED, PROCESS, REASON
 
-pytestmark = pytest.mark.usefixtures("folder")
+pytestmark = pytest.mark.usefixtures("folder", "interruptible")
 
 
 @pytest.fixture
