@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+WORKERS ?= auto # processes of the tests, each with one thread: as many as there are cores, at most 4
 PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .PHONY: demo test test-all lint type bench clean
@@ -10,18 +11,18 @@ PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -
 demo: $(VENV)/.installed ## the whole way on built-in data
 	$(BIN)/galatune demo
 
-test: $(VENV)/.installed-test lint ## what CI runs, under 10 minutes on 2 cores
-	$(BIN)/python -m pytest
+test: $(VENV)/.installed-test lint type ## what CI runs
+	$(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 4
 
 test-all: $(VENV)/.installed-test lint type ## with faults, processes, the browser and the MLflow server
-	$(BIN)/python -m pytest -m ""
+	$(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 4 -m ""
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
 type: $(VENV)/.installed-test
-	$(BIN)/mypy
+	$(BIN)/mypy --num-workers 2
 
 bench: $(VENV)/.installed ## the table in the README
 	$(BIN)/galatune bench --tasks digits-cnn --seeds 5 --invariance

@@ -3,13 +3,45 @@
 from __future__ import annotations
 
 import os
+import signal
+import socket
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+if TYPE_CHECKING:
+    from xdist.scheduler import LoadScopeScheduling
+
 REPOSITORY = Path(__file__).parents[1]
+
+# One thread for each process of the tests: several at once share the cores, and sums do not depend on them.
+# Set before numpy and torch are loaded, which read it once.
+os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"))
+
+WHOLE = ("test_mlflow_sink.py", "test_ranks.py", "test_wheel.py", "cli/test_report.py")
+"""Files that one worker runs whole: their tests share something that takes seconds to make."""
+FIRST = ("test_examples.py", "test_readme.py")
+"""Files of tests that take many seconds: begun last, they would keep one worker busy alone."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.name not in FIRST)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    """Each test goes to the worker that is free first, except the files that stay whole."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return file if file.endswith(WHOLE) else nodeid
+
+    return Scheduling(config, log)
 
 
 @pytest.fixture(autouse=True)
@@ -20,6 +52,29 @@ def _quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Ctrl-C interrupts this process and its children: a shell starts background jobs that ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture
+def port() -> Iterator[int]:
+    """A free port of this worker, below those that the system gives to others."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    for number in range(20_000 + 100 * worker, 20_100 + 100 * worker):
+        with socket.socket() as free:
+            try:
+                free.bind(("127.0.0.1", number))
+            except OSError:
+                continue
+        yield number
+        return
+    pytest.fail(f"none of the 100 ports of worker {worker} is free")
 
 
 @pytest.fixture(scope="session")

@@ -64,6 +64,11 @@ def test_readme_names_only_commands_and_options_that_exist() -> None:
         assert not unknown, line
 
 
+def test_citation_names_the_version() -> None:
+    text = (REPOSITORY / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"\nversion: {galatune.__version__}\n" in text
+
+
 def test_readme_code_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     text = (REPOSITORY / "README.md").read_text(encoding="utf-8")

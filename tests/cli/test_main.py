@@ -92,6 +92,7 @@ main({arguments!r})
 """
 
 
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize(
     ("name", "arguments"),
     [

@@ -450,6 +450,7 @@ def whole_run() -> list[float | None]:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize(("number", "into"), [(signal.SIGINT, "new.db"), (signal.SIGTERM, "new.log")])
 def test_an_interruption_loses_no_finished_trial(folder: Path, number: signal.Signals, into: str) -> None:
     whole = whole_run()

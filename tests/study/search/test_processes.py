@@ -21,7 +21,7 @@ from galatune.study.ledger.machine import is_another, is_gone, this_process
 from galatune.study.scan.plan import ShrinkPlan
 from galatune.study.search.signals import Interruption
 
-pytestmark = pytest.mark.usefixtures("folder")
+pytestmark = pytest.mark.usefixtures("folder", "interruptible")
 
 
 @pytest.fixture
