@@ -20,10 +20,10 @@ from torch.optim import Optimizer
 from galatune.controller.probes.select import ProbeSelector
 from galatune.controller.rule.rate import Learner
 from galatune.controller.state import KEY, SCHEMA, ControlState, Pending
-from galatune.controller.torch_hooks.distributed import is_sharded, local
+from galatune.controller.torch_hooks.distributed import count, is_sharded, local
 from galatune.errors import ControlError
 
-__all__ = ["clear", "pack_groups", "restore", "store", "unpack_groups"]
+__all__ = ["clear", "only_makes_state", "pack_groups", "restore", "store", "unpack_groups"]
 
 NUMBERS, PENDING = "numbers", "pending"
 """Keys of a packed state: everything but tensors, as text, and the tensors, as bytes."""
@@ -80,6 +80,18 @@ def unpack_groups(optimizer: Optimizer, learner: Learner) -> None:
         if isinstance(state, Mapping):
             _refuse_schema(optimizer, state)
             group[KEY] = ControlState.of(_unpacked(state) if NUMBERS in state else state, learner)
+
+
+def only_makes_state(optimizer: Optimizer) -> bool:
+    """Whether a step at rate 0 without any gradient is about to be taken.
+
+    `torch.distributed.checkpoint` takes one before it loads or saves, so that the state is there.
+    """
+    groups = optimizer.param_groups
+    gradients = [p.grad for group in groups for p in group["params"] if p.grad is not None]
+    if any(float(group["lr"]) for group in groups) or any(g.layout != torch.strided for g in gradients):
+        return False
+    return not count(torch.count_nonzero, gradients)
 
 
 def _packed(state: ControlState) -> dict[str, Any]:

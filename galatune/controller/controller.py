@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -16,29 +15,19 @@ from torch.optim import Optimizer
 from galatune.controller import checkpoint
 from galatune.controller.events import Event, EventLog
 from galatune.controller.gradient_pair import GradientPair, unscaled
-from galatune.controller.groups import ControlledGroups, RateGroup
+from galatune.controller.groups.controlled_groups import ControlledGroups
+from galatune.controller.groups.rate_group import RateGroup
 from galatune.controller.history import ProbeRecord
 from galatune.controller.options import Options
-from galatune.controller.probes.schedule import RateStart
 from galatune.controller.probes.select import ProbeSelector
 from galatune.controller.refusals import refuse_flattened, refuse_sparse, refuse_twice
 from galatune.controller.rollback import Snapshot
 from galatune.controller.rule.estimate import Observation
-from galatune.controller.rule.rate import (
-    EstimateSettings,
-    RateState,
-    growth_is_limited,
-)
-from galatune.controller.state import (
-    KEY,
-    SCHEMA,
-    ControlState,
-    lost_hooks,
-)
+from galatune.controller.rule.rate import EstimateSettings, Finding, RateState
+from galatune.controller.state import KEY, SCHEMA, lost_hooks
 from galatune.controller.torch_hooks.backward import listen, unlisten
-from galatune.controller.torch_hooks.distributed import Ranks, count
 from galatune.controller.torch_hooks.grad_scaler import gradient_scale, overflow
-from galatune.controller.torch_hooks.loss import LossWatch, loss_value
+from galatune.controller.torch_hooks.loss import LossWatch
 from galatune.controller.torch_hooks.lr_schedule import RateCurve
 from galatune.controller.torch_hooks.optimizer_step import GuardedStep
 from galatune.errors import ControlError, DivergenceError
@@ -65,20 +54,17 @@ class Controller:
         self._options, guard = options, options.rule.guard
         self._log = EventLog(lambda: self.steps + 1, options.on_event)
         self._groups = ControlledGroups(optimizer, options, self._log.note_once)
-        self._probes = probes = ProbeSelector(
-            options.probe, options.probe_schedule, self._log.note, self._rate_starts
-        )
+        starts = self._groups.rate_starts
+        self._probes = probes = ProbeSelector(options.probe, options.probe_schedule, self._log.note, starts)
         # Once the optimizer is gone, what the probe keeps of its parameters goes too.
-        self._optimizer: Callable[[], Optimizer | None] = weakref.ref(optimizer, _closing(probes))
+        self._optimizer: Callable[[], Optimizer | None] = weakref.ref(optimizer, probes.closing())
         self._reads_losses, self._rolls_back = guard.reads_losses, guard.reaction == "roll back"
-        self._watch, self._snapshot, self._ranks = LossWatch(), Snapshot(), Ranks()
+        self._watch, self._snapshot = LossWatch(), Snapshot()
         if self._reads_losses:
             listen(self._watch)
         self._rates_chosen: list[RateState] = []
         self._scaling: tuple[Tensor | None, Tensor | None] = (None, None)
-        self._depth, self._looks, self._idle = 0, True, False
-        self._frozen, self._exact = False, True
-        self._compares_update = options.compares_update
+        self._depth, self._looks, self._idle, self._frozen = 0, True, False, False
         self._attention: float = 0
         self._hooks = [
             optimizer.register_step_pre_hook(self._before_step),
@@ -198,14 +184,14 @@ class Controller:
         if self._depth > 1:
             return None  # a subclass whose step calls that of its base: torch runs the hooks of both
         closure = args[1] if len(args) > 1 else kwargs.get("closure")
-        self._looks = closure is not None or not self._keeps_rates(optimizer)
-        self._idle = self._looks and closure is None and not self.steps and _only_makes_state(optimizer)
-        if self._idle or not self._looks:
-            return None
-        self._groups.start(optimizer)
-        self._spend(self._probes.before(closure))
+        self._looks, self._idle = self.steps >= self._attention, False
+        if self._looks:
+            self._idle = closure is None and not self.steps and checkpoint.only_makes_state(optimizer)
+            if self._idle:
+                return None
+            self._spend(self._probes.before(closure))
         if closure is None:
-            self._decide()
+            self._choose_rates(optimizer)
             return None
         decided = False
 
@@ -215,38 +201,45 @@ class Controller:
             if not decided:
                 decided = True
                 with torch.no_grad():
-                    self._decide(loss)
+                    self._choose_rates(optimizer, loss)
             return loss
 
         if len(args) > 1:
             return (args[0], deciding, *args[2:]), kwargs
         return args, {**kwargs, "closure": deciding}
 
-    def _keeps_rates(self, optimizer: Optimizer) -> bool:
-        """Whether this is a step that no probe needs, so that only the schedule changes the rates."""
-        return self.steps < self._attention and self._groups.keep_rates(optimizer)
+    def _choose_rates(self, optimizer: Optimizer, returned: Any = None) -> None:
+        """With this step's gradients there: keep the rates if no probe needs this step, else decide."""
+        if self._looks or not self._groups.keep_rates(optimizer):
+            self._looks = True
+            self._decide(optimizer, returned)
 
-    def _decide(self, returned: Any = None) -> None:
-        """With this step's gradients there: choose the rate, apply it, keep what the next probe needs."""
-        optimizer = self.optimizer
+    def _decide(self, optimizer: Optimizer, returned: Any) -> None:
+        """Choose the rates, apply them, keep what the next probe needs."""
+        self._groups.start(optimizer)
+        if any(p.grad is not None and p.grad.layout != torch.strided for p in _all(optimizer)):
+            refuse_sparse(optimizer)
         factors, rate_groups = self._groups.factors(optimizer), self._groups.rate_groups(optimizer)
         self._probes.probe.agree()
         if self._is_skipped(optimizer, rate_groups):
             self._idle = True
             return
-        settings = self._settings(optimizer, max(factors))
+        settings, news = self._groups.estimate_settings(optimizer, self._probes.probe, max(factors))
+        if news is not None:
+            scale = settings.step_scale
+            self._log.note("schedule", f"step scale {scale:g}: {news}", {"step_scale": scale})
         checkpoint.clear(self._groups.states[0])
         pairs, spent = self._take(optimizer)
         self._spend(spent)
         probed = pairs is not None
-        loss = self._loss(returned) if probed and self._reads_losses else None
+        loss = self._watch.take(returned, _all(optimizer)) if probed and self._reads_losses else None
         played = [one.played_rate() for one in rate_groups] if probed else []
         seen = [self._adapt(one, settings, pairs, loss) for one in rate_groups]
         pairs = None  # its tensors make room for the next step's
         self._groups.apply(optimizer, factors)
         if probed:
             self._record(rate_groups, seen, played)
-        self._rates_chosen = [self._mark_start(one.states[0]) for one in rate_groups]
+        self._rates_chosen = [one.mark_start(self.steps) for one in rate_groups]
         if not self._frozen:
             self._probes.remember(self.steps + 1, self._groups.moving(optimizer))
             self._scaling = gradient_scale(optimizer), overflow(optimizer)
@@ -307,7 +300,7 @@ class Controller:
         """Go on with the step that the state, if it comes from elsewhere, holds."""
         self._attention = 0
         self._groups.load(optimizer)
-        if all(state.group is not None for state in self._groups.states):
+        if self._groups.started:
             checkpoint.restore(self._groups.states[0], self._probes, self._groups.moving(optimizer))
         self._probes.expect(self.steps)
         self._await_loss(self.steps)
@@ -337,17 +330,7 @@ class Controller:
     def _await_loss(self, step: int) -> None:
         """Watch for the loss of the step with this number, from 0, if it is probed and the guard needs it."""
         if self._reads_losses and not self._frozen and self._probes.awaits(step):
-            self._watch.watch([p for group in self.optimizer.param_groups for p in group["params"]])
-
-    def _loss(self, returned: Any) -> float | None:
-        """Of the present step: what the closure returned, or what backward calls started from."""
-        watched, returned = self._watch.take(), loss_value(returned)
-        own = watched if returned is None else returned
-        return self._ranks.mean_loss(own, self.optimizer.param_groups[0]["params"])
-
-    def _rate_starts(self) -> list[RateStart]:
-        rates = [state.rate for state in self._groups.states if state.rate.rate]
-        return [RateStart(rate.started or 0, rate.far_below) for rate in rates]
+            self._watch.watch(_all(self.optimizer))
 
     # -- rates
 
@@ -366,51 +349,10 @@ class Controller:
                 self._snapshot.ask()
             self._log.note(finding.kind, finding.reason, finding.values)
             if finding.kind == "stop":
-                rollbacks = outcome.state.rollbacks
-                why = f"after going back {rollbacks} times" if rollbacks else "and the guard is to stop"
-                raise DivergenceError(
-                    f"{finding.reason} at a rate of {outcome.state.rate:.3g}, {why}; lower max_lr"
-                )
+                raise DivergenceError(_why_stopped(finding, outcome.state))
         return outcome.observation
 
-    def _settings(self, optimizer: Optimizer, factor: float) -> EstimateSettings:
-        """How pairs are read. Whether the schedule decays matters; what is known of it is an event."""
-        why, probe, steps = self._groups.see_decay(optimizer), self._probes.probe, self.steps
-        if probe.ready or not steps:
-            moving = self._groups.moving(optimizer)
-            self._exact = all(map(_moves_exactly, moving))
-            if any(p.grad is not None and p.grad.layout != torch.strided for p in moving):
-                refuse_sparse(optimizer)
-        if probe.echoes_minibatch:
-            independent = self._groups.metric.own_share is not None
-        else:
-            independent = not probe.uses_loop_gradients
-        direction = self._exact and independent and self._compares_update
-        first = self._groups.optimizer_state
-        scale = probe.step_scales.scale(
-            decays=bool(first.decays),
-            adaptive=direction and self._groups.metric.diagonal is not None,
-            steps=steps,
-        )
-        settings = EstimateSettings(
-            step_scale=self._options.step_scale or scale,
-            use_direction_alignment=direction,
-            own_share_removed=probe.echoes_minibatch,
-            next_step_metric=probe.next_step_metric,
-            growth_steps=steps - first.last_probe if self._exact and growth_is_limited(factor) else None,
-        )
-        if why is not None:
-            scale = settings.step_scale
-            self._log.note("schedule", f"step scale {scale:g}: {why}", {"step_scale": scale})
-        return settings
-
     # -- groups, state, records
-
-    def _mark_start(self, state: ControlState) -> RateState:
-        """The first probes of a rate are counted from its first gradient: before that it has no value."""
-        if state.rate.rate and state.rate.started is None:
-            state.rate = replace(state.rate, started=self.steps)
-        return state.rate
 
     def _spend(self, evaluations: int) -> None:
         self._groups.update(gradient_evaluations=self.gradient_evaluations + evaluations)
@@ -441,36 +383,17 @@ class Controller:
             self._log.note("short", reason, {"rate": self._largest_rate})
 
 
-def _closing(probes: ProbeSelector) -> Callable[[Any], None]:
-    """Closes the probe of a collected optimizer; at exit, when modules are half gone, there is no need."""
-    exiting = sys.is_finalizing
-
-    def close(_: Any) -> None:
-        if not exiting():
-            probes.close()
-
-    return close
+def _why_stopped(finding: Finding, state: RateState) -> str:
+    why = f"after going back {state.rollbacks} times" if state.rollbacks else "and the guard is to stop"
+    return f"{finding.reason} at a rate of {state.rate:.3g}, {why}; lower max_lr"
 
 
 def _gone() -> None:
     return None
 
 
-def _moves_exactly(parameter: Tensor) -> bool:
-    """Whether a step is not rounded to so few digits that its direction is lost."""
-    return torch.finfo(parameter.dtype).bits >= 32
-
-
-def _only_makes_state(optimizer: Optimizer) -> bool:
-    """Whether a step at rate 0 without any gradient is about to be taken.
-
-    `torch.distributed.checkpoint` takes one before it loads or saves, so that the state is there.
-    """
-    groups = optimizer.param_groups
-    if any(float(group["lr"]) for group in groups):
-        return False
-    refuse_sparse(optimizer)
-    return not count(torch.count_nonzero, [p.grad for group in groups for p in group["params"]])
+def _all(optimizer: Optimizer) -> list[Tensor]:
+    return [p for group in optimizer.param_groups for p in group["params"]]
 
 
 def _pack(optimizer: Optimizer, state: dict[str, Any]) -> None:

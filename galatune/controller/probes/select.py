@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -150,6 +151,16 @@ class ProbeSelector:
         """Stop watching the loop."""
         self.probe.forget()
         self.probe.unwatch()
+
+    def closing(self) -> Callable[[Any], None]:
+        """A callback that closes it; at exit, when modules are half gone, there is no need."""
+        exiting = sys.is_finalizing
+
+        def close(_: Any) -> None:
+            if not exiting():
+                self.close()
+
+        return close
 
     def _first_choice(self) -> Probe:
         if isinstance(self._wanted, str):

@@ -37,11 +37,19 @@ class LossWatch:
         if wanted & {id(leaf) for leaf in leaves(outputs)}:
             self._seen += [o.detach() for o in outputs if isinstance(o, Tensor) and o.numel() == 1]
 
-    def take(self) -> float | None:
-        """The loss since `watch`, None if none was seen; waits for the device. Stops watching."""
+    def take(self, returned: Any, parameters: Sequence[Tensor]) -> float | None:
+        """The loss since `watch`, None if it is not known; waits for the device. Stops watching.
+
+        Args:
+            returned: What the step's closure returned, which is the loss if it is a number; None without one.
+            parameters: Of the optimizer; the loss is the mean over the ranks that share them.
+        """
         seen, self._wanted, self._seen = self._seen, set(), []
         attend(self, False)
-        return sum(float(loss) for loss in seen) if seen else None
+        own = loss_value(returned)
+        if own is None and seen:
+            own = sum(float(loss) for loss in seen)
+        return self._ranks.mean_loss(own, parameters)
 
 
 def loss_value(returned: Any) -> float | None:

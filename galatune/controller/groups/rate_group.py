@@ -1,9 +1,9 @@
-"""The parameter groups of one optimizer: their states, their rates, and what the rule is told of them."""
+"""Parameter groups that share one rate, and what the rule is told of them: tensors in, numbers out."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from collections.abc import Iterator, MutableMapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from galatune.controller.checkpoint import unpack_groups
 from galatune.controller.gradient_pair import GradientPair, PairEntry, inner_products, pieces
 from galatune.controller.optimizers import (
     OptimizerMetric,
@@ -20,187 +19,17 @@ from galatune.controller.optimizers import (
     as_real,
     has_seen_gradient,
     has_stepped,
-    metric_of,
 )
-from galatune.controller.options import Options
 from galatune.controller.rule.estimate import InnerProducts
 from galatune.controller.rule.first_rate import FIRST_MOVE, UNKNOWN_STEP_RATE, first_move, first_rate
 from galatune.controller.rule.rate import EstimateSettings, Finding, Outcome, ProbedStep, RateState, Rule
-from galatune.controller.state import KEY, ControlState, GroupState, OptimizerState, control_states
+from galatune.controller.state import ControlState
 from galatune.controller.torch_hooks.distributed import GlobalSum, count, squared
 from galatune.controller.torch_hooks.grad_scaler import gradient_scale
-from galatune.controller.torch_hooks.lr_schedule import (
-    SetRates,
-    decaying_scheduler,
-    nine_digits,
-    schedule_factor,
-)
 
-__all__ = ["ControlledGroups", "RateGroup"]
+__all__ = ["RateGroup"]
 
 Group = MutableMapping[str, Any]
-
-
-class ControlledGroups:
-    """The parameter groups of one optimizer with their states, and the rates as applied to them.
-
-    Args:
-        optimizer: Its groups get their states here.
-        options: Bounds of the rate; whether each group has a rate of its own.
-        note_once: Called with (kind, reason) if a bound acts.
-
-    Attributes:
-        states: One for each group.
-        applied: Rates of the last step, one for each group.
-    """
-
-    def __init__(self, optimizer: Optimizer, options: Options, note_once: Callable[[str, str], None]) -> None:
-        self._metric, self._rule, self._options = metric_of(optimizer), options.rule, options
-        self._note_once = note_once
-        for group in optimizer.param_groups:
-            self._metric.one_step(group)  # refuses a dampening of 1
-        self._rates = SetRates()
-        self.applied: list[float] = []
-        self.states: list[ControlState] = []
-        self.load(optimizer)
-
-    @property
-    def metric(self) -> OptimizerMetric:
-        """The optimizer's row."""
-        return self._metric
-
-    @property
-    def optimizer_state(self) -> OptimizerState:
-        """Of the whole optimizer."""
-        return self.states[0].optimizer
-
-    def update(self, **changes: Any) -> None:
-        """Change fields of `optimizer_state`."""
-        self.states[0].optimizer = replace(self.states[0].optimizer, **changes)
-
-    def load(self, optimizer: Optimizer) -> None:
-        """Find the states of the groups, which may have been loaded or copied.
-
-        Raises:
-            ControlError: They were written in another schema.
-        """
-        unpack_groups(optimizer, self._rule.learner)
-        self.states = control_states(optimizer.param_groups)
-
-    def forget_schedule(self) -> None:
-        """Rates may have been replaced: a checkpoint was loaded."""
-        self._rates.forget()
-
-    def start(self, optimizer: Optimizer) -> None:
-        """Give every new group its state: the ratio of its initial rate, and its peak so far.
-
-        The ratio is that of the initial rates, which the user fixed, to the largest of them. A group that
-        starts at 0 stays at 0, unless all do (a warmup written by hand). A group added later has the ratio
-        of its rate to what the first ones started from. If each group has a rate of its own, the ratio is 1.
-        """
-        self.load(optimizer)
-        if all(state.group is not None for state in self.states):
-            return
-        initial = [float(group.get("initial_lr", group["lr"])) for group in optimizer.param_groups]
-        known = [state.group for state in self.states if state.group is not None and state.group.ratio]
-        whole = known[0].initial / known[0].ratio if known else max(initial)
-        for state, rate in zip(self.states, initial, strict=True):
-            if state.group is None:
-                ratio = nine_digits(rate / whole) if whole > 0 else 1.0
-                state.group = GroupState(float(ratio > 0) if self._options.per_group else ratio, rate)
-
-    def rate_groups(self, optimizer: Optimizer) -> list[RateGroup]:
-        """Groups that share a rate: all of them, or each its own."""
-        groups, states = optimizer.param_groups, self.states
-        if not self._options.per_group:
-            return [RateGroup(optimizer, self._metric, self._rule, groups, states)]
-        return [
-            RateGroup(optimizer, self._metric, self._rule, [group], [state])
-            for group, state in zip(groups, states, strict=True)
-        ]
-
-    def moving(self, optimizer: Optimizer) -> list[Tensor]:
-        """Parameters whose group is not held at rate 0."""
-        return [
-            p
-            for group, state in zip(optimizer.param_groups, self.states, strict=True)
-            if state.group is not None and state.group.ratio > 0
-            for p in group["params"]
-            if p.requires_grad
-        ]
-
-    def keep_rates(self, optimizer: Optimizer) -> bool:
-        """Apply the present rates, as the schedule changes them; False if more has to be looked at."""
-        groups, states = optimizer.param_groups, self.states
-        if len(groups) != len(states):
-            return False
-        decays, factors = states[0].optimizer.decays, []
-        for group, state in zip(groups, states, strict=True):
-            own = state.group
-            if own is None or group.get(KEY) is not state:
-                return False
-            rate = self._rates.read(group)
-            if rate > own.peak:
-                state.group = own = replace(own, peak=rate)
-            elif rate < own.peak and not decays:
-                return False
-            factors.append(schedule_factor(rate, own.peak))
-        self.apply(optimizer, factors)
-        return True
-
-    def factors(self, optimizer: Optimizer) -> list[float]:
-        """Schedule factor of each group, whose peak is kept up to date."""
-        factors = []
-        for group, state in zip(optimizer.param_groups, self.states, strict=True):
-            assert state.group is not None
-            rate = self._rates.read(group)
-            state.group = replace(state.group, peak=max(state.group.peak, rate))
-            factors.append(schedule_factor(rate, state.group.peak))
-        return factors
-
-    def apply(self, optimizer: Optimizer, factors: Sequence[float]) -> None:
-        """Write the rates into the groups; `restore` puts the schedule's back."""
-        applied = []
-        for group, state, factor in zip(optimizer.param_groups, self.states, factors, strict=True):
-            rate = self._applied_rate(group, state, factor)
-            if state.group is not None and state.group.applied != rate:
-                state.group = replace(state.group, applied=rate)
-            applied.append(rate)
-        self._rates.write(optimizer.param_groups, applied)
-        self.applied = applied
-
-    def restore(self) -> None:
-        """Put the schedule's rates back."""
-        self._rates.restore()
-
-    def see_decay(self, optimizer: Optimizer) -> str | None:
-        """Find out whether the schedule decays; why, if that is new, else None."""
-        why = None
-        if self.optimizer_state.decays is None:
-            scheduler = decaying_scheduler(optimizer)
-            self.update(decays=scheduler is not None)
-            why = "no decaying schedule seen yet" if scheduler is None else f"{scheduler} decays"
-        if not self.optimizer_state.decays and any(
-            state.group is not None and self._rates.read(group) < state.group.peak
-            for group, state in zip(optimizer.param_groups, self.states, strict=True)
-        ):
-            self.update(decays=True)
-            why = "a group's rate fell below its peak"
-        return why
-
-    def _applied_rate(self, group: Group, state: ControlState, factor: float) -> float:
-        assert state.group is not None
-        options, metric = self._options, self._metric
-        chosen = state.rate.rate if options.per_group else self.states[0].rate.rate
-        if metric.momentum_factor is not None:
-            chosen *= metric.momentum_factor(group)
-        base = max(chosen, options.min_lr)
-        rate = base * state.group.ratio * factor
-        if base > chosen:
-            self._note_once("bound", f"the rate is held at its lower bound {options.min_lr:g}")
-        if rate > options.max_lr:
-            self._note_once("bound", f"the rate is held at its upper bound {options.max_lr:g}")
-        return min(rate, options.max_lr)
 
 
 @dataclass(frozen=True)
@@ -285,6 +114,13 @@ class RateGroup:
         reason = f"first step moves the parameters by {FIRST_MOVE:g} of their norm, whatever rate was given"
         finding = Finding("start", reason, {"rate": rate})
         return Outcome(self.rule.start(state, rate), findings=(finding,))
+
+    def mark_start(self, steps: int) -> RateState:
+        """Once the rate is chosen, remember after how many steps: its first probes are counted from there."""
+        state = self.states[0]
+        if state.rate.rate and state.rate.started is None:
+            state.rate = replace(state.rate, started=steps)
+        return state.rate
 
     def played_rate(self) -> float:
         """The rate of the last step, before group ratios and the momentum factor."""

@@ -1,0 +1,244 @@
+"""All parameter groups of one optimizer: their states, and the rates as applied to them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, MutableMapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from galatune.controller.checkpoint import unpack_groups
+from galatune.controller.groups.rate_group import RateGroup
+from galatune.controller.optimizers import OptimizerMetric, metric_of
+from galatune.controller.options import Options
+from galatune.controller.probes.base import Probe
+from galatune.controller.probes.schedule import RateStart
+from galatune.controller.rule.rate import EstimateSettings, growth_is_limited
+from galatune.controller.state import KEY, ControlState, GroupState, OptimizerState, control_states
+from galatune.controller.torch_hooks.lr_schedule import (
+    SetRates,
+    decaying_scheduler,
+    nine_digits,
+    schedule_factor,
+)
+
+__all__ = ["ControlledGroups"]
+
+Group = MutableMapping[str, Any]
+
+
+class ControlledGroups:
+    """The parameter groups of one optimizer with their states, and the rates as applied to them.
+
+    Args:
+        optimizer: Its groups get their states here.
+        options: Bounds of the rate; whether each group has a rate of its own.
+        note_once: Called with (kind, reason) if a bound acts.
+
+    Attributes:
+        states: One for each group.
+        applied: Rates of the last step, one for each group.
+    """
+
+    def __init__(self, optimizer: Optimizer, options: Options, note_once: Callable[[str, str], None]) -> None:
+        self._metric, self._rule, self._options = metric_of(optimizer), options.rule, options
+        self._note_once, self._compares_update = note_once, options.compares_update
+        for group in optimizer.param_groups:
+            self._metric.one_step(group)  # refuses a dampening of 1
+        self._rates, self._exact = SetRates(), True
+        self.applied: list[float] = []
+        self.states: list[ControlState] = []
+        self.load(optimizer)
+
+    @property
+    def metric(self) -> OptimizerMetric:
+        """The optimizer's row."""
+        return self._metric
+
+    @property
+    def optimizer_state(self) -> OptimizerState:
+        """Of the whole optimizer."""
+        return self.states[0].optimizer
+
+    def update(self, **changes: Any) -> None:
+        """Change fields of `optimizer_state`."""
+        self.states[0].optimizer = replace(self.states[0].optimizer, **changes)
+
+    def load(self, optimizer: Optimizer) -> None:
+        """Find the states of the groups, which may have been loaded or copied.
+
+        Raises:
+            ControlError: They were written in another schema.
+        """
+        unpack_groups(optimizer, self._rule.learner)
+        self.states = control_states(optimizer.param_groups)
+
+    def forget_schedule(self) -> None:
+        """Rates may have been replaced: a checkpoint was loaded."""
+        self._rates.forget()
+
+    def start(self, optimizer: Optimizer) -> None:
+        """Give every new group its state: the ratio of its initial rate, and its peak so far.
+
+        The ratio is that of the initial rates, which the user fixed, to the largest of them. A group that
+        starts at 0 stays at 0, unless all do (a warmup written by hand). A group added later has the ratio
+        of its rate to what the first ones started from. If each group has a rate of its own, the ratio is 1.
+        """
+        if self._are_known(optimizer):
+            return
+        self.load(optimizer)
+        initial = [float(group.get("initial_lr", group["lr"])) for group in optimizer.param_groups]
+        known = [state.group for state in self.states if state.group is not None and state.group.ratio]
+        whole = known[0].initial / known[0].ratio if known else max(initial)
+        for state, rate in zip(self.states, initial, strict=True):
+            if state.group is None:
+                ratio = nine_digits(rate / whole) if whole > 0 else 1.0
+                state.group = GroupState(float(ratio > 0) if self._options.per_group else ratio, rate)
+
+    @property
+    def started(self) -> bool:
+        """True once every group has its state."""
+        return all(state.group is not None for state in self.states)
+
+    def rate_groups(self, optimizer: Optimizer) -> list[RateGroup]:
+        """Groups that share a rate: all of them, or each its own."""
+        groups, states = optimizer.param_groups, self.states
+        if not self._options.per_group:
+            return [RateGroup(optimizer, self._metric, self._rule, groups, states)]
+        return [
+            RateGroup(optimizer, self._metric, self._rule, [group], [state])
+            for group, state in zip(groups, states, strict=True)
+        ]
+
+    def moving(self, optimizer: Optimizer) -> list[Tensor]:
+        """Parameters whose group is not held at rate 0."""
+        return [
+            p
+            for group, state in zip(optimizer.param_groups, self.states, strict=True)
+            if state.group is not None and state.group.ratio > 0
+            for p in group["params"]
+            if p.requires_grad
+        ]
+
+    def rate_starts(self) -> list[RateStart]:
+        """Since when each rate is chosen, for those that are."""
+        rates = [state.rate for state in self.states if state.rate.rate]
+        return [RateStart(rate.started or 0, rate.far_below) for rate in rates]
+
+    def estimate_settings(
+        self, optimizer: Optimizer, probe: Probe, factor: float
+    ) -> tuple[EstimateSettings, str | None]:
+        """How the pairs of this probe are read, and what is new about the schedule, if anything.
+
+        Args:
+            optimizer: The optimizer.
+            probe: The probe in use.
+            factor: Largest schedule factor of the groups.
+        """
+        why, state, metric = self._see_decay(optimizer), self.optimizer_state, self._metric
+        if probe.ready or not state.step:
+            self._exact = all(map(_moves_exactly, self.moving(optimizer)))
+        if probe.echoes_minibatch:
+            independent = metric.own_share is not None
+        else:
+            independent = not probe.uses_loop_gradients
+        direction = self._exact and independent and self._compares_update
+        adaptive = direction and metric.diagonal is not None
+        scale = probe.step_scales.scale(decays=bool(state.decays), adaptive=adaptive, steps=state.step)
+        settings = EstimateSettings(
+            step_scale=self._options.step_scale or scale,
+            use_direction_alignment=direction,
+            own_share_removed=probe.echoes_minibatch,
+            next_step_metric=probe.next_step_metric,
+            growth_steps=state.step - state.last_probe if self._exact and growth_is_limited(factor) else None,
+        )
+        return settings, why
+
+    def keep_rates(self, optimizer: Optimizer) -> bool:
+        """Apply the present rates, as the schedule changes them; False if more has to be looked at."""
+        if not self._are_known(optimizer):
+            return False
+        decays, factors = self.states[0].optimizer.decays, []
+        for group, state in zip(optimizer.param_groups, self.states, strict=True):
+            own = state.group
+            assert own is not None
+            rate = self._rates.read(group)
+            if rate > own.peak:
+                state.group = own = replace(own, peak=rate)
+            elif rate < own.peak and not decays:
+                return False
+            factors.append(schedule_factor(rate, own.peak))
+        self.apply(optimizer, factors)
+        return True
+
+    def factors(self, optimizer: Optimizer) -> list[float]:
+        """Schedule factor of each group, whose peak is kept up to date."""
+        factors = []
+        for group, state in zip(optimizer.param_groups, self.states, strict=True):
+            assert state.group is not None
+            rate = self._rates.read(group)
+            state.group = replace(state.group, peak=max(state.group.peak, rate))
+            factors.append(schedule_factor(rate, state.group.peak))
+        return factors
+
+    def apply(self, optimizer: Optimizer, factors: Sequence[float]) -> None:
+        """Write the rates into the groups; `restore` puts the schedule's back."""
+        applied = []
+        for group, state, factor in zip(optimizer.param_groups, self.states, factors, strict=True):
+            rate = self._applied_rate(group, state, factor)
+            if state.group is not None and state.group.applied != rate:
+                state.group = replace(state.group, applied=rate)
+            applied.append(rate)
+        self._rates.write(optimizer.param_groups, applied)
+        self.applied = applied
+
+    def restore(self) -> None:
+        """Put the schedule's rates back."""
+        self._rates.restore()
+
+    def _see_decay(self, optimizer: Optimizer) -> str | None:
+        """Find out whether the schedule decays; why, if that is new, else None."""
+        why = None
+        if self.optimizer_state.decays is None:
+            scheduler = decaying_scheduler(optimizer)
+            self.update(decays=scheduler is not None)
+            why = "no decaying schedule seen yet" if scheduler is None else f"{scheduler} decays"
+        if not self.optimizer_state.decays and any(
+            state.group is not None and self._rates.read(group) < state.group.peak
+            for group, state in zip(optimizer.param_groups, self.states, strict=True)
+        ):
+            self.update(decays=True)
+            why = "a group's rate fell below its peak"
+        return why
+
+    def _are_known(self, optimizer: Optimizer) -> bool:
+        """Whether each group still has the state that was found, and has started."""
+        groups = optimizer.param_groups
+        if len(groups) != len(self.states):
+            return False
+        for group, state in zip(groups, self.states, strict=True):
+            if state.group is None or group.get(KEY) is not state:
+                return False
+        return True
+
+    def _applied_rate(self, group: Group, state: ControlState, factor: float) -> float:
+        assert state.group is not None
+        options, metric = self._options, self._metric
+        chosen = state.rate.rate if options.per_group else self.states[0].rate.rate
+        if metric.momentum_factor is not None:
+            chosen *= metric.momentum_factor(group)
+        base = max(chosen, options.min_lr)
+        rate = base * state.group.ratio * factor
+        if base > chosen:
+            self._note_once("bound", f"the rate is held at its lower bound {options.min_lr:g}")
+        if rate > options.max_lr:
+            self._note_once("bound", f"the rate is held at its upper bound {options.max_lr:g}")
+        return min(rate, options.max_lr)
+
+
+def _moves_exactly(parameter: Tensor) -> bool:
+    """Whether a step is not rounded to so few digits that its direction is lost."""
+    return torch.finfo(parameter.dtype).bits >= 32
