@@ -122,39 +122,10 @@ def test_controller_knows_nothing_of_optuna_and_study_nothing_of_torch() -> None
         assert "torch" not in imports(path), path
 
 
-WAY = ("controller", "study", "report", "tabular", "demo", "bench", "cli")
-"""The way of the data: a step imports from those before it."""
-
-
-@pytest.mark.parametrize("step", WAY)
-def test_no_step_imports_from_one_after_it(step: str) -> None:
-    later = {f"galatune.{other}" for other in WAY[WAY.index(step) + 1 :]}
-    for path in (PACKAGE / step).rglob("*.py"):
-        names = {".".join(name.split(".")[:2]) for name in modules(path)}
-        assert not names & later, path
-
-
-ROOMS = ("storage", "ledger", "scan", "search")
-"""The rooms of study/, in the order of the way."""
-
-
-@pytest.mark.parametrize("room", ROOMS)
-def test_no_room_of_study_imports_from_one_after_it(room: str) -> None:
-    later = {f"galatune.study.{other}" for other in ROOMS[ROOMS.index(room) + 1 :]}
-    for path in (PACKAGE / "study" / room).rglob("*.py"):
-        names = {".".join(name.split(".")[:3]) for name in modules(path)}
-        assert not names & later, path
-
-
 def test_only_the_search_knows_the_controller() -> None:
     for path in (PACKAGE / "study").rglob("*.py"):
         names = {".".join(name.split(".")[:2]) for name in modules(path)}
         assert "galatune.controller" not in names or "search" in path.parts, path
-
-
-def test_study_has_four_rooms() -> None:
-    found = {path.name for path in (PACKAGE / "study").iterdir() if path.name != "__pycache__"}
-    assert found == {"__init__.py", *ROOMS}
 
 
 def test_integration_packages_are_named_after_galatune() -> None:

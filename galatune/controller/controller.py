@@ -150,7 +150,7 @@ class Controller:
             group.pop(KEY, None)
         lost_hooks.controllers.pop(optimizer, None)
         self._release()
-        self._optimizer = _gone
+        self._optimizer = lambda: None
 
     def state_dict(self) -> dict[str, Any]:
         """What the controller remembers, in plain types; it is part of ``optimizer.state_dict()`` as well.
@@ -386,10 +386,6 @@ class Controller:
 def _why_stopped(finding: Finding, state: RateState) -> str:
     why = f"after going back {state.rollbacks} times" if state.rollbacks else "and the guard is to stop"
     return f"{finding.reason} at a rate of {state.rate:.3g}, {why}; lower max_lr"
-
-
-def _gone() -> None:
-    return None
 
 
 def _all(optimizer: Optimizer) -> list[Tensor]:
