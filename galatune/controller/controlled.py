@@ -181,7 +181,7 @@ class Capture:
             self.left_alone.append(LeftAlone(name, choice.reason))
             return
         try:
-            # Each has a probe of its own, also where a Probe object was given.
+            # Each has a probe of its own, also if a Probe object was given.
             controller = Controller(optimizer, replace(self._options, probe=copy.copy(self._options.probe)))
         except ControlError as error:
             self.left_alone.append(LeftAlone(name, str(error)))

@@ -155,7 +155,7 @@ def adam_diagonal(group: Group, state: State) -> Tensor:
 def adam_with_gradient(group: Group, state: State, gradient: Tensor) -> State:
     """The second moment with one more gradient in it: an entry that wakes up is measured by that gradient.
 
-    Before, its weight is 1/eps, and where two gradients are compared it would speak for all the others.
+    Before, its weight is 1/eps, and in a comparison of two gradients it would outweigh all the others.
     """
     decay = float(group["betas"][1])
     second_moment = _wide(state["exp_avg_sq"])
@@ -174,7 +174,7 @@ def radam_diagonal(group: Group, state: State) -> Tensor:
     """Adam's metric with eps inside the bias correction, times the rectification of the coming step.
 
     ``r sqrt(1 - beta2^t) / (sqrt(v) + eps)``, the identity while the coming step is plain momentum.
-    The rectification is a warmup, and like other warmups leaves the field to the controller's own.
+    The rectification is a warmup, and like other warmups it is replaced by the controller's own.
 
     References:
         Liu et al., "On the Variance of the Adaptive Learning Rate and Beyond", 2020, algorithm 2.
@@ -208,7 +208,7 @@ def adagrad_diagonal(group: Group, state: State) -> Tensor:
     """``1 / (sqrt(sum of squares) + eps)``; `lr_decay` is left out, a schedule of the user's own.
 
     Entries that never had a gradient count as the parameter's average one: eps is 1e-10 here, and a unit
-    that wakes up would speak for all the others.
+    that wakes up would outweigh all the others.
 
     References:
         Duchi, Hazan, Singer, "Adaptive Subgradient Methods", 2011.
@@ -242,7 +242,7 @@ def adadelta_diagonal(group: Group, state: State) -> Tensor:
 
 
 def _wide(tensor: Tensor) -> Tensor:
-    """In double precision; the state itself where it is that already, so never changed in place."""
+    """In double precision; the state itself if it is that already, so never changed in place."""
     return as_real(tensor).to(wide(tensor))
 
 

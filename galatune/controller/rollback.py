@@ -49,7 +49,7 @@ class Snapshot:
         self._asked = True
 
     def settle(self, optimizer: Optimizer) -> bool:
-        """After a step: undo it where that was asked for. Whether anything was put back."""
+        """After a step: undo it if that was asked for. Returns whether anything was put back."""
         if not self._asked:
             return False
         self._asked, parameters = False, _parameters(optimizer)

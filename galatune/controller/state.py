@@ -1,6 +1,6 @@
 """What control remembers of each parameter group: one object in ``group["galatune"]``.
 
-It travels with the optimizer through copies, pickles and ``state_dict()``, where it becomes plain types.
+It travels with the optimizer through copies, pickles and ``state_dict()``, and becomes plain types there.
 Nothing outside this file knows their keys.
 """
 

@@ -1,4 +1,4 @@
-"""Coin betting: a learner without a step size of its own."""
+"""Coin betting: a learner that has no step size."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class CoinBetting:
 
     .. code-block:: text
 
-        g_t = l_t'(eta_t), 0 where it points out of the interval from a bet that lies outside
+        g_t = l_t'(eta_t), 0 if it points out of the interval from a bet outside of it
         c_t = -g_t / max_{s <= t} |l_s'(eta_s)|              the coin, in [-1, 1]
         W_t = W_{t-1} + c_t x_t                              wealth, which stays positive
         x_{t+1} = (sum_{s <= t} c_s) / (t + 1) * W_t         the bet;  eta_{t+1} = clip(x_{t+1})

@@ -29,8 +29,8 @@ class OnlineGradientDescent:
 
         H_t = discount H_{t-1} + w c          eta_{t+1} = project( eta_t - l_t'(eta_t) / H_t )
 
-    Without an interval and without forgetting this is follow the leader; at an end of the interval it
-    turns back at once, where the leader must first outweigh the past.
+    Without an interval and without a discount this is follow the leader. At an end of the interval it
+    turns back at once, while the leader first has to outweigh the past.
 
     Args:
         discount: Below 1 the step size stays up, and old rounds fade.

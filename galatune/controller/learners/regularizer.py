@@ -16,7 +16,7 @@ CONVEX_BELOW = 2 * math.exp(3)
 
 
 class Regularizer(Protocol):
-    """Answers where the losses so far and the regularizer together are smallest."""
+    """Finds the minimizer of the losses so far and the regularizer together."""
 
     def minimizer(self, total: RoundLoss, last_rate: float | None) -> float | None:
         """The minimizer over the whole line.
@@ -26,7 +26,7 @@ class Regularizer(Protocol):
             last_rate: The learner's rate before this round, None before the first one.
 
         Returns:
-            None where every rate is as good as any other.
+            None if every rate is as good as any other.
         """
         ...
 

@@ -22,7 +22,7 @@ REPEATS = 1e-2
 """Largest relative difference of two gradients that count as the same one: devices add up in any order."""
 
 HEAD = 4096
-"""Entries of a tensor that are compared."""
+"""Number of entries of a tensor that are compared."""
 
 
 class ClosureProbe(Probe):
@@ -30,8 +30,9 @@ class ClosureProbe(Probe):
 
     Both evaluations see the same random numbers (torch on every device, numpy, Python); buffers, gradients
     and random states are then put back, so that the loop's own evaluation is what it would have been.
-    Metrics and counters inside the closure count twice. The first probe evaluates it a third time, where
-    the loop does, to see that it gives the same gradient; a closure that draws a new minibatch is refused.
+    Metrics and counters inside the closure count twice. The first probe evaluates it a third time, at
+    the present parameters, to see that it gives the same gradient; a closure that draws a new minibatch is
+    refused.
     """
 
     name = "closure"
@@ -118,7 +119,7 @@ def _head(tensor: Tensor) -> Tensor:
 
 @torch.no_grad()
 def _swap(parameters: Sequence[Tensor], others: Sequence[Tensor]) -> None:
-    """Exchange values in place, one parameter at a time; storages stay where they are."""
+    """Exchange values in place, one parameter at a time; storages stay in place."""
     for p, other in zip(parameters, others, strict=True):
         held = p.detach().clone()
         # .data: the values come back, so graphs that others hold stay valid.

@@ -1,4 +1,4 @@
-"""The pair that costs nothing: the loop gets the same minibatch twice in a row."""
+"""The pair that costs no gradient: the loop gets the same minibatch twice in a row."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Drawn:
     """A minibatch as it was before the loop had it, and the random numbers it was used with.
 
     Attributes:
-        source: What it was drawn from; None after a load, where any source will do.
+        source: What it was drawn from; None after a load: any source will do.
         batch: A copy.
         random: State of all generators when the loop got it.
         thread: Whose loop that was; None after a load.
@@ -53,14 +53,14 @@ class Drawn:
 class EchoProbe(LoopGradientsProbe):
     """Each pair is two steps of the loop on one minibatch, random numbers included: nothing extra.
 
-    torch's DataLoader is asked to repeat the minibatch in the place of the one that would have come, so
-    that an epoch keeps its number of steps and does not see a few of its minibatches. Batches that come
-    from elsewhere go through `over`. With accumulation all minibatches of the step are repeated.
+    torch's DataLoader repeats the minibatch instead of drawing the next one, so an epoch keeps its number
+    of steps and misses a few of its minibatches. Batches that come from elsewhere go through `over`. With
+    accumulation, all minibatches of the step are repeated.
 
     The first pair, made by a very small step, tells whether the loop does train on the minibatch it was
     given: a loop that draws ahead does not, and is refused.
 
-    Of several ranks each repeats its own minibatch. A pair counts where all of them did, and a loop of one
+    Of several ranks each repeats its own minibatch. A pair counts if all of them did, and a loop of one
     rank that cannot be served is an error on all of them. All must take the same number of steps.
     """
 

@@ -32,7 +32,7 @@ SAME_SCALE = 1e-3
 """Two computations of one gradient differ by less; a loss scale or clipping, if it acts, by more."""
 
 DEAD_ENDS = ("torch::autograd::Error", "torch::autograd::NotImplemented")
-"""Nodes that would raise if they ran. Asked for leaves, torch leaves them out, and so curvature."""
+"""Nodes that would raise if they ran. Asked for leaves, torch leaves them out, and curvature with them."""
 
 
 class GraphProbe(Probe):
@@ -86,10 +86,10 @@ class GraphProbe(Probe):
     ) -> AbstractContextManager[None] | None:
         """Add this backward call's share of the pair.
 
-        Calls that do not reach these parameters (another net's, another thread's) are none of its business.
+        Calls that do not reach these parameters (another net's, another thread's) are ignored.
 
         Returns:
-            The math kernel for the call, where its forward used it: a checkpoint computes it once more.
+            The math kernel for the call, if its forward used it: activation checkpointing computes it again.
         """
         mathematical = self._forwards is not None and not is_fused(outputs)
         with math_kernel() if mathematical else nullcontext():

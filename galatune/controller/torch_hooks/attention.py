@@ -1,8 +1,8 @@
-"""Attention that can be differentiated twice: torch's math kernel, for the forwards of a probed step alone.
+"""Attention that can be differentiated twice: torch's math kernel, for the forwards of a probed step only.
 
 Torch's choice of kernel is one for the whole process. So it is made as late as possible, around a call of a
-module, and undone right after; what another thread computes meanwhile uses the math kernel as well. Whoever
-has switched that kernel off (it keeps the whole attention matrix) is not overruled.
+module, and undone right after; another thread uses the math kernel as well in the meantime. If the user has
+switched that kernel off (it keeps the whole attention matrix), it stays off.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Seeing `loss.backward()`: one wrapper around torch's own function while anybody listens."""
+"""Seeing `loss.backward()`: a patch of torch's own function, while anybody listens."""
 
 from __future__ import annotations
 

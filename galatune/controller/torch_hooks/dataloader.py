@@ -1,4 +1,4 @@
-"""Seeing minibatches: one wrapper around the iterator of torch's DataLoader while anybody listens."""
+"""Seeing minibatches: a patch of the iterator of torch's DataLoader, while anybody listens."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Drawing", "listen", "serve", "unlisten"]
 
 
 class Drawing(Protocol):
-    """Told of every minibatch before the loop gets it, and may have one repeated in its place."""
+    """Told of every minibatch before the loop gets it; may have an earlier one repeated instead."""
 
     def repeats(self, source: Any) -> bool:
         """Whether the next minibatch of this source is to be one that was seen."""
@@ -51,11 +51,11 @@ def unlisten(listener: Drawing) -> None:
 
 
 def serve(listeners: list[Any], source: Any, draw: Callable[[], Any]) -> Any:
-    """The next minibatch: one drawn or, so that epochs keep their length, one repeated in its place.
+    """The next minibatch: a drawn one, or a repeated one in its place, so that epochs keep their length.
 
     Args:
         listeners: `Drawing` each.
-        source: What minibatches are drawn from; a repeated one comes out where it came out first.
+        source: What minibatches are drawn from; a minibatch is repeated by the source it came from.
         draw: Draws one, or raises StopIteration.
     """
     drawn = draw()

@@ -1,6 +1,4 @@
-"""Several processes train one net: numbers are summed or averaged over them, never the decision.
-
-Ranks that see the same numbers set the same rate.
+"""Several processes train one net: ranks reduce statistics, and each computes the same rate.
 
 Copies (DistributedDataParallel): it averages what ``backward()`` leaves in ``.grad``, but a gradient that
 was asked for beside it is that of the local minibatch, and is averaged here.
@@ -34,7 +32,7 @@ __all__ = [
 
 
 class Ranks:
-    """The processes that hold copies of one net; asked for once, at the first probe.
+    """The processes that hold copies of one net; they are looked up once, at the first probe.
 
     Example:
         >>> Ranks().mean_loss(0.5, [])  # one process
@@ -46,7 +44,7 @@ class Ranks:
         self._sharding: list[weakref.ref[Any]] | None = None
 
     def means(self, tensors: Sequence[Tensor | None], parameters: Sequence[Tensor]) -> list[Tensor | None]:
-        """Mean of each tensor over the ranks; one that this rank has not counts as zero."""
+        """Mean of each tensor over the ranks; a tensor that this rank lacks counts as zero."""
         group = self._group_of(parameters)
         if group is None:
             return list(tensors)
@@ -58,7 +56,7 @@ class Ranks:
         return means
 
     def mean_loss(self, loss: float | None, parameters: Sequence[Tensor]) -> float | None:
-        """Mean of the ranks' losses, None where one of them has none; the same on each of them."""
+        """Mean of the ranks' losses, None if one of them has none; the same on each of them."""
         groups = self._groups_of(parameters)
         if self.some_may_be_done(parameters):
             return None
@@ -80,11 +78,11 @@ class Ranks:
         return bool(_added_up([float(flag)], groups, parameters[0].device)[0])
 
     def some_may_be_done(self, parameters: Sequence[Tensor]) -> bool:
-        """Whether ranks may have run out of minibatches (torch's `Join`): those answer only what DDP asks."""
+        """Whether ranks may have run out of minibatches (torch's `Join`); they answer DDP's messages only."""
         return self._copies_of(parameters).joining
 
     def refresh(self, parameters: Sequence[Tensor]) -> None:
-        """Have `fully_shard` gather anew what a forward without backward left whole: values have changed."""
+        """Have `fully_shard` gather parameters again, after their values have changed."""
         if any(is_sharded(p) for p in parameters):
             for module in self._sharding_modules():
                 module.reshard()
@@ -122,7 +120,7 @@ class Ranks:
 
 
 class _Copies:
-    """What a DistributedDataParallel, where there is one, does with the gradients."""
+    """What a DistributedDataParallel, if there is one, does with the gradients."""
 
     def __init__(self, module: Any) -> None:
         self._module = None if module is None else weakref.ref(module)
@@ -157,7 +155,7 @@ class GlobalSum:
         self._totals[key] = numbers if total is None else total + numbers.to(total.device)
 
     def result(self) -> list[float]:
-        """The sums, the same on each rank; empty where nothing was added. One transfer to the host."""
+        """The sums, the same on each rank; empty if nothing was added. One transfer to the host."""
         whole: Tensor | None = None
         for groups, total in self._totals.items():
             for group in groups:
@@ -230,7 +228,7 @@ def _added_up(numbers: Sequence[float], groups: Sequence[Any], device: torch.dev
 
 
 def _held_in_parts_by(tensor: Tensor) -> tuple[Any, ...]:
-    """The process groups over which this tensor's parts lie; none where each rank holds all of it."""
+    """The process groups over which this tensor's parts lie; none if each rank holds all of it."""
     if not is_sharded(tensor):
         return ()
     mesh: Any = tensor.device_mesh  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""What a GradScaler leaves to a fused optimizer: gradients still scaled, and a step that may be skipped.
+"""A fused optimizer under a GradScaler: its gradients are still scaled, and its step may be skipped.
 
 Other optimizers get unscaled gradients from it, and are not called at all if one overflowed. For a fused
 one it sets ``optimizer.grad_scale`` and ``optimizer.found_inf`` during the step, tensors on the device.
@@ -13,7 +13,7 @@ __all__ = ["gradient_scale", "overflow"]
 
 
 def gradient_scale(optimizer: Optimizer) -> Tensor | None:
-    """What the gradients of the present step are too large by; None if they are unscaled."""
+    """Factor by which the gradients of the present step are too large; None if they are not scaled."""
     scale: Tensor | None = getattr(optimizer, "grad_scale", None)
     return scale
 

@@ -1,4 +1,4 @@
-"""One more evaluation of a closure that leaves no trace in the training loop."""
+"""One more evaluation of a closure, after which everything in the training loop is as it was."""
 
 from __future__ import annotations
 

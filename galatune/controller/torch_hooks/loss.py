@@ -14,10 +14,10 @@ __all__ = ["LossWatch", "loss_value"]
 
 
 class LossWatch:
-    """Listens to backward calls: what they start from, if it is one number, is the loss.
+    """Listens to backward calls: if what they start from is one number, it is the loss.
 
     Several calls before a step (accumulation, several losses) add up, as their gradients do. A loss that
-    was scaled for float16 is seen scaled.
+    was scaled for float16 is recorded with its scale.
     """
 
     def __init__(self) -> None:

@@ -50,7 +50,7 @@ class Patch:
             setattr(self._owner, self._name, self._newest)
 
     def take_off(self) -> None:
-        """Put the function back, or stop acting where another library wrapped ours; twice does no harm."""
+        """Put the function back, or stop acting if another library wrapped ours; twice is harmless."""
         if self._newest is not None and getattr(self._owner, self._name) is self._newest:
             setattr(self._owner, self._name, self._inner)
         self._newest = None

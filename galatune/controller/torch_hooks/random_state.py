@@ -29,7 +29,7 @@ def reseeded(seed: int) -> bool:
 
 @dataclass(frozen=True)
 class RandomState:
-    """Where the generators of Python, numpy and torch (CPU and CUDA devices) stand."""
+    """State of the generators of Python, numpy and torch (CPU and CUDA devices)."""
 
     python: Any
     numpy: Any
@@ -38,12 +38,12 @@ class RandomState:
 
     @classmethod
     def now(cls, devices: Sequence[int] = ()) -> RandomState:
-        """As they stand; ``devices`` are indices of CUDA devices."""
+        """The present state; ``devices`` are indices of CUDA devices."""
         cuda = {index: torch.cuda.get_rng_state(index) for index in devices}
         return cls(random.getstate(), np.random.get_state(), torch.get_rng_state(), cuda)
 
     def restore(self) -> None:
-        """Go on from here once more."""
+        """Put the generators back into this state."""
         random.setstate(self.python)
         np.random.set_state(self.numpy)
         torch.set_rng_state(self.cpu)
@@ -73,7 +73,7 @@ class RandomState:
 
 @contextmanager
 def undrawn(devices: Sequence[int] = ()) -> Iterator[None]:
-    """Whatever is drawn inside has not been drawn afterwards."""
+    """Restore the generators afterwards, so that what is drawn inside is drawn again."""
     before = RandomState.now(devices)
     try:
         yield
