@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
 from typing import Any
 
 import click
 
 from galatune.cli.loading import load
 from galatune.cli.options import (
+    control_options,
     drop_schedule_option,
     into_option,
     json_option,
@@ -47,30 +47,7 @@ __all__ = ["run"]
 @lr_option
 @keep_option
 @drop_schedule_option
-@click.option(
-    "--min-lr", type=float, metavar="RATE", default=0.0, help="Lower bound of the rate, before the schedule."
-)
-@click.option(
-    "--max-lr", type=float, metavar="RATE", default=math.inf, help="Upper bound of the rate as applied."
-)
-@click.option(
-    "--probe",
-    type=click.Choice(["auto", "closure", "graph", "echo", "consecutive"]),
-    default="auto",
-    show_default=True,
-    help="Where the controller's gradient pairs come from.",
-)
-@click.option(
-    "--step-scale", type=float, metavar="FACTOR", help="Multiplies the rate.  [default: the recipe's rule]"
-)
-@click.option(
-    "--pace",
-    type=float,
-    metavar="FACTOR",
-    help="Most growth of the rate a step, once steps are large enough to matter; 2 for trainings of a "
-    "hundred steps without a schedule.  [default: 1.05]",
-)
-@click.option("--per-group", is_flag=True, help="A rate of its own for each parameter group.")
+@control_options
 @click.option(
     "--seed",
     type=click.IntRange(min=0),

@@ -20,8 +20,11 @@ from galatune.study.search.sampler import SeededSampler
 
 __all__ = ["create_or_continue"]
 
-DECISIVE = ("seed", "min_lr", "max_lr", "probe", "step_scale", "per_group", "pace")
+DECISIVE = ("seed", "min_lr", "max_lr", "probe", "step_scale", "per_group", "max_growth_per_step")
 """Options that decide what a trial does; the others only say when the search ends."""
+
+EARLIER = {"pace": "max_growth_per_step"}
+"""Options under the names that studies begun with an earlier galatune have them."""
 
 
 def create_or_continue(
@@ -126,7 +129,7 @@ def _check_begun(
 
 
 def _changed_options(study: optuna.Study, options: RunOptions) -> list[str]:
-    before = Provenance.of(study).options
+    before = {EARLIER.get(name, name): value for name, value in Provenance.of(study).options.items()}
     now = options.to_json()
     if not any(trial.state.is_finished() for trial in study.get_trials(deepcopy=False)):
         return []

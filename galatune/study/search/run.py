@@ -11,6 +11,7 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from galatune.controller.options import Options
 from galatune.errors import ObjectiveError, PlanError
 from galatune.formatting import printable
 from galatune.study.ledger.attributes import REASON, STAGE, UNFINISHED
@@ -132,8 +133,6 @@ def run(
 
 def _check(options: RunOptions) -> None:
     """What contradicts itself is said before anything is made."""
-    from galatune.controller.options import Options
-
     if not 0 <= options.seed <= MOST_SEED:
         raise PlanError(f"--seed must lie between 0 and {MOST_SEED}, however: {options.seed}")
     if not math.isfinite(options.min_lr):
