@@ -49,18 +49,33 @@ def demo(folder: Path, trials: int, seed: int) -> None:
     Example:
       galatune demo
     """  # noqa: D301  # click's mark of a paragraph that keeps its lines
-    import optuna
+    from galatune.demo.baseline import STUDY
 
-    from galatune.demo.baseline import STUDY, search
-
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StorageError(
-            f"Cannot make {str(folder)!r}: {error.strerror}. Name another with --dir"
-        ) from error
     old, new = folder / "digits.db", folder / "digits-gala.db"
     page, store = folder / "report.html", f"sqlite:///{folder / 'mlflow.db'}"
+    _search(old, trials, seed)
+    _type("scan", str(old))
+    _type("run", str(old), OBJECTIVE, "--into", str(new), "--seed", str(seed))
+    sent = ("--html", str(page), "--sink", "mlflow", "--tracking-uri", store)
+    _type("report", str(old), "--into", str(new), *sent)
+    click.secho("Look at it:", bold=True)
+    click.echo(f"  the page          {page}")
+    click.echo(f"  in MLflow         mlflow ui --backend-store-uri {in_shell(store)}")
+    click.echo(f"  with your own     galatune scan STORAGE    ({STUDY} was only an example)")
+
+
+def _search(old: Path, trials: int, seed: int) -> None:
+    """Make the old study."""
+    import optuna
+
+    from galatune.demo.baseline import search
+
+    try:
+        old.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(
+            f"Cannot make {str(old.parent)!r}: {error.strerror}. Name another with --dir"
+        ) from error
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     click.secho(f"The old study: {trials} trials with the learning rate searched, into {old}", bold=True)
     try:
@@ -68,24 +83,6 @@ def demo(folder: Path, trials: int, seed: int) -> None:
     except KeyboardInterrupt:
         click.echo("Interrupted: the same command begins the old study anew.", err=True)
         raise
-    _type("scan", str(old))
-    _type("run", str(old), OBJECTIVE, "--into", str(new), "--seed", str(seed))
-    _type(
-        "report",
-        str(old),
-        "--into",
-        str(new),
-        "--html",
-        str(page),
-        "--sink",
-        "mlflow",
-        "--tracking-uri",
-        store,
-    )
-    click.secho("Look at it:", bold=True)
-    click.echo(f"  the page          {page}")
-    click.echo(f"  in MLflow         mlflow ui --backend-store-uri {in_shell(store)}")
-    click.echo(f"  with your own     galatune scan STORAGE    ({STUDY} was only an example)")
 
 
 def _count(trials: int) -> Callable[[FrozenTrial], None]:

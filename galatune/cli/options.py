@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
 __all__ = [
     "File",
+    "control_options",
     "drop_schedule_option",
     "given",
     "into_option",
@@ -108,3 +111,51 @@ keep_option = click.option(
 drop_schedule_option = click.option(
     "--drop-schedule", is_flag=True, help="Drop schedules and multipliers of the learning rate as well."
 )
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+_CONTROL = (
+    click.option(
+        "--min-lr",
+        type=float,
+        metavar="RATE",
+        default=0.0,
+        help="Lower bound of the rate, before the schedule.",
+    ),
+    click.option(
+        "--max-lr",
+        type=float,
+        metavar="RATE",
+        default=math.inf,
+        help="Upper bound of the rate as applied.",
+    ),
+    click.option(
+        "--probe",
+        type=click.Choice(["auto", "closure", "graph", "echo", "consecutive"]),
+        default="auto",
+        show_default=True,
+        help="Where the controller's gradient pairs come from.",
+    ),
+    click.option(
+        "--step-scale",
+        type=float,
+        metavar="FACTOR",
+        help="Multiplier on the estimated rate.  [default: chosen by optimizer and schedule]",
+    ),
+    click.option("--per-group", is_flag=True, help="A rate of its own for each parameter group."),
+    click.option(
+        "--max-growth",
+        "max_growth_per_step",
+        type=float,
+        metavar="FACTOR",
+        help="Maximum growth of the rate per step. A training of a hundred steps without a schedule may "
+        "need 2.  [default: 1.05]",
+    ),
+)
+
+
+def control_options(command: _Command) -> _Command:
+    """How the learning rate is controlled: the options of `galatune.attach` that a command line can say."""
+    for option in reversed(_CONTROL):
+        command = option(command)
+    return command

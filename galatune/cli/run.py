@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from galatune.cli.loading import load
 from galatune.cli.options import (
+    control_options,
     drop_schedule_option,
     into_option,
     json_option,
@@ -22,6 +22,9 @@ from galatune.cli.options import (
     tolerance_option,
 )
 from galatune.formatting import in_shell
+
+if TYPE_CHECKING:
+    import optuna
 
 __all__ = ["run"]
 
@@ -47,30 +50,7 @@ __all__ = ["run"]
 @lr_option
 @keep_option
 @drop_schedule_option
-@click.option(
-    "--min-lr", type=float, metavar="RATE", default=0.0, help="Lower bound of the rate, before the schedule."
-)
-@click.option(
-    "--max-lr", type=float, metavar="RATE", default=math.inf, help="Upper bound of the rate as applied."
-)
-@click.option(
-    "--probe",
-    type=click.Choice(["auto", "closure", "graph", "echo", "consecutive"]),
-    default="auto",
-    show_default=True,
-    help="Where the controller's gradient pairs come from.",
-)
-@click.option(
-    "--step-scale", type=float, metavar="FACTOR", help="Multiplies the rate.  [default: the recipe's rule]"
-)
-@click.option(
-    "--pace",
-    type=float,
-    metavar="FACTOR",
-    help="Most growth of the rate a step, once steps are large enough to matter; 2 for trainings of a "
-    "hundred steps without a schedule.  [default: 1.05]",
-)
-@click.option("--per-group", is_flag=True, help="A rate of its own for each parameter group.")
+@control_options
 @click.option(
     "--seed",
     type=click.IntRange(min=0),
@@ -104,20 +84,18 @@ def run(
       galatune run optuna.db train.py:objective --trials 20
     """  # noqa: D301  # click's mark of a paragraph that keeps its lines
     load("torch", "galatune.study.search.run", "galatune.cli.progress")
-    from rich.console import Console
-
     from galatune.cli.progress import RunProgress
     from galatune.study.scan.scan import scan
     from galatune.study.search.objective import as_script, imported
     from galatune.study.search.options import RunOptions
     from galatune.study.search.run import run as run_study
-    from galatune.study.search.summary import RunSummary
     from galatune.study.storage.writing import default_target
 
     plan = scan(storage, study, lr=lr, keep=keep, drop_schedule=drop_schedule)
     if plan.note:
         click.echo(plan.note, err=True)
     place = into or default_target(plan.study)[0]
+    # The progress is made where the objective's output goes to stderr already.
     with (
         as_script(objective),
         RunProgress(place, plan, yes=yes) as progress,
@@ -133,12 +111,21 @@ def run(
             watcher=progress,
             agree=progress.agree,
         )
+    _print(smaller, place, as_json)
+    if not as_json:
+        click.echo(f"What it saved: {_next(storage, plan.study, into, name)}", err=True)
+
+
+def _print(smaller: optuna.Study, place: str, as_json: bool) -> None:
+    from rich.console import Console
+
+    from galatune.study.search.summary import RunSummary
+
     summary = RunSummary.of(smaller, place)
     if as_json:
         click.echo(json.dumps(summary.to_json(), indent=2))
-        return
-    summary.show(Console(markup=False, highlight=False, emoji=False))
-    click.echo(f"What it saved: {_next(storage, plan.study, into, name)}", err=True)
+    else:
+        summary.show(Console(markup=False, highlight=False, emoji=False))
 
 
 def _next(storage: str, study: str, into: str | None, name: str | None) -> str:

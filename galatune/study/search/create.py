@@ -20,8 +20,11 @@ from galatune.study.search.sampler import SeededSampler
 
 __all__ = ["create_or_continue"]
 
-DECISIVE = ("seed", "min_lr", "max_lr", "probe", "step_scale", "per_group", "pace")
+DECISIVE = ("seed", "min_lr", "max_lr", "probe", "step_scale", "per_group", "max_growth_per_step")
 """Options that decide what a trial does; the others only say when the search ends."""
+
+EARLIER = {"pace": "max_growth_per_step"}
+"""Options under the names that studies begun with an earlier galatune have them."""
 
 
 def create_or_continue(
@@ -33,7 +36,7 @@ def create_or_continue(
     about_old: Mapping[str, Any],
     agree: Callable[[str], bool] | None = None,
 ) -> optuna.Study:
-    """Create the smaller study, or load it where it is there already.
+    """Create the smaller study, or load it if it is there already.
 
     Args:
         storage: Of the smaller study.
@@ -48,24 +51,13 @@ def create_or_continue(
         PlanError: There is a study of this name that is another one's, or that was begun with other options
             or another objective.
     """
-    sampler = SeededSampler(options.seed)
-    # A pruner on one side only would be counted as our saving.
-    pruner = optuna.pruners.MedianPruner() if plan.trials.pruned else optuna.pruners.NopPruner()
-    study = _load(storage, name, sampler, pruner)
-    if study is None:
-        try:
-            study = optuna.create_study(
-                study_name=name,
-                storage=storage,
-                directions=[optuna.study.StudyDirection[direction.upper()] for direction in plan.directions],
-                sampler=sampler,
-                pruner=pruner,
-            )
-        except optuna.exceptions.DuplicatedStudyError:  # the same command, elsewhere, at the same time
-            study = optuna.load_study(study_name=name, storage=storage, sampler=sampler, pruner=pruner)
-    else:
+    sampler, pruner = SeededSampler(options.seed), _pruner(plan)
+    if name in {study.study_name for study in storage.get_all_studies()}:
+        study = optuna.load_study(study_name=name, storage=storage, sampler=sampler, pruner=pruner)
         _check_same(study, plan)
         _check_begun(study, objective, options, agree)
+    else:
+        study = _create(storage, name, plan, sampler, pruner)
     Provenance(
         plan=plan.to_json(),
         source=about_old,
@@ -81,16 +73,28 @@ def create_or_continue(
     return study
 
 
-def _load(
+def _pruner(plan: ShrinkPlan) -> optuna.pruners.BasePruner:
+    """A pruner only if the old study had one: on one side alone it would be counted as our saving."""
+    return optuna.pruners.MedianPruner() if plan.trials.pruned else optuna.pruners.NopPruner()
+
+
+def _create(
     storage: optuna.storages.BaseStorage,
     name: str,
+    plan: ShrinkPlan,
     sampler: optuna.samplers.BaseSampler,
     pruner: optuna.pruners.BasePruner,
-) -> optuna.Study | None:
-    known = {study.study_name for study in storage.get_all_studies()}
-    if name not in known:
-        return None
-    return optuna.load_study(study_name=name, storage=storage, sampler=sampler, pruner=pruner)
+) -> optuna.Study:
+    try:
+        return optuna.create_study(
+            study_name=name,
+            storage=storage,
+            directions=[optuna.study.StudyDirection[direction.upper()] for direction in plan.directions],
+            sampler=sampler,
+            pruner=pruner,
+        )
+    except optuna.exceptions.DuplicatedStudyError:  # the same command, elsewhere, at the same time
+        return optuna.load_study(study_name=name, storage=storage, sampler=sampler, pruner=pruner)
 
 
 def _check_same(study: optuna.Study, plan: ShrinkPlan) -> None:
@@ -126,7 +130,7 @@ def _check_begun(
 
 
 def _changed_options(study: optuna.Study, options: RunOptions) -> list[str]:
-    before = Provenance.of(study).options
+    before = {EARLIER.get(name, name): value for name, value in Provenance.of(study).options.items()}
     now = options.to_json()
     if not any(trial.state.is_finished() for trial in study.get_trials(deepcopy=False)):
         return []

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import optuna
 from optuna.trial import FrozenTrial
 
+from galatune.controller.options import Options
+from galatune.controller.rule.guard import Guard
+
 if TYPE_CHECKING:
     from galatune.controller.controlled import Capture
     from galatune.study.scan.plan import ShrinkPlan
@@ -45,12 +48,12 @@ class RunOptions:
         patience: Trials without a better value that end the search, None for no such bound.
         confirm: A match counts only once its configuration has reached it a second time.
         seed: Of the sampler and, with the trial's number added, of each trial.
-        min_lr: Lower bound of the rate before the schedule.
+        min_lr: See `galatune.attach`, like the next four.
         max_lr: Upper bound of the rate as applied.
-        probe: See `galatune.attach`.
-        step_scale: See `galatune.attach`.
-        per_group: See `galatune.attach`.
-        pace: See `galatune.Guard`; None for its own default.
+        probe: Where gradient pairs come from.
+        step_scale: Multiplier on the estimated rate.
+        per_group: Whether each parameter group has a rate of its own.
+        max_growth_per_step: See `galatune.Guard`; None for its default.
     """
 
     trials: int | None = None
@@ -59,23 +62,22 @@ class RunOptions:
     patience: int | None = None
     confirm: bool = False
     seed: int = 0
-    min_lr: float = 0.0
-    max_lr: float = math.inf
+    min_lr: float = Options.min_lr
+    max_lr: float = Options.max_lr
     probe: str = "auto"
-    step_scale: float | None = None
-    per_group: bool = False
-    pace: float | None = None
+    step_scale: float | None = Options.step_scale
+    per_group: bool = Options.per_group
+    max_growth_per_step: float | None = None
 
     def control(self) -> dict[str, Any]:
         """The options of `galatune.controlled`.
 
         Raises:
-            ControlError: The pace is out of range.
+            ControlError: The growth is out of range.
         """
-        from galatune.controller.rule.guard import Guard
-
         names = ("min_lr", "max_lr", "probe", "step_scale", "per_group")
-        guard = None if self.pace is None else Guard(max_growth_per_step=self.pace)
+        growth = self.max_growth_per_step
+        guard = None if growth is None else Guard(max_growth_per_step=growth)
         return {**{name: getattr(self, name) for name in names}, "guard": guard}
 
     def to_json(self) -> dict[str, Any]:

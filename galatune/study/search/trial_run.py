@@ -140,7 +140,7 @@ def _shown(result: object) -> str:
 def _nothing_controlled(capture: Capture) -> str:
     if capture.left_alone:
         seen = "; ".join(f"{one.name}: {one.reason}" for one in capture.left_alone[:3])
-        return f"no learning rate was controlled, so the trial trained on the placeholder ({seen})"
+        return f"no learning rate was controlled, so the trial trained at the rate that was fixed ({seen})"
     return (
         "no torch optimizer stepped in this process, so nothing was controlled; a training in another "
         "process or another framework cannot be"

@@ -36,7 +36,7 @@ pytestmark = pytest.mark.usefixtures("folder")
         ({"min_lr": float("nan")}, GalatuneError, "min"),
         ({"max_lr": 0.0}, ControlError, "max_lr"),
         ({"step_scale": -1.0}, ControlError, "step_scale"),
-        ({"pace": 0.5}, ControlError, "pace"),
+        ({"max_growth_per_step": 0.5}, ControlError, "max_growth_per_step"),
         ({"probe": "none"}, ControlError, "probe"),
         ({"seed": -1}, PlanError, "--seed"),
         ({"seed": 2**32}, PlanError, "--seed"),

@@ -156,20 +156,20 @@ def test_an_optimizer_that_has_nothing_to_do_with_the_rate_is_left_alone() -> No
     assert seen == [0.0123]
 
 
-def test_a_training_too_short_for_its_rate_may_be_given_another_pace() -> None:
+def test_a_training_too_short_for_its_rate_may_grow_it_faster() -> None:
     def short(trial: Any) -> float:
         net = make(trial)
         lr = trial.suggest_float("lr", 1e-5, 1.0, log=True)
         return train(torch.optim.AdamW(net.parameters(), lr=lr), net, steps=30)
 
-    def events(**pace: float) -> set[str]:
-        study = run(plan, short, into=f"{len(pace)}.log", trials=1, **pace)
+    def events(**growth: float) -> set[str]:
+        study = run(plan, short, into=f"{len(growth)}.log", trials=1, **growth)
         return {event.kind for event in record(study.get_trials()[0]).events}
 
     old_study("old.log")
     plan = scan("old.log")
     assert "short" in events()
-    assert "short" not in events(pace=2.0)
+    assert "short" not in events(max_growth_per_step=2.0)
 
 
 def test_the_trial_is_a_trial_in_every_other_respect() -> None:
