@@ -15,10 +15,10 @@ from galatune.errors import GalatuneError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from galatune.bench.methods import Schedule
-    from galatune.bench.runs import Result
-    from galatune.bench.sensitivity import Curve
-    from galatune.bench.tasks import Task
+    from galatune.bench.controller.methods import Schedule
+    from galatune.bench.controller.runs import Result
+    from galatune.bench.controller.tasks import Task
+    from galatune.bench.sensitivity.curves import Curve
 
 __all__ = ["bench"]
 
@@ -136,11 +136,11 @@ def bench(
         return
     if device is not None or steps is not None:
         raise click.UsageError("--device and --steps belong to --cost")
-    from galatune.bench import comparison
-    from galatune.bench.methods import find_methods
-    from galatune.bench.suites import SUITES, Suite
-    from galatune.bench.tasks import available, find_tasks
-    from galatune.bench.text import invariance_lines
+    from galatune.bench.controller import comparison
+    from galatune.bench.controller.methods import find_methods
+    from galatune.bench.controller.suites import SUITES, Suite
+    from galatune.bench.controller.tasks import available, find_tasks
+    from galatune.bench.controller.text import invariance_lines
     from galatune.cli.countdown import Countdown
 
     chosen = SUITES[suite] if suite is not None else Suite(TASKS, METHODS, ("cosine",), 5)
@@ -169,8 +169,8 @@ def bench(
 
 
 def _cost(device: str | None, steps: int | None) -> None:
+    from galatune.bench.controller.text import cost_table
     from galatune.bench.cost.measure import measure, probes, workload_for
-    from galatune.bench.text import cost_table
     from galatune.cli.countdown import Countdown
 
     workload = workload_for(device or "cpu")
@@ -196,7 +196,7 @@ def _console() -> Console:
 
 
 def _print_comparison(console: Console, wanted: Sequence[Task], results: Sequence[Result]) -> None:
-    from galatune.bench.text import difference_tables, score_tables, task_tables
+    from galatune.bench.controller.text import difference_tables, score_tables, task_tables
 
     for table in task_tables(results):
         console.print(table)
@@ -208,7 +208,7 @@ def _print_comparison(console: Console, wanted: Sequence[Task], results: Sequenc
 
 
 def _draw(results: Sequence[Result], schedules: Sequence[Schedule], out: Path) -> None:
-    from galatune.bench import figures
+    from galatune.bench.controller import figures
 
     for schedule in schedules:
         found = figures.marks(results, schedule)
@@ -220,7 +220,7 @@ def _draw(results: Sequence[Result], schedules: Sequence[Schedule], out: Path) -
 
 
 def _draw_sensitivity(curves: Sequence[Curve], out: Path) -> None:
-    from galatune.bench import figures
+    from galatune.bench.controller import figures
 
     _saved(figures.save(figures.sensitivity_figure(curves), out, "sensitivity"))
 
@@ -232,11 +232,11 @@ def _saved(paths: Sequence[Path]) -> None:
 def _sensitivity(
     console: Console, tasks: str | None, methods: str | None, seeds: int, out: Path, jobs: int
 ) -> list[Curve]:
-    from galatune.bench import sensitivity
-    from galatune.bench.methods import METHODS as KNOWN
-    from galatune.bench.methods import find_methods
-    from galatune.bench.tasks import find_tasks
-    from galatune.bench.text import sensitivity_table
+    from galatune.bench.controller.methods import METHODS as KNOWN
+    from galatune.bench.controller.methods import find_methods
+    from galatune.bench.controller.tasks import find_tasks
+    from galatune.bench.controller.text import sensitivity_table
+    from galatune.bench.sensitivity import curves as sensitivity
     from galatune.cli.countdown import Countdown
 
     names = _given(methods, sensitivity.SENSITIVITY_METHODS)

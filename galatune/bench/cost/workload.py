@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from galatune.bench.tasks.text import characters
+from galatune.bench.controller.tasks.text import characters
 
 __all__ = ["CPU", "CUDA", "Workload"]
 

@@ -10,39 +10,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from click.testing import CliRunner
 
-from galatune.bench import comparison, results
 from galatune.bench.bootstrap import bootstrap
-from galatune.bench.comparison import compare
-from galatune.bench.methods import METHODS, find_methods
-from galatune.bench.paired import differences
-from galatune.bench.results import Collection
-from galatune.bench.runs import Result, Run, execute, plan
-from galatune.bench.score import cells, scores, tuned
-from galatune.bench.suites import SUITES
-from galatune.bench.tasks import TASKS, Task, find_tasks
-from galatune.bench.tasks.task import Data, Training, mean_squared_error, supervised
+from galatune.bench.controller import comparison, results
+from galatune.bench.controller.comparison import compare
+from galatune.bench.controller.differences import differences
+from galatune.bench.controller.methods import METHODS, find_methods
+from galatune.bench.controller.results import Collection
+from galatune.bench.controller.runs import Result, Run, execute, plan
+from galatune.bench.controller.score import cells, scores, tuned
+from galatune.bench.controller.suites import SUITES
+from galatune.bench.controller.tasks import TASKS, find_tasks
 from galatune.cli import main
 from galatune.errors import GalatuneError
-
-
-def _line(dtype: torch.dtype) -> Training:
-    x = torch.randn(64, 3, dtype=dtype)
-    y = x @ torch.tensor([1.0, -2.0, 0.5], dtype=dtype)
-    data = Data(x[:48], y[:48], x[48:], y[48:])
-    return supervised(torch.nn.Linear(3, 1).to(dtype), data, batch_size=16, loss=mean_squared_error)
-
-
-def line_task() -> Task:
-    """A linear regression that trains in no time."""
-    return Task("line", 60, _line)
-
-
-@pytest.fixture(autouse=True)
-def _line_task(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(TASKS, "line", line_task())
 
 
 def silent(done: int, total: int) -> None:

@@ -10,7 +10,14 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from galatune.bench.methods.method import WEIGHT_DECAY, Closure, Driver, Method, Schedule, scheduler_for
+from galatune.bench.controller.methods.method import (
+    WEIGHT_DECAY,
+    Closure,
+    Driver,
+    Method,
+    Schedule,
+    scheduler_for,
+)
 
 __all__ = ["PEERS"]
 

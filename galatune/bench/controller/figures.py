@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from galatune.bench.bootstrap import bootstrap
-from galatune.bench.methods import METHODS, OURS
-from galatune.bench.methods.method import schedule_factor
-from galatune.bench.runs import Result
-from galatune.bench.score import cells, scores, tuned
-from galatune.bench.sensitivity import Curve
+from galatune.bench.controller.methods import METHODS, OURS
+from galatune.bench.controller.methods.method import schedule_factor
+from galatune.bench.controller.runs import Result
+from galatune.bench.controller.score import cells, scores, tuned
+from galatune.bench.sensitivity.curves import Curve
 from galatune.errors import GalatuneError
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from galatune.bench.bootstrap import bootstrap
-from galatune.bench.methods import METHODS
-from galatune.bench.runs import Result
-from galatune.bench.tasks import TASKS
+from galatune.bench.controller.methods import METHODS
+from galatune.bench.controller.runs import Result
+from galatune.bench.controller.tasks import TASKS
 
 __all__ = ["Cell", "Score", "Tuned", "cells", "scores", "tuned"]
 

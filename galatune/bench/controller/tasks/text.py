@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from galatune.bench.tasks.task import Batch, Task, Training
+from galatune.bench.controller.tasks.task import Batch, Task, Training
 
 __all__ = ["TEXT", "characters"]
 

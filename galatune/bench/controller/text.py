@@ -7,14 +7,14 @@ from collections.abc import Iterable, Sequence
 
 from rich.table import Table
 
-from galatune.bench.comparison import Invariance
+from galatune.bench.controller.comparison import Invariance
+from galatune.bench.controller.differences import Difference, differences
+from galatune.bench.controller.methods import METHODS
+from galatune.bench.controller.runs import Result
+from galatune.bench.controller.score import Cell, Score, Tuned, cells, scores, tuned
 from galatune.bench.cost.measure import Cost
 from galatune.bench.cost.ratios import Ratio
-from galatune.bench.methods import METHODS
-from galatune.bench.paired import Difference, differences
-from galatune.bench.runs import Result
-from galatune.bench.score import Cell, Score, Tuned, cells, scores, tuned
-from galatune.bench.sensitivity import Curve
+from galatune.bench.sensitivity.curves import Curve
 from galatune.controller.options import Options
 from galatune.controller.probes.schedule import Begun
 

@@ -11,7 +11,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from galatune.bench.runs import Result, Run, execute
+from galatune.bench.controller.runs import Result, Run, execute
 from galatune.errors import GalatuneError
 
 __all__ = ["Collection", "make_folder"]

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from galatune.bench.bootstrap import bootstrap
-from galatune.bench.methods import METHODS, OURS
-from galatune.bench.runs import Result
-from galatune.bench.score import Cell, cells
-from galatune.bench.tasks import TASKS
+from galatune.bench.controller.methods import METHODS, OURS
+from galatune.bench.controller.runs import Result
+from galatune.bench.controller.score import Cell, cells
+from galatune.bench.controller.tasks import TASKS
 
 __all__ = ["Difference", "differences"]
 

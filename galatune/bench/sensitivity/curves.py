@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from galatune.bench.comparison import Progress
-from galatune.bench.methods import METHODS, Method
-from galatune.bench.results import Collection
-from galatune.bench.runs import Result, Run
-from galatune.bench.tasks import Task
+from galatune.bench.controller.comparison import Progress
+from galatune.bench.controller.methods import METHODS, Method
+from galatune.bench.controller.results import Collection
+from galatune.bench.controller.runs import Result, Run
+from galatune.bench.controller.tasks import Task
 
 __all__ = ["INITIAL_RATES", "SENSITIVITY_METHODS", "SENSITIVITY_TASKS", "Curve", "curves", "sensitivity"]
 

@@ -7,7 +7,7 @@ from functools import cache, partial
 import torch
 from torch import Tensor, nn
 
-from galatune.bench.tasks.task import Data, Order, Task, Training, mlp, supervised
+from galatune.bench.controller.tasks.task import Data, Order, Task, Training, mlp, supervised
 from galatune.demo.objective import load, make_net
 
 __all__ = ["IMAGES"]

@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from galatune.bench.methods import Method, Schedule
-from galatune.bench.results import Collection
-from galatune.bench.runs import INITIAL_RATES, LOSS_SCALE, Result, Run, plan
-from galatune.bench.score import tuned
-from galatune.bench.tasks import Task
+from galatune.bench.controller.methods import Method, Schedule
+from galatune.bench.controller.results import Collection
+from galatune.bench.controller.runs import INITIAL_RATES, LOSS_SCALE, Result, Run, plan
+from galatune.bench.controller.score import tuned
+from galatune.bench.controller.tasks import Task
 
 __all__ = ["Invariance", "compare", "invariance"]
 

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from galatune.bench.methods import METHODS, Method, Schedule
-from galatune.bench.tasks import TASKS, Task
+from galatune.bench.controller.methods import METHODS, Method, Schedule
+from galatune.bench.controller.tasks import TASKS, Task
 from galatune.errors import GalatuneError
 
 __all__ = ["INITIAL_RATES", "LOSS_SCALE", "Result", "Run", "execute", "plan"]

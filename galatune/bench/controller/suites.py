@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from galatune.bench.methods import Schedule
+from galatune.bench.controller.methods import Schedule
 
 __all__ = ["SUITES", "Suite"]
 

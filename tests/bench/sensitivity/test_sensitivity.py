@@ -7,17 +7,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from galatune.bench.runs import Result, Run
-from galatune.bench.sensitivity import INITIAL_RATES, curves
-from galatune.bench.tasks import TASKS
+from galatune.bench.controller.runs import Result, Run
+from galatune.bench.sensitivity.curves import INITIAL_RATES, curves
 from galatune.cli import main
-
-from .test_bench import line_task
-
-
-@pytest.fixture(autouse=True)
-def _line_task(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(TASKS, "line", line_task())
 
 
 def test_sensitivity_is_the_expected_deviation_from_the_best() -> None:

@@ -8,20 +8,20 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from galatune.bench.figures import FIXED_LABEL, marks, rate_lines, save, score_figure, sensitivity_figure
-from galatune.bench.methods import find_methods
-from galatune.bench.runs import Result, Run, plan
-from galatune.bench.sensitivity import Curve
-from galatune.bench.tasks import TASKS
+from galatune.bench.controller.figures import (
+    FIXED_LABEL,
+    marks,
+    rate_lines,
+    save,
+    score_figure,
+    sensitivity_figure,
+)
+from galatune.bench.controller.methods import find_methods
+from galatune.bench.controller.runs import Result, Run, plan
+from galatune.bench.controller.tasks import TASKS
+from galatune.bench.sensitivity.curves import Curve
 from galatune.cli import main
 from galatune.errors import GalatuneError
-
-from .test_bench import line_task
-
-
-@pytest.fixture(autouse=True)
-def _line_task(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(TASKS, "line", line_task())
 
 
 def results() -> list[Result]:

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from galatune.bench.methods.method import Closure, Driver, Method, Schedule, scheduler_for
-from galatune.bench.methods.ours import adam, sgd
+from galatune.bench.controller.methods.method import Closure, Driver, Method, Schedule, scheduler_for
+from galatune.bench.controller.methods.ours import adam, sgd
 
 __all__ = ["HYPERGRADIENT"]
 

@@ -19,7 +19,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from torch import nn
 
-from galatune.bench.tasks.task import Data, Task, Training, mean_squared_error, mlp, supervised
+from galatune.bench.controller.tasks.task import Data, Task, Training, mean_squared_error, mlp, supervised
 
 __all__ = ["TABLES"]
 

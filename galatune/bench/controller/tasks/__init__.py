@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from galatune.bench.tasks.images import IMAGES
-from galatune.bench.tasks.tables import TABLES
-from galatune.bench.tasks.task import Batch, Task, Training
-from galatune.bench.tasks.text import TEXT
+from galatune.bench.controller.tasks.images import IMAGES
+from galatune.bench.controller.tasks.tables import TABLES
+from galatune.bench.controller.tasks.task import Batch, Task, Training
+from galatune.bench.controller.tasks.text import TEXT
 from galatune.errors import GalatuneError
 
 __all__ = ["TASKS", "Batch", "Task", "Training", "available", "find_tasks"]

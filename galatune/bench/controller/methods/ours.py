@@ -9,7 +9,14 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from galatune.bench.methods.method import WEIGHT_DECAY, Closure, Driver, Method, Schedule, scheduler_for
+from galatune.bench.controller.methods.method import (
+    WEIGHT_DECAY,
+    Closure,
+    Driver,
+    Method,
+    Schedule,
+    scheduler_for,
+)
 from galatune.controller import attach
 from galatune.controller.options import Options
 from galatune.controller.probes.echo import EchoProbe

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from galatune.bench.methods.hypergradient import HYPERGRADIENT
-from galatune.bench.methods.method import SCHEDULES, Driver, Method, Schedule
-from galatune.bench.methods.ours import FIXED, OURS
-from galatune.bench.methods.peers import PEERS
+from galatune.bench.controller.methods.hypergradient import HYPERGRADIENT
+from galatune.bench.controller.methods.method import SCHEDULES, Driver, Method, Schedule
+from galatune.bench.controller.methods.ours import FIXED, OURS
+from galatune.bench.controller.methods.peers import PEERS
 from galatune.errors import GalatuneError
 
 __all__ = ["METHODS", "OURS", "SCHEDULES", "Driver", "Method", "Schedule", "find_methods"]

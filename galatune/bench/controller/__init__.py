@@ -1,0 +1,1 @@
+"""Learning-rate control beside tuned rates and other optimizers: tasks, methods and seeds."""
