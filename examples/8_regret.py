@@ -10,8 +10,8 @@ import torch
 from torch.nn import functional
 
 import galatune
+from galatune.bench.controller.regret import ftrl_bound, regret
 from galatune.controller.learners import FTRL, Quadratic, Surrogate
-from galatune.controller.regret import ftrl_bound, regret
 from galatune.controller.rule.guard import Guard
 from galatune.demo.objective import load, make_net
 

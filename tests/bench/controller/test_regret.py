@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from galatune import attach
+from galatune.bench.controller.regret import ftrl_bound, regret
 from galatune.controller.history import ProbeRecord
 from galatune.controller.learners import FTRL, RECIPE, Quadratic, Surrogate
-from galatune.controller.regret import ftrl_bound, regret
 from galatune.controller.rule.estimate import Observation
 from galatune.controller.rule.guard import Guard
 from galatune.errors import ControlError
