@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from galatune.statistics import Side, difference_of_minima, side
 from galatune.study.ledger.match import Goal, best_so_far, oriented
 from galatune.study.ledger.rows import Ledger, TrialRow
 
@@ -17,13 +18,16 @@ __all__ = ["Quality", "quality_of"]
 Verdict = Literal["better", "equal", "worse", "undecided"]
 Floats = NDArray[np.float64]
 
-CONFIDENCE = 0.95
-RESAMPLES = 9_999
 FEWEST = 5
 """Values on each side (or pairs) below which resampling says nothing."""
 
-LARGE = 1e100
-"""Values beyond this are resampled in units of the largest: numpy squares them on the way."""
+VERDICTS: dict[Side, Verdict] = {
+    "below": "better",
+    "within": "equal",
+    "above": "worse",
+    "across": "undecided",
+}
+"""What it means for the smaller study's best that the interval lies there; positive is worse."""
 
 
 @dataclass(frozen=True)
@@ -84,11 +88,11 @@ def quality_of(baseline: Ledger, shrunk: Ledger, goal: Goal | None, seed: int) -
         method = f"none: fewer than {FEWEST} complete trials on a side"
         return Quality(difference, None, "undecided", goal.margin, 0, method, True)
     way = "unpaired" if pairs is None else "paired"
-    interval = _bootstrap(old, new, paired=pairs is not None, seed=seed)
+    interval = difference_of_minima(old, new, paired=pairs is not None, seed=seed)
     return Quality(
         difference=difference,
         interval=interval,
-        verdict=_verdict(interval, goal.margin),
+        verdict=VERDICTS[side(interval, goal.margin)],
         margin=goal.margin,
         pairs=len(old) if pairs is not None else 0,
         method=f"{way} percentile bootstrap of the difference of bests",
@@ -103,37 +107,6 @@ def _of_volumes(baseline: Ledger, shrunk: Ledger, goal: Goal) -> Quality:
     method = "none: several objectives make one hypervolume a study, with nothing to draw again"
     volumes = None if new is None else (goal.best, new)
     return Quality(difference, None, "undecided", goal.margin, 0, method, difference is not None, volumes)
-
-
-def _bootstrap(old: Floats, new: Floats, *, paired: bool, seed: int) -> tuple[float, float]:
-    from scipy import stats
-
-    def difference(old: Floats, new: Floats, axis: int = -1) -> Floats:
-        return np.asarray(new.min(axis=axis) - old.min(axis=axis))
-
-    largest = float(max(np.abs(old).max(), np.abs(new).max()))
-    unit = largest if largest > LARGE else 1.0
-    interval = stats.bootstrap(
-        (old / unit, new / unit),
-        difference,
-        paired=paired,
-        vectorized=True,
-        n_resamples=RESAMPLES,
-        batch=1_000,
-        confidence_level=CONFIDENCE,
-        method="percentile",
-        random_state=np.random.default_rng(seed),
-    ).confidence_interval
-    return unit * float(interval.low), unit * float(interval.high)
-
-
-def _verdict(interval: tuple[float, float], margin: float) -> Verdict:
-    low, high = interval
-    if high < -margin:
-        return "better"
-    if low > margin:
-        return "worse"
-    return "equal" if -margin <= low and high <= margin else "undecided"
 
 
 def _pairs(baseline: Ledger, shrunk: Ledger) -> tuple[Floats, Floats] | None:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import math
-import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from galatune.bench.bootstrap import bootstrap
 from galatune.bench.controller.methods import METHODS, OURS
 from galatune.bench.controller.runs import Result
 from galatune.bench.controller.score import Cell, cells
 from galatune.bench.controller.tasks import TASKS
+from galatune.statistics import log_ratio, log_ratio_interval
 
 __all__ = ["Difference", "differences"]
 
@@ -57,18 +55,7 @@ def differences(results: Sequence[Result], seed: int = 0) -> list[Difference]:
                 continue
             pairs = [(cell.losses, theirs[task].losses) for task, cell in ours.items() if task in theirs]
             if pairs:
-                found.append(_difference(method, peer, schedule, equal, pairs, seed))
+                interval = log_ratio_interval(pairs, paired=True, seed=seed)
+                one = Difference(method, peer, schedule, equal, log_ratio(pairs), interval, len(pairs))
+                found.append(one)
     return sorted(found, key=lambda d: (d.schedule, d.method, d.equal_gradients, d.difference))
-
-
-def _difference(
-    method: str,
-    peer: str,
-    schedule: str,
-    equal: bool,
-    pairs: Sequence[tuple[Sequence[float], Sequence[float]]],
-    seed: int,
-) -> Difference:
-    mean = statistics.fmean(math.log(statistics.fmean(a) / statistics.fmean(b)) for a, b in pairs)
-    interval = bootstrap(pairs, same_seeds=True, seed=seed)
-    return Difference(method, peer, schedule, equal, mean, interval, len(pairs))

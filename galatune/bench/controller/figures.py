@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from galatune.bench.bootstrap import bootstrap
 from galatune.bench.controller.methods import METHODS, OURS
 from galatune.bench.controller.methods.method import schedule_factor
 from galatune.bench.controller.runs import Result
 from galatune.bench.controller.score import cells, scores, tuned
 from galatune.bench.sensitivity.curves import Curve
 from galatune.errors import GalatuneError
+from galatune.statistics import log_ratio_interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -68,7 +68,7 @@ def marks(results: Sequence[Result], schedule: str) -> list[Mark]:
             continue
         best = tuned(results, cell.task, METHODS[cell.method].base, schedule)
         assert best is not None
-        low, high = bootstrap([(cell.losses, best.losses)], same_seeds=True)
+        low, high = log_ratio_interval([(cell.losses, best.losses)], paired=True)
         found.append(Mark(cell.task, cell.method, cell.ratio, (math.exp(low), math.exp(high))))
     for score in scores(results):
         if score.schedule.removeprefix("warmup-") == schedule and not score.equal_gradients:

@@ -7,10 +7,10 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from galatune.bench.bootstrap import bootstrap
 from galatune.bench.controller.methods import METHODS
 from galatune.bench.controller.runs import Result
 from galatune.bench.controller.tasks import TASKS
+from galatune.statistics import log_ratio_interval
 
 __all__ = ["Cell", "Score", "Tuned", "cells", "scores", "tuned"]
 
@@ -172,7 +172,7 @@ def _interval(results: Sequence[Result], own: Sequence[Cell], seed: int) -> tupl
         best = tuned(results, cell.task, METHODS[cell.method].base, cell.schedule)
         assert best is not None
         pairs.append((cell.losses, best.losses))
-    return bootstrap(pairs, same_seeds=False, seed=seed)
+    return log_ratio_interval(pairs, paired=False, seed=seed)
 
 
 def _plain(result: Result) -> bool:

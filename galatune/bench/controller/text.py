@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from rich.table import Table
 
 from galatune.bench.controller.comparison import Invariance
-from galatune.bench.controller.differences import Difference, differences
+from galatune.bench.controller.differences import differences
 from galatune.bench.controller.methods import METHODS
 from galatune.bench.controller.runs import Result
 from galatune.bench.controller.score import Cell, Score, Tuned, cells, scores, tuned
@@ -17,6 +17,7 @@ from galatune.bench.cost.ratios import Ratio
 from galatune.bench.sensitivity.curves import Curve
 from galatune.controller.options import Options
 from galatune.controller.probes.schedule import Begun
+from galatune.statistics import Side, side
 
 __all__ = [
     "cost_table",
@@ -107,15 +108,19 @@ def difference_tables(results: Sequence[Result]) -> Iterable[Table]:
                     one.peer,
                     f"{one.difference:+.3f}",
                     _interval(one.interval),
-                    _verdict(one),
+                    VERDICTS[side(one.interval)],
                     str(one.tasks),
                 )
         yield table
 
 
-def _verdict(difference: Difference) -> str:
-    low, high = difference.interval
-    return "lower" if high < 0 else "higher" if low > 0 else "undecided"
+VERDICTS: dict[Side, str] = {
+    "below": "lower",
+    "above": "higher",
+    "within": "undecided",
+    "across": "undecided",
+}
+"""What it means for our loss that the interval of the difference lies there."""
 
 
 def sensitivity_table(curves: Sequence[Curve]) -> Table:

@@ -8,11 +8,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from galatune.bench.bootstrap import bootstrap
 from galatune.bench.controller import comparison, results
 from galatune.bench.controller.comparison import compare
 from galatune.bench.controller.differences import differences
@@ -187,16 +185,6 @@ def test_ours_is_compared_with_peers_seed_by_seed() -> None:
     assert (one.method, one.peer, one.tasks) == ("gala-consecutive", "hypergradient-adam", 2)
     assert one.difference == pytest.approx(math.log(0.8))
     assert one.interval == pytest.approx((math.log(0.8), math.log(0.8)))
-
-
-def test_bootstrap_covers_the_mean_as_often_as_it_says() -> None:
-    generator = np.random.default_rng(0)
-    covered = 0
-    for seed in range(100):
-        pairs = [(np.exp(generator.normal(0.3, 0.5, 1)), np.ones(1)) for _ in range(20)]
-        low, high = bootstrap(pairs, same_seeds=True, seed=seed)
-        covered += low <= 0.3 <= high
-    assert 85 <= covered <= 99
 
 
 def test_interpolated_tasks_stand_apart() -> None:
