@@ -11,7 +11,9 @@ from torch.nn import functional
 
 import galatune
 from galatune.bench.controller.regret import ftrl_bound, regret
-from galatune.controller.learners import FTRL, Quadratic, Surrogate
+from galatune.controller.learners import FTRL
+from galatune.controller.learners import Quadratic
+from galatune.controller.learners import Surrogate
 from galatune.controller.rule.guard import Guard
 from galatune.demo.objective import load, make_net
 

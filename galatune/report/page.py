@@ -10,9 +10,10 @@ from typing import Any
 from markupsafe import Markup
 
 from galatune.formatting import duration, number, printable
+from galatune.report.comparison import NOT_REACHED
 from galatune.report.plots import best_by_trial, rate_by_step, svg
-from galatune.report.savings import NOT_REACHED, SavingsReport
-from galatune.report.text import NOT_MEASURED, rows, verdict
+from galatune.report.savings import SavingsReport
+from galatune.report.text import NOT_MEASURED, rows
 from galatune.study.ledger.match import goal_of
 from galatune.study.ledger.provenance import Provenance
 from galatune.study.ledger.rows import Ledger, TrialRow
@@ -64,7 +65,6 @@ def page(report: SavingsReport, baseline: Ledger, shrunk: Ledger) -> str:
     environment.filters.update(number=number, duration=duration, cell=_cell)
     return environment.get_template(TEMPLATE).render(
         report=report,
-        verdict=verdict(report, shrunk),
         rows=rows(report),
         notes=_notes(report),
         not_measured=NOT_MEASURED,

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import io
+import sys
 from dataclasses import dataclass
 
 from rich.table import Table
 from rich.text import Text
 
 from galatune.formatting import duration, number, printable
-from galatune.report.savings import NOT_REACHED, SavingsReport, StudySummary
+from galatune.report.comparison import NOT_REACHED, Comparison, StudySummary
 from galatune.study.ledger.rows import Ledger
 
-__all__ = ["NOT_MEASURED", "Verdict", "rows", "table", "verdict"]
+__all__ = ["NOT_MEASURED", "Verdict", "as_text", "rows", "verdict"]
 
 NOT_MEASURED = "not measured"
 
@@ -39,18 +41,42 @@ class Verdict:
         return (("Saved", self.saved), ("Risk", self.risk), ("Next", self.next))
 
 
-def verdict(report: SavingsReport, shrunk: Ledger) -> Verdict:
+def verdict(report: Comparison, shrunk: Ledger) -> Verdict:
     """Say it in three sentences.
 
     Args:
-        report: From `galatune.savings`.
-        shrunk: Ledger of the smaller study: says which trial is best and whether the run is over.
+        report: All numbers.
+        shrunk: Ledger of the smaller study, which tells the best trial and whether the run is over.
     """
-    return Verdict(_saved(report), _risk(report, shrunk) + _pace(report), _next(report, shrunk))
+    return Verdict(_saved(report), _risk(report, shrunk) + _busy(report), _next(report, shrunk))
 
 
-def table(report: SavingsReport) -> Table:
-    """Old study, smaller study and the difference, as a rich table; names stay text, not markup."""
+def as_text(report: Comparison, sentences: Verdict, width: int | None = None) -> str:
+    """The sentences, an empty line and the table.
+
+    Args:
+        report: All numbers.
+        sentences: The same in words.
+        width: Columns of the table; None for those of the terminal.
+    """
+    from rich.console import Console
+
+    memory = _Memory()
+    Console(file=memory, width=width, markup=False, highlight=False, emoji=False).print(table(report))
+    lines = [f"{heading + ':':7}{printable(sentence)}" for heading, sentence in sentences.lines]
+    return "\n".join([*lines, "", memory.getvalue().rstrip("\n")])
+
+
+class _Memory(io.StringIO):
+    """Text in memory. Its table is drawn with lines that stdout can show."""
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return getattr(sys.stdout, "encoding", None) or "utf-8"
+
+
+def table(report: Comparison) -> Table:
+    """Old study, smaller study and the difference; names stay text and are never read as markup."""
     grid = Table(title=None, pad_edge=False)
     for heading in ("", report.baseline.study, report.shrunk.study, "difference", ""):
         grid.add_column(Text(printable(heading)), justify="left" if not heading else "right", overflow="fold")
@@ -59,7 +85,7 @@ def table(report: SavingsReport) -> Table:
     return grid
 
 
-def rows(report: SavingsReport) -> list[tuple[str, str, str, str, str]]:
+def rows(report: Comparison) -> list[tuple[str, str, str, str, str]]:
     """Label, old, smaller, difference, measured or why not: what every form of the report shows."""
     old, new, match, saved = report.baseline, report.shrunk, report.to_match, report.saved
     trials_mark = NOT_MEASURED if match.baseline_trials is None else "measured"
@@ -104,7 +130,7 @@ def rows(report: SavingsReport) -> list[tuple[str, str, str, str, str]]:
     ]
 
 
-def _timed(report: SavingsReport) -> bool:
+def _timed(report: Comparison) -> bool:
     """Whether the hours to the match stand on recorded, comparable durations."""
     match = report.to_match
     return match.hours_measured or (
@@ -112,7 +138,7 @@ def _timed(report: SavingsReport) -> bool:
     )
 
 
-def _saved(report: SavingsReport) -> str:
+def _saved(report: Comparison) -> str:
     match, saved = report.to_match, report.saved
     within = f"within {100 * match.tolerance:g} % of the old best"
     if not match.matched or saved.trials is None:
@@ -128,7 +154,7 @@ def _saved(report: SavingsReport) -> str:
     return f"{head}{_saved_hours(report)}."
 
 
-def _saved_hours(report: SavingsReport) -> str:
+def _saved_hours(report: Comparison) -> str:
     saved, match = report.saved, report.to_match
     if not saved.hours_measured or saved.hours is None:
         return f"; time and money are not measured ({(match.why or '').removeprefix('hours: ')})"
@@ -140,7 +166,7 @@ def _saved_hours(report: SavingsReport) -> str:
     return text if saved.cost is None else f"{text}, {saved.cost:.2f} {saved.currency}"
 
 
-def _risk(report: SavingsReport, shrunk: Ledger) -> str:
+def _risk(report: Comparison, shrunk: Ledger) -> str:
     quality = report.quality
     if quality.difference is None:
         return "not known: one of the studies has no complete trial."
@@ -155,7 +181,7 @@ def _risk(report: SavingsReport, shrunk: Ledger) -> str:
     return text + ("." if repeated else "; no best was run again, each may be a lucky one.")
 
 
-def _pace(report: SavingsReport) -> str:
+def _busy(report: Comparison) -> str:
     """Control makes a trial a little dearer: one that became quick had the machine to itself this time."""
     old, new = (
         None if study.hours is None or not study.trials else study.hours / study.trials
@@ -177,7 +203,7 @@ _JUDGEMENT = {
 }
 
 
-def _next(report: SavingsReport, shrunk: Ledger) -> str:
+def _next(report: Comparison, shrunk: Ledger) -> str:
     if shrunk.provenance.unfinished:
         return "the smaller study is not finished: the same galatune run command continues it."
     if not shrunk.complete:
@@ -202,7 +228,7 @@ def _best_number(shrunk: Ledger) -> int | None:
     return min(shrunk.complete, key=lambda row: sign * (row.values or (0.0,))[0]).number
 
 
-def _what(report: SavingsReport) -> str:
+def _what(report: Comparison) -> str:
     return "hypervolume" if report.to_match.reference_point else "best value"
 
 
