@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from galatune.bench.controller.methods import METHODS, OURS
+from galatune.bench.controller.methods import METHODS
 from galatune.bench.controller.runs import Result
 from galatune.bench.controller.score import Cell, cells
 from galatune.bench.controller.tasks import TASKS
@@ -46,10 +46,9 @@ def differences(results: Sequence[Result], seed: int = 0) -> list[Difference]:
             key = (cell.schedule.removeprefix("warmup-"), cell.method, cell.equal_gradients)
             groups.setdefault(key, {})[cell.task] = cell
     found = []
-    own = {method.name for method in OURS}
     for (schedule, method, equal), ours in groups.items():
         for (other_schedule, peer, _), theirs in groups.items():
-            if method not in own or peer in own or schedule != other_schedule:
+            if not METHODS[method].controlled or METHODS[peer].controlled or schedule != other_schedule:
                 continue
             if METHODS[method].base != METHODS[peer].base:
                 continue

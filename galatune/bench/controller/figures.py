@@ -1,46 +1,46 @@
-"""Three pictures: ratios by task, final loss by initial rate, learning rate by step."""
+"""Two pictures of a comparison: ratios by task, and the learning rate by step."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from galatune.bench.controller.methods import METHODS, OURS
+from galatune.bench.controller.methods import METHODS, controlled_first
 from galatune.bench.controller.methods.method import schedule_factor
 from galatune.bench.controller.runs import Result
 from galatune.bench.controller.score import cells, scores, tuned
-from galatune.bench.sensitivity.curves import Curve
-from galatune.errors import GalatuneError
+from galatune.bench.drawing import INK, colour_of, empty_figure, label_axes, legend, look, panels, style_of
 from galatune.statistics import log_ratio_interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = [
-    "Mark",
-    "RateLine",
-    "marks",
-    "rate_figure",
-    "rate_lines",
-    "save",
-    "score_figure",
-    "sensitivity_figure",
-]
+__all__ = ["Mark", "RateLine", "comparison_figures", "marks", "rate_figure", "rate_lines", "score_figure"]
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#882255", "#999933")
-"""Told apart with any colour vision (Okabe and Ito; Tol); markers and line styles differ as well."""
-MARKERS = "osD^vP*X<>ph"
-STYLES = ("-", "--", "-.", ":")
-INK = "#555555"
 NARROWEST, WIDEST = 0.4, 8.0
 """Ratios that the axis shows; what lies beyond is marked at its edge."""
 SCORE = "score"
 PANELS = 3
 """Side by side."""
+
+
+def comparison_figures(results: Sequence[Result], schedules: Sequence[str]) -> dict[str, Figure]:
+    """Draw both pictures of each schedule, as far as there is something to draw.
+
+    Returns:
+        Name of the file, without its ending, to the figure.
+    """
+    drawn = {}
+    for schedule in schedules:
+        found, lines = marks(results, schedule), rate_lines(results, schedule)
+        if found:
+            drawn[f"scores-{schedule}"] = score_figure(found, schedule)
+        if lines:
+            drawn[f"rates-{schedule}"] = rate_figure(lines)
+    return drawn
 
 
 @dataclass(frozen=True)
@@ -80,16 +80,16 @@ def marks(results: Sequence[Result], schedule: str) -> list[Mark]:
 def score_figure(found: Sequence[Mark], schedule: str) -> Figure:
     """One row a task, the score last; ours filled, peers hollow; a logarithmic axis of ratios."""
     rows = list(dict.fromkeys(mark.row for mark in found))
-    methods = _ours_first({mark.method for mark in found})
+    methods = controlled_first(mark.method for mark in found)
     room = 0.8 / len(methods)
     height = 1.6 + len(rows) * max(0.3, 0.11 * len(methods))
-    figure = _figure(8.0, height)
+    figure = empty_figure(8.0, height)
     axes = figure.add_subplot()
-    _plain(axes, f"validation loss / that of the best fixed rate, {schedule} schedule", "")
+    label_axes(axes, f"validation loss / that of the best fixed rate, {schedule} schedule", "")
     axes.set_xscale("log")
     axes.axvline(1.0, color=INK, linewidth=1)
     for k, method in enumerate(methods):
-        colour, marker = _look(k)
+        colour, marker = look(k)
         label: str | None = method
         for mark in found:
             if mark.method == method:
@@ -105,7 +105,7 @@ def score_figure(found: Sequence[Mark], schedule: str) -> Figure:
     axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.set_xticks([], minor=True)
     axes.grid(visible=False, axis="y")
-    _legend(figure)
+    legend(figure)
     return figure
 
 
@@ -114,7 +114,7 @@ def _mark(axes: Axes, mark: Mark, place: float, colour: str, marker: str, label:
     ratio = min(max(mark.ratio, NARROWEST), WIDEST)
     low, high = (min(max(end, NARROWEST), WIDEST) for end in mark.interval)
     axes.plot([low, high], [place, place], color=colour, linewidth=1.1, alpha=0.7)
-    filled = colour if mark.method in _own() else "white"
+    filled = colour if METHODS[mark.method].controlled else "white"
     axes.plot(
         [ratio],
         [place],
@@ -136,32 +136,6 @@ def _mark(axes: Axes, mark: Mark, place: float, colour: str, marker: str, label:
             fontsize=7.5,
             color=colour,
         )
-
-
-def sensitivity_figure(curves: Sequence[Curve]) -> Figure:
-    """One panel a task: mean final loss by the rate the optimizer was built with, both logarithmic."""
-    methods = _ours_first({curve.method for curve in curves})
-
-    def draw(axes: Axes, task: str) -> None:
-        axes.set_xscale("log")
-        axes.set_yscale("log")
-        for k, method in enumerate(methods):
-            for curve in curves:
-                if (curve.task, curve.method) == (task, method):
-                    colour, marker = _look(k)
-                    axes.plot(
-                        curve.rates,
-                        curve.means,
-                        color=colour,
-                        marker=marker,
-                        markersize=4.5,
-                        markerfacecolor=colour if method in _own() else "white",
-                        linewidth=2.4 if method in _own() else 1.4,
-                        label=method,
-                    )
-
-    tasks = list(dict.fromkeys(curve.task for curve in curves))
-    return _panels(tasks, draw, "rate the optimizer was built with", "validation loss at the end", 2)
 
 
 @dataclass(frozen=True)
@@ -190,7 +164,7 @@ def rate_lines(results: Sequence[Result], schedule: str) -> list[RateLine]:
     for r in results:
         run = r.run
         wanted = run.schedule == schedule and run.seed == 0 and not run.equal_gradients and run.scale == 1
-        if not (wanted and run.method in _own() and r.rates and run.dtype == "float32"):
+        if not (wanted and METHODS[run.method].controlled and r.rates and run.dtype == "float32"):
             continue
         base = METHODS[run.method].base
         panel = f"{run.task}, {base}"
@@ -207,7 +181,7 @@ def rate_lines(results: Sequence[Result], schedule: str) -> list[RateLine]:
 
 def rate_figure(lines: Sequence[RateLine]) -> Figure:
     """One panel a task and base: the learning rate by step, logarithmic."""
-    labels = [FIXED_LABEL, *_ours_first({line.label for line in lines} - {FIXED_LABEL})]
+    labels = [FIXED_LABEL, *controlled_first({line.label for line in lines} - {FIXED_LABEL})]
 
     def draw(axes: Axes, panel: str) -> None:
         axes.set_yscale("log")
@@ -218,112 +192,13 @@ def rate_figure(lines: Sequence[RateLine]) -> Figure:
             axes.plot(
                 line.steps,
                 line.rates,
-                color=INK if fixed else COLOURS[(k - 1) % len(COLOURS)],
-                linestyle="--" if fixed else STYLES[(k - 1) % len(STYLES)],
+                color=INK if fixed else colour_of(k - 1),
+                linestyle="--" if fixed else style_of(k - 1),
                 linewidth=1.6,
                 label=line.label,
             )
         largest = max(max(line.rates) for line in own)
         axes.set_ylim(largest * 1e-5, largest * 3)
 
-    panels = list(dict.fromkeys(line.panel for line in lines))
-    return _panels(panels, draw, "step", "learning rate as applied", PANELS)
-
-
-def save(figure: Figure, folder: Path, name: str) -> list[Path]:
-    """Write a figure as SVG and as PNG.
-
-    Returns:
-        Both files.
-
-    Raises:
-        GalatuneError: They cannot be written.
-    """
-    paths = [folder / f"{name}.{kind}" for kind in ("svg", "png")]
-    for path in paths:
-        try:
-            figure.savefig(path, dpi=130)
-        except OSError as error:
-            raise GalatuneError(
-                f"cannot write {path}: {error.strerror}; trainings that are in {folder} stay"
-            ) from error
-    return paths
-
-
-def _own() -> set[str]:
-    return {method.name for method in OURS}
-
-
-def _ours_first(methods: set[str]) -> list[str]:
-    return [name for name in METHODS if name in methods & _own()] + [
-        name for name in METHODS if name in methods - _own()
-    ]
-
-
-def _look(k: int) -> tuple[str, str]:
-    return COLOURS[k % len(COLOURS)], MARKERS[k % len(MARKERS)]
-
-
-def _panels(names: Sequence[str], draw: Callable[[Axes, str], None], x: str, y: str, columns: int) -> Figure:
-    columns = min(columns, len(names))
-    rows = math.ceil(len(names) / columns)
-    figure = _figure(1.0 + 3.2 * columns, 1.0 + 2.4 * rows)
-    for i, name in enumerate(names):
-        axes = figure.add_subplot(rows, columns, i + 1)
-        _plain(axes, "", "")
-        axes.set_title(name, fontsize=10, color=INK)
-        draw(axes, name)
-        _plain_numbers(axes)
-    figure.supxlabel(x, fontsize=10, color=INK)
-    figure.supylabel(y, fontsize=10, color=INK)
-    _legend(figure)
-    return figure
-
-
-def _figure(width: float, height: float) -> Figure:
-    """A figure of its own: no pyplot, so that nothing is left in the caller's session."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def _plain(axes: Axes, x: str, y: str) -> None:
-    axes.set_xlabel(x, color=INK)
-    axes.set_ylabel(y, color=INK)
-    axes.tick_params(which="both", colors=INK, labelsize=9)
-    axes.grid(which="major", color=INK, alpha=0.25, linewidth=0.6)
-    for side, spine in axes.spines.items():
-        spine.set_color(INK)
-        spine.set_visible(side in ("left", "bottom"))
-
-
-def _plain_numbers(axes: Axes) -> None:
-    """An axis of less than two decades is labelled 2, 3, 4 and not 2 x 10^0."""
-    from matplotlib.ticker import FuncFormatter, LogLocator
-
-    low, high = axes.get_ylim()
-    if high < 100 * low:
-        plain = FuncFormatter(lambda value, _: f"{value:g}")
-        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 3.0, 5.0)))
-        axes.yaxis.set_major_formatter(plain)
-        axes.set_yticks([], minor=True)
-
-
-def _legend(figure: Figure) -> None:
-    """Above, each label once."""
-    found: dict[str, Any] = {}
-    for axes in figure.axes:
-        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
-            found.setdefault(label, handle)
-    figure.legend(
-        found.values(),
-        found.keys(),
-        loc="outside upper left",
-        ncols=4,
-        frameon=False,
-        labelcolor=INK,
-        fontsize=9,
-    )
+    names = list(dict.fromkeys(line.panel for line in lines))
+    return panels(names, draw, "step", "learning rate as applied", PANELS)

@@ -14,7 +14,7 @@ from galatune.controller.rule.estimate import Observation
 from galatune.errors import ControlError
 
 if TYPE_CHECKING:
-    from galatune.controller.history import ProbeRecord
+    from galatune.controller import ProbeRecord
 
 __all__ = ["Regret", "ftrl_bound", "regret"]
 
@@ -65,7 +65,7 @@ def regret(
         Jiang, Kavis, Mokhtari, arXiv 2506.08419, 2025 (a preprint), the regret of section 3.
 
     Example:
-        >>> from galatune.controller.history import ProbeRecord
+        >>> from galatune.controller import ProbeRecord
         >>> first = ProbeRecord(2, 0.2, 1.0, 4.0, 4.0, 2, gradient_norm_squared=1.0, played_rate=0.1)
         >>> second = ProbeRecord(3, 0.2, 0.6, 4.0, 4.0, 4, gradient_norm_squared=1.0, played_rate=0.2)
         >>> found = regret([first, second])
@@ -114,7 +114,7 @@ def ftrl_bound(
     summand, and ``r(eta_1)`` is kept.
 
     Example:
-        >>> from galatune.controller.history import ProbeRecord
+        >>> from galatune.controller import ProbeRecord
         >>> one = ProbeRecord(2, 0.2, 1.0, 4.0, 4.0, 2, gradient_norm_squared=1.0, played_rate=0.0)
         >>> ftrl_bound([one], Quadratic(0.0)), regret([one]).regret
         (0.125, 0.125)

@@ -168,6 +168,7 @@ def _result(row: dict[str, Any]) -> Result:
         float(row["seconds"]),
         float(row["state_bytes"]),
         tuple(_point(point) for point in row["rates"].split()),
+        float(row["regret"]) if row["regret"] else None,
     )
 
 

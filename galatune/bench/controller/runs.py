@@ -15,8 +15,10 @@ import torch
 from torch import Tensor
 
 from galatune.bench.controller.methods import METHODS, Method, Schedule
+from galatune.bench.controller.regret import regret
 from galatune.bench.controller.tasks import TASKS, Task
-from galatune.errors import GalatuneError
+from galatune.controller import ProbeRecord
+from galatune.errors import ControlError, GalatuneError
 
 __all__ = ["INITIAL_RATES", "LOSS_SCALE", "Result", "Run", "execute", "plan"]
 
@@ -75,7 +77,10 @@ class Result:
         seconds: Processor time of the steps, on one thread: other trainings may run beside this one.
         state_bytes: Bytes of state a trained parameter, the most that was kept between two of the last
             steps: where one is probed, between it and the one before.
-        rates: (step, rate as applied), thinned; empty where the method does not say.
+        rates: (step, rate as applied), thinned; empty if the method does not tell.
+        regret: Mean over probes of the modelled loss at the played rate less that at the best fixed rate,
+            see `galatune.bench.controller.regret`; None if the method is not controlled, or if no fixed
+            rate is the best.
     """
 
     run: Run
@@ -87,6 +92,7 @@ class Result:
     seconds: float = field(default=math.nan, compare=False)
     state_bytes: float = 0.0
     rates: tuple[tuple[int, float], ...] = ()
+    regret: float | None = None
 
     @property
     def diverged(self) -> bool:
@@ -161,7 +167,16 @@ def _train(run: Run, task: Task, method: Method, steps: int) -> Result:
         seconds,
         kept / sum(p.numel() for p in trained),
         _thinned(rates),
+        None if controller is None else _average_regret(controller.history),
     )
+
+
+def _average_regret(history: Iterable[ProbeRecord]) -> float | None:
+    try:
+        average = regret(history).average
+    except ControlError:
+        return None
+    return average if average is not None and math.isfinite(average) else None
 
 
 def _thinned(points: Sequence[tuple[int, float]]) -> tuple[tuple[int, float], ...]:

@@ -49,7 +49,8 @@ class Cell:
         gradient_evaluations: Mean.
         time_ratio: Median processor time of one training over that of the fixed rates; `galatune bench
             --cost` measures a ratio of wall times.
-        state_bytes: Most bytes of state a parameter between two steps, the optimizer's own included.
+        state_bytes: Most bytes of state per parameter between two steps, the optimizer's own included.
+        regret: Mean regret per probe over the seeds that have one; None if none has.
     """
 
     task: str
@@ -62,6 +63,7 @@ class Cell:
     gradient_evaluations: float
     time_ratio: float
     state_bytes: float
+    regret: float | None = None
 
 
 @dataclass(frozen=True)
@@ -125,6 +127,7 @@ def cells(results: Sequence[Result]) -> list[Cell]:
         if best is None:
             continue
         losses = tuple(r.clipped for r in sorted(own, key=lambda r: r.run.seed))
+        regrets = [r.regret for r in own if r.regret is not None]
         found.append(
             Cell(
                 task,
@@ -137,6 +140,7 @@ def cells(results: Sequence[Result]) -> list[Cell]:
                 statistics.fmean(r.gradient_evaluations for r in own),
                 statistics.median(r.seconds for r in own) / best.seconds,
                 max(r.state_bytes for r in own),
+                statistics.fmean(regrets) if regrets else None,
             )
         )
     return found

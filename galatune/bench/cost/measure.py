@@ -10,6 +10,7 @@ import torch
 from galatune.bench.cost.ratios import Memory, Times
 from galatune.bench.cost.side import Step, running
 from galatune.bench.cost.workload import CPU, CUDA, Workload
+from galatune.controller import ProbeSchedule
 from galatune.controller.probes import PROBES
 from galatune.errors import GalatuneError
 
@@ -18,7 +19,7 @@ __all__ = ["WEIGHED", "Cost", "measure", "probes", "workload_for"]
 WEIGHED = 16
 """Steps whose memory is looked at."""
 
-SOON = {"probe_first": 2, "probe_every": 5, "probe_thinning": 0.0}
+SOON = {"probe_schedule": ProbeSchedule(every=5, first=2, thinning=0.0)}
 """Probes often enough to be seen in them."""
 
 

@@ -6,6 +6,7 @@ import math
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from galatune.bench.controller import comparison, results
 from galatune.bench.controller.comparison import compare
 from galatune.bench.controller.differences import differences
 from galatune.bench.controller.methods import METHODS, find_methods
+from galatune.bench.controller.methods.learners import LEARNERS
 from galatune.bench.controller.results import Collection
 from galatune.bench.controller.runs import Result, Run, execute, plan
 from galatune.bench.controller.score import cells, scores, tuned
@@ -42,6 +44,25 @@ def test_method_trains(name: str) -> None:
     assert math.isfinite(result.loss)
     if not name.startswith("hypergradient") and name not in ("adam-default", "mechanic", "d-adaptation"):
         assert result.loss < result.start
+
+
+def test_the_default_learner_is_that_of_control() -> None:
+    named = execute(Run("line", "discounted-ftrl", "cosine", 1e-3))
+    plain = execute(Run("line", "gala-closure", "cosine", 1e-3))
+    assert (named.loss, named.rates, named.regret) == (plain.loss, plain.rates, plain.regret)
+
+
+def test_learners_choose_different_rates(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(TASKS, "line", replace(TASKS["line"], steps=200))  # past the limited growth
+    names = [method.name for method in LEARNERS]
+    assert len({execute(Run("line", name, "constant", 1e-3)).rates for name in names}) == len(names)
+
+
+def test_regret_is_that_of_controlled_methods_alone() -> None:
+    controlled = execute(Run("line", "gala-closure", "constant", 1e-3))
+    assert controlled.regret is not None
+    assert math.isfinite(controlled.regret)
+    assert execute(Run("line", "adam", "constant", 1e-3)).regret is None
 
 
 def test_equal_gradients_spend_no_more_than_the_steps_of_the_task() -> None:
@@ -214,6 +235,7 @@ def test_unknown_names_are_listed() -> None:
 def test_command_prints_ratios_and_invariance(tmp_path: Path) -> None:
     words = [
         "bench",
+        "compare",
         "--tasks",
         "line",
         "--seeds",
@@ -232,6 +254,31 @@ def test_command_prints_ratios_and_invariance(tmp_path: Path) -> None:
     assert "NOT equal" not in ran.stdout
 
 
+def test_command_compares_learners_and_their_regret(tmp_path: Path) -> None:
+    names = [method.name for method in LEARNERS]
+    words = [
+        "bench",
+        "compare",
+        "--tasks",
+        "line",
+        "--methods",
+        ",".join(names),
+        "--seeds",
+        "1",
+        "--jobs",
+        "1",
+    ]
+    ran = CliRunner().invoke(main, [*words, "--regret", "--out", str(tmp_path)])
+    assert ran.exit_code == 0, ran.output
+    assert "regret per probe" in ran.stdout
+    rows = {line.split()[0]: line.split() for line in ran.stdout.splitlines() if line.strip()}
+    assert set(names) <= set(rows)
+    kept = {result.run.method: result.regret for result in Collection(tmp_path).results.values()
+            if not result.run.equal_gradients}  # fmt: skip
+    for name in names:
+        assert rows[name][-1] == f"{kept[name]:.3g}"
+
+
 def test_command_says_bad_input_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "results.csv").mkdir()
     file = tmp_path / "file"
@@ -244,7 +291,7 @@ def test_command_says_bad_input_in_one_line(tmp_path: Path) -> None:
         (["--out", str(file / "x")], "Not a directory; name another with --out"),
         (["--out", str(tmp_path)], "results.csv is not a file; name another folder with --out"),
     ):
-        ran = CliRunner().invoke(main, ["bench", *words])
+        ran = CliRunner().invoke(main, ["bench", "compare", *words])
         assert ran.exit_code == 1, ran.output
         assert message in ran.stderr
         assert len(ran.stderr.splitlines()) == 1
@@ -255,7 +302,7 @@ def test_command_keeps_its_trainings_where_stdout_is_full(tmp_path: Path) -> Non
     words = ["--tasks", "iris", "--methods", "gala-closure", "--seeds", "1", "--jobs", "1", "--out"]
     with Path("/dev/full").open("w") as full:
         ran = subprocess.run(
-            [sys.executable, "-m", "galatune", "bench", *words, str(tmp_path)],
+            [sys.executable, "-m", "galatune", "bench", "compare", *words, str(tmp_path)],
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,

@@ -12,14 +12,14 @@ from galatune.bench.controller.figures import (
     FIXED_LABEL,
     marks,
     rate_lines,
-    save,
     score_figure,
-    sensitivity_figure,
 )
 from galatune.bench.controller.methods import find_methods
 from galatune.bench.controller.runs import Result, Run, plan
 from galatune.bench.controller.tasks import TASKS
+from galatune.bench.drawing import save
 from galatune.bench.sensitivity.curves import Curve
+from galatune.bench.sensitivity.figure import sensitivity_figure
 from galatune.cli import main
 from galatune.errors import GalatuneError
 
@@ -89,10 +89,10 @@ def test_a_figure_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
 
 
 def test_command_draws_what_it_prints(tmp_path: Path) -> None:
-    words = ["bench", "--tasks", "line", "--methods", "gala-graph", "--seeds", "1", "--jobs", "1"]
-    ran = CliRunner().invoke(main, [*words, "--figures", "--out", str(tmp_path)])
+    words = ["--tasks", "line", "--methods", "gala-graph", "--seeds", "1", "--jobs", "1"]
+    ran = CliRunner().invoke(main, ["bench", "compare", *words, "--figures", "--out", str(tmp_path)])
     assert ran.exit_code == 0, ran.output
-    ran = CliRunner().invoke(main, [*words, "--sensitivity", "--figures", "--out", str(tmp_path)])
+    ran = CliRunner().invoke(main, ["bench", "sensitivity", *words, "--figures", "--out", str(tmp_path)])
     assert ran.exit_code == 0, ran.output
     for name in ("scores-cosine", "rates-cosine", "sensitivity"):
         assert (tmp_path / f"{name}.svg").read_text().lstrip().startswith("<?xml")

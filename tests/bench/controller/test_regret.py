@@ -11,10 +11,9 @@ import torch
 
 from galatune import attach
 from galatune.bench.controller.regret import ftrl_bound, regret
-from galatune.controller.history import ProbeRecord
+from galatune.controller import Guard, ProbeRecord, ProbeSchedule
 from galatune.controller.learners import FTRL, RECIPE, Quadratic, Surrogate
 from galatune.controller.rule.estimate import Observation
-from galatune.controller.rule.guard import Guard
 from galatune.errors import ControlError
 
 UNIT = Surrogate(weight_power=0.0, curvature="lipschitz")
@@ -71,8 +70,9 @@ def controlled(problem, seed, learner, noise=0.3, **options):
     """History of a run in which the learner alone decides, by a probe each step."""
     parameters, loss = problem(seed, noise)
     optimizer = NormalizedSGD(parameters)
-    options = {"guard": Guard(math.inf, math.inf), "step_scale": 1.0, **options}
-    controller = attach(optimizer, probe="closure", probe_first=STEPS, learner=learner, **options)
+    every_step = ProbeSchedule(first=STEPS)
+    options = {"guard": Guard(math.inf, math.inf), "step_scale": 1.0, "probe_schedule": every_step, **options}
+    controller = attach(optimizer, probe="closure", learner=learner, **options)
     for t in range(STEPS):
 
         def closure(t=t):

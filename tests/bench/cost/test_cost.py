@@ -144,7 +144,7 @@ def test_a_side_that_cannot_be_made_says_why() -> None:
 def test_command_measures_each_probe(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measure, "CPU", TINY)
     monkeypatch.setattr(measure, "PROBES", {"closure": measure.PROBES["closure"]})
-    ran = CliRunner().invoke(main, ["bench", "--cost", "--steps", "52"])
+    ran = CliRunner().invoke(main, ["bench", "cost", "--steps", "52"])
     assert ran.exit_code == 0, ran.output
     lines = [line.strip() for line in ran.stdout.splitlines()]
     assert lines[0].startswith("closure probe, ")
@@ -155,13 +155,6 @@ def test_command_measures_each_probe(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_cuda_needs_a_gpu() -> None:
-    ran = CliRunner().invoke(main, ["bench", "--cost", "--device", "cuda"])
+    ran = CliRunner().invoke(main, ["bench", "cost", "--device", "cuda"])
     assert ran.exit_code == 1
     assert "--device cuda needs an NVIDIA GPU" in ran.stderr
-
-
-@pytest.mark.parametrize("words", [["--cost", "--tasks", "iris"], ["--device", "cpu"], ["--steps", "3"]])
-def test_cost_goes_alone(words: list[str]) -> None:
-    ran = CliRunner().invoke(main, ["bench", *words])
-    assert ran.exit_code == 2
-    assert "--cost" in ran.stderr

@@ -42,7 +42,7 @@ def test_rates_are_every_decade() -> None:
 
 
 def test_command_measures_that_ours_has_none(tmp_path: Path) -> None:
-    words = ["bench", "--sensitivity", "--tasks", "line", "--methods", "gala-graph,gala-closure"]
+    words = ["bench", "sensitivity", "--tasks", "line", "--methods", "gala-graph,gala-closure"]
     words += ["--seeds", "1", "--jobs", "1", "--out", str(tmp_path)]
     ran = CliRunner().invoke(main, words)
     assert ran.exit_code == 0, ran.output

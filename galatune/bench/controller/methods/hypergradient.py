@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from galatune.bench.controller.methods.fixed import adam, sgd
 from galatune.bench.controller.methods.method import Closure, Driver, Method, Schedule, scheduler_for
-from galatune.bench.controller.methods.ours import adam, sgd
 
 __all__ = ["HYPERGRADIENT"]
 
@@ -18,7 +18,7 @@ BETA = {"adam": 1e-7, "sgd": 1e-3}
 
 
 class _Hypergradient(Driver):
-    """Moves the rate along ``<g_t, u_{t-1}>``, u the direction of the last step.
+    """Moves the rate along ``<g_t, u_{t-1}>``; u is the direction of the last step.
 
     References:
         Baydin et al., "Online Learning Rate Adaptation with Hypergradient Descent", ICLR 2018,

@@ -1,4 +1,4 @@
-"""What a method is: parameters and a number of steps in, something that takes steps out."""
+"""What a method is: from parameters and a number of steps to an object that takes the steps."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Driver:
         return [list(self.optimizer.state.values()), groups]
 
     def finish(self, net: nn.Module) -> None:
-        """Put the parameters that the method would ship into the net."""
+        """Put the parameters that the method would deploy into the net."""
 
 
 Make = Callable[[Iterable[Tensor], float, float, Schedule, int], Driver]
@@ -76,11 +76,12 @@ class Method:
         name: As in the table.
         base: Optimizer family, "adam" or "sgd": which fixed rates it is compared with.
         make: (parameters, rate, loss scale, schedule, steps) to a `Driver`.
-        rates: Rates it is run at: the grid where it is tuned, its own default where it is not.
+        rates: Rates it is run at: a grid if it is tuned, else its own default.
         tuned: Whether the best of its rates is taken with hindsight.
-        schedules: Which it can be run with.
-        extra_gradients: Steps to gradient evaluations beyond one a step, for the comparison at equal
-            gradient evaluations.
+        schedules: Schedules that it can be run with.
+        extra_gradients: Number of steps to gradient evaluations beyond one per step, for the comparison at
+            equal gradient evaluations.
+        controlled: Whether galatune sets its rate.
     """
 
     name: str
@@ -90,15 +91,16 @@ class Method:
     tuned: bool = False
     schedules: tuple[Schedule, ...] = ("cosine", "constant")
     extra_gradients: Callable[[int], int] = lambda steps: 0
+    controlled: bool = False
 
 
 def scheduler_for(optimizer: Any, schedule: Schedule, steps: int) -> LRScheduler:
-    """The schedule as a factor on the rate the optimizer was built with."""
+    """Return a schedule that multiplies the rate the optimizer was built with."""
     return LambdaLR(optimizer, schedule_factor(schedule, steps))
 
 
 def schedule_factor(schedule: Schedule, steps: int) -> Callable[[int], float]:
-    """Step, from 0, to the factor of a schedule over so many steps."""
+    """Return the factor of a schedule over so many steps, a function of the step from 0."""
     warmup = max(1, round(WARMUP * steps))
 
     def cosine(step: int) -> float:

@@ -23,7 +23,7 @@ __all__ = ["PEERS"]
 
 
 class _WithLoss(Driver):
-    """MoMo wants to be told the loss."""
+    """MoMo needs the loss."""
 
     def step(self, closure: Closure) -> None:
         loss = closure()
@@ -33,7 +33,7 @@ class _WithLoss(Driver):
 
 
 class _ScheduleFree(Driver):
-    """Trains at one point and ships another."""
+    """Trains at one point and deploys another."""
 
     def __init__(self, optimizer: Any, scheduler: Any) -> None:
         super().__init__(optimizer, scheduler)
@@ -44,7 +44,7 @@ class _ScheduleFree(Driver):
 
 
 class _Averaged(Driver):
-    """DoG ships a weighted average of its iterates."""
+    """DoG deploys a weighted average of its iterates."""
 
     def __init__(self, optimizer: Optimizer, scheduler: Any) -> None:
         super().__init__(optimizer, scheduler)
@@ -78,7 +78,7 @@ def _peer(
     base: str = "adam",
     schedules: tuple[Schedule, ...] = ("cosine", "constant"),
 ) -> Method | None:
-    """A method of an installed package, None where it is not installed."""
+    """Return a method of a package, None if the package is not installed."""
     if find_spec(package) is None:
         return None
 
