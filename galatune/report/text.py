@@ -1,4 +1,4 @@
-"""The report for a terminal: three lines for who decides, then a table."""
+"""The report in words: three sentences for those who decide, then a table."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from galatune.study.ledger.rows import Ledger
 
 __all__ = ["NOT_MEASURED", "Verdict", "as_text", "rows", "verdict"]
 
-NOT_MEASURED = "not measured"
+MEASURED, NOT_MEASURED = "measured", "not measured"
 
 UNLIKE = 2.0
 """A mean trial this many times slower or quicker than before raises a question about the machine."""
@@ -85,53 +85,66 @@ def table(report: Comparison) -> Table:
     return grid
 
 
-def rows(report: Comparison) -> list[tuple[str, str, str, str, str]]:
-    """Label, old, smaller, difference, measured or why not: what every form of the report shows."""
-    old, new, match, saved = report.baseline, report.shrunk, report.to_match, report.saved
-    trials_mark = NOT_MEASURED if match.baseline_trials is None else "measured"
-    hours_mark = "measured" if _timed(report) else NOT_MEASURED
-    missed = NOT_MEASURED if match.baseline_trials is None else "not reached"
-    cells = [
-        (
-            f"trials to the old best, within {100 * match.tolerance:g} %",
-            number(match.baseline_trials),
-            number(match.shrunk_trials) if match.matched else missed,
-            _minus_trials(saved.trials, saved.trials_percent),
-            trials_mark,
-        ),
-        (
-            "time to it",
-            duration(match.baseline_hours),
-            duration(match.shrunk_hours) if match.matched else missed,
-            _minus_hours(saved.hours, saved.hours_percent),
-            hours_mark,
-        ),
-    ]
-    if saved.cost is not None:
-        cells.append(("cost of it", "", "", f"{_signed(-saved.cost, '.2f')} {saved.currency}", hours_mark))
-    quality = report.quality
-    mark = "measured" if quality.measured else NOT_MEASURED
-    if match.reference_point:
-        volumes = [number(volume) for volume in quality.volumes or (None, None)]
-        cells.append(("hypervolume", volumes[0], volumes[1], _worse(quality.difference), mark))
-        cells.append(("best of each objective", _best(old), _best(new), "", mark))
-    else:
-        cells.append(("best value", _best(old), _best(new), _worse(quality.difference), mark))
+Cells = tuple[str, str, str, str, str]
+"""Label, old study, smaller study, difference, and "measured" or that it is not."""
+
+
+def rows(report: Comparison) -> list[Cells]:
+    """The table that every form of the report shows."""
+    old, new, match = report.baseline, report.shrunk, report.to_match
+    timed = old.measured and new.measured and match.same_machine
     return [
-        *cells,
-        ("finished trials", number(old.trials), number(new.trials), "", "measured"),
-        (
-            "time in all",
-            duration(old.hours),
-            duration(new.hours),
-            "",
-            "measured" if old.measured and new.measured and match.same_machine else NOT_MEASURED,
-        ),
+        *_to_match_rows(report),
+        *_best_rows(report),
+        ("finished trials", number(old.trials), number(new.trials), "", MEASURED),
+        ("time in all", duration(old.hours), duration(new.hours), "", _mark(timed)),
     ]
+
+
+def _to_match_rows(report: Comparison) -> list[Cells]:
+    """What each study needed to reach the old best."""
+    match, saved = report.to_match, report.saved
+    reachable = match.baseline_trials is not None
+    missed = "not reached" if reachable else NOT_MEASURED
+    timed = _mark(_timed(report))
+    trials: Cells = (
+        f"trials to the old best, within {100 * match.tolerance:g} %",
+        number(match.baseline_trials),
+        number(match.shrunk_trials) if match.matched else missed,
+        _minus_trials(saved.trials, saved.trials_percent),
+        _mark(reachable),
+    )
+    time: Cells = (
+        "time to it",
+        duration(match.baseline_hours),
+        duration(match.shrunk_hours) if match.matched else missed,
+        _minus_hours(saved.hours, saved.hours_percent),
+        timed,
+    )
+    if saved.cost is None:
+        return [trials, time]
+    return [trials, time, ("cost of it", "", "", f"{_signed(-saved.cost, '.2f')} {saved.currency}", timed)]
+
+
+def _best_rows(report: Comparison) -> list[Cells]:
+    """How good the best of each study is."""
+    old, new, quality = report.baseline, report.shrunk, report.quality
+    mark, difference = _mark(quality.measured), _worse(quality.difference)
+    if not report.to_match.reference_point:
+        return [("best value", _best(old), _best(new), difference, mark)]
+    volumes = [number(volume) for volume in quality.volumes or (None, None)]
+    return [
+        ("hypervolume", volumes[0], volumes[1], difference, mark),
+        ("best of each objective", _best(old), _best(new), "", mark),
+    ]
+
+
+def _mark(measured: bool) -> str:
+    return MEASURED if measured else NOT_MEASURED
 
 
 def _timed(report: Comparison) -> bool:
-    """Whether the hours to the match stand on recorded, comparable durations."""
+    """Whether the hours to the match rest on recorded durations that can be compared."""
     match = report.to_match
     return match.hours_measured or (
         match.same_machine and not match.matched and match.baseline_hours is not None
@@ -182,7 +195,7 @@ def _risk(report: Comparison, shrunk: Ledger) -> str:
 
 
 def _busy(report: Comparison) -> str:
-    """Control makes a trial a little dearer: one that became quick had the machine to itself this time."""
+    """Ask about the machine if trials became much quicker or slower, which control alone does not explain."""
     old, new = (
         None if study.hours is None or not study.trials else study.hours / study.trials
         for study in (report.baseline, report.shrunk)
@@ -241,7 +254,7 @@ def _minus_trials(saved: int | None, percent: float | None) -> str:
 
 
 def _minus_hours(saved: float | None, percent: float | None) -> str:
-    """What changed: a saving is a minus."""
+    """The change from the old study to the smaller one: a saving is negative."""
     if saved is None:
         return ""
     sign = "-" if saved > 0 else "+" if saved < 0 else ""
@@ -253,7 +266,7 @@ def _share(percent: float | None) -> str:
 
 
 def _signed(value: float, how: str) -> str:
-    """A number with its sign; what is shown as zero has none."""
+    """A number with its sign; a number that is shown as zero has none."""
     text = f"{value:+{how}}"
     return text if any(digit in text for digit in "123456789") else text.lstrip("+-")
 
