@@ -121,7 +121,7 @@ class Comparison:
         shrunk: The smaller one.
         to_match: What each needed to reach the old best.
         saved: The difference.
-        quality: The smaller study's best beside the old one's.
+        quality: The smaller study's best compared with the old one's.
     """
 
     directions: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""How good the smaller study's best is beside the old one's, and how much of that may be luck."""
+"""How good the smaller study's best is compared with the old one's, and how much of that may be luck."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Verdict = Literal["better", "equal", "worse", "undecided"]
 Floats = NDArray[np.float64]
 
 FEWEST = 5
-"""Values on each side (or pairs) below which resampling says nothing."""
+"""With fewer values per study, or fewer pairs, resampling says nothing."""
 
 VERDICTS: dict[Side, Verdict] = {
     "below": "better",
@@ -35,17 +35,17 @@ class Quality:
     """The smaller study's best minus the old one's, in the units of the objective.
 
     Attributes:
-        difference: Positive is worse, in both directions. None where one side has no COMPLETE trial.
+        difference: Positive is worse, in both directions. None if one study has no COMPLETE trial.
         volumes: The hypervolumes of the old study and of the smaller one, None with one objective.
-        interval: 95 %, of the same difference when trials are drawn again from those that ran. None
-            where there are too few, or several objectives.
-        verdict: "better" or "worse" where the interval lies beyond `margin`, "equal" where it lies
-            within, else "undecided".
+        interval: 95 % interval of the same difference when trials are drawn again from those that ran.
+            None if there are too few, or several objectives.
+        verdict: "better" or "worse" if the interval lies beyond `margin`, "equal" if it lies within,
+            else "undecided".
         margin: Differences up to this size count as none: tolerance x |median - best| of the old values.
-        pairs: Configurations that were run on both sides and resampled together, 0 where each side was
-            resampled on its own.
-        method: How the interval was made, in words.
-        measured: Whether there is a difference.
+        pairs: Number of configurations that ran in both studies and were resampled together; 0 if each
+            study was resampled on its own.
+        method: How the interval was computed, in words.
+        measured: Whether the difference is known.
     """
 
     difference: float | None
@@ -61,16 +61,16 @@ class Quality:
 def quality_of(baseline: Ledger, shrunk: Ledger, goal: Goal | None, seed: int) -> Quality:
     """Compare best values.
 
-    The best of a search is its most extreme value, and the only one of its kind: resampling cannot show
-    what a second search would find. The interval answers a smaller question, how far the difference
-    hangs on single trials having turned up. Where the same configurations ran on both sides
-    they are resampled together, so that luck of the draw that both sides share cancels.
+    The best of a search is its most extreme value, and there is one per search: resampling cannot show
+    what a second search would find. The interval answers a smaller question, how much the difference
+    depends on single trials. If the same configurations ran in both studies they are resampled together,
+    so that the luck that both share cancels.
 
     Args:
         baseline: The old study.
         shrunk: The smaller one.
-        goal: Gives the margin; None where the old study has no COMPLETE trial.
-        seed: Of the resampling.
+        goal: Gives the margin; None if the old study has no COMPLETE trial.
+        seed: Seed of the resampling.
 
     Returns:
         Difference, interval and verdict.
@@ -101,7 +101,7 @@ def quality_of(baseline: Ledger, shrunk: Ledger, goal: Goal | None, seed: int) -
 
 
 def _of_volumes(baseline: Ledger, shrunk: Ledger, goal: Goal) -> Quality:
-    """A hypervolume belongs to a whole front: there is no interval, and so no verdict."""
+    """Compare hypervolumes: each belongs to a whole front, so there is no interval and no verdict."""
     new = best_so_far(shrunk, goal)[-1]
     difference = None if new is None else goal.best - new
     method = "none: several objectives make one hypervolume a study, with nothing to draw again"
@@ -110,7 +110,7 @@ def _of_volumes(baseline: Ledger, shrunk: Ledger, goal: Goal) -> Quality:
 
 
 def _pairs(baseline: Ledger, shrunk: Ledger) -> tuple[Floats, Floats] | None:
-    """Best of each configuration that ran on both sides; None where they miss one of the two bests."""
+    """Best of each configuration that ran in both studies; None if one of the two bests is not among them."""
     common = _names(baseline) & _names(shrunk)
     old, new = _best_by_configuration(baseline, common), _best_by_configuration(shrunk, common)
     both = [configuration for configuration in new if configuration in old]

@@ -1,1 +1,1 @@
-"""Learning-rate control beside tuned rates and other optimizers: tasks, methods and seeds."""
+"""Learning-rate control against tuned rates and other optimizers: tasks, methods and seeds."""

@@ -1,4 +1,4 @@
-"""Plan, train, and widen grids until no best rate lies at an edge."""
+"""Train what a comparison needs, and widen grids until no best rate lies at an edge."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ def compare(
     """Train what a comparison needs and is not in the folder yet.
 
     Args:
-        tasks: What is trained.
-        methods: How; the fixed rates of their bases among them.
+        tasks: Tasks to train.
+        methods: Methods, the fixed rates of their bases among them.
         schedules: "cosine", "constant" or both.
         seeds: Seeds 0 to seeds - 1.
-        folder: Of the CSV.
-        jobs: Processes side by side.
+        folder: Folder of results.csv.
+        jobs: Number of processes side by side.
         progress: Called with (runs done, runs in all).
 
     Returns:
-        One result a run. A grid whose best rate lies at its edge was widened until it does not, or until
-        1e-7 or 100 is reached.
+        One result per run. A grid whose best rate lies at its edge is widened until it does not, or until
+        it reaches 1e-7 or 100.
     """
     collection = Collection(folder)
     runs = plan(tasks, methods, schedules, seeds)
@@ -84,14 +84,14 @@ def _next(rate: float, up: bool) -> float:
 
 @dataclass(frozen=True)
 class Invariance:
-    """What the result may not depend on, for one of our methods on one task, first seed.
+    """What the result must not depend on: initial rate and scale of the loss. One method, task and seed.
 
     Attributes:
         task: Name.
         method: Name.
-        initial_rates: Rate the optimizer was built with to the final loss.
-        scaled: Dtype to (final loss, final loss with the loss times 1e-6). In float32 that factor changes
-            the rounding, which a training at a high rate amplifies.
+        initial_rates: Rate that the optimizer was built with to the final loss.
+        scaled: Dtype to (final loss, final loss if the loss is multiplied by 1e-6). In float32 that factor
+            changes the rounding, which a training at a high rate amplifies.
     """
 
     task: str

@@ -1,4 +1,7 @@
-"""Ours against each peer, task by task and seed by seed: what an interval of either score cannot say."""
+"""Controlled methods against the others, task by task and seed by seed.
+
+Intervals of two scores may overlap although the paired difference is clear.
+"""
 
 from __future__ import annotations
 
@@ -16,16 +19,16 @@ __all__ = ["Difference", "differences"]
 
 @dataclass(frozen=True)
 class Difference:
-    """One of our methods against one peer; below 0 ours ends lower.
+    """One controlled method against another optimizer; below 0 the controlled one ends lower.
 
     Attributes:
-        method: Ours.
-        peer: The other.
+        method: The controlled one.
+        peer: The other one.
         schedule: "cosine" or "constant".
-        equal_gradients: Whether our probes were paid for with steps.
-        difference: Mean over tasks of ``ln(mean loss of ours / mean loss of the peer)``, which is the
-            difference of their scores where both have every task.
-        interval: 95 %, bootstrap over tasks and, within them, seeds, the same ones for both.
+        equal_gradients: Whether the controlled one took fewer steps, to make up for its probes.
+        difference: Mean over tasks of ``ln(mean loss of method / mean loss of peer)``, which is the
+            difference of their scores if both ran on every task.
+        interval: 95 % bootstrap interval; tasks are drawn, and seeds within them, the same for both.
         tasks: Number of tasks that both were run on.
     """
 
@@ -39,7 +42,7 @@ class Difference:
 
 
 def differences(results: Sequence[Result], seed: int = 0) -> list[Difference]:
-    """Every method of ours against every peer of the same base and schedule; only tasks that count."""
+    """Compare every controlled method with every other of the same base and schedule, on tasks that count."""
     groups: dict[tuple[str, str, bool], dict[str, Cell]] = {}
     for cell in cells(results):
         if TASKS[cell.task].scored:

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 __all__ = ["Mark", "RateLine", "comparison_figures", "marks", "rate_figure", "rate_lines", "score_figure"]
 
 NARROWEST, WIDEST = 0.4, 8.0
-"""Ratios that the axis shows; what lies beyond is marked at its edge."""
+"""Ratios that the axis shows; those beyond are marked at its edge."""
 SCORE = "score"
 PANELS = 3
-"""Side by side."""
+"""Panels side by side."""
 
 
 def comparison_figures(results: Sequence[Result], schedules: Sequence[str]) -> dict[str, Figure]:
@@ -51,7 +51,7 @@ class Mark:
         row: Task, or "score": the geometric mean over the tasks that count.
         method: Name.
         ratio: To the best fixed rate.
-        interval: 95 %, bootstrap over seeds; of the score over tasks and seeds.
+        interval: 95 % bootstrap interval; seeds are drawn, and for the score also tasks.
     """
 
     row: str
@@ -61,7 +61,7 @@ class Mark:
 
 
 def marks(results: Sequence[Result], schedule: str) -> list[Mark]:
-    """Points of the first picture: every method at equal steps under one schedule."""
+    """Return the points of the first picture: every method at equal steps under one schedule."""
     found = []
     for cell in cells(results):
         if cell.schedule.removeprefix("warmup-") != schedule or cell.equal_gradients:
@@ -78,7 +78,7 @@ def marks(results: Sequence[Result], schedule: str) -> list[Mark]:
 
 
 def score_figure(found: Sequence[Mark], schedule: str) -> Figure:
-    """One row a task, the score last; ours filled, peers hollow; a logarithmic axis of ratios."""
+    """Draw one row per task and the score last, on a log axis of ratios; controlled methods are filled."""
     rows = list(dict.fromkeys(mark.row for mark in found))
     methods = controlled_first(mark.method for mark in found)
     room = 0.8 / len(methods)
@@ -140,13 +140,13 @@ def _mark(axes: Axes, mark: Mark, place: float, colour: str, marker: str, label:
 
 @dataclass(frozen=True)
 class RateLine:
-    """One line of the third picture.
+    """One line of the second picture.
 
     Attributes:
         panel: Task and base.
         label: Method, or "best fixed rate".
         steps: From 1.
-        rates: As applied at these steps.
+        rates: Rate as applied at these steps.
     """
 
     panel: str
@@ -159,7 +159,7 @@ FIXED_LABEL = "best fixed rate"
 
 
 def rate_lines(results: Sequence[Result], schedule: str) -> list[RateLine]:
-    """Points of the third picture: the first seed of ours, and the best fixed rate with its schedule."""
+    """Return the lines of the second picture: controlled methods, first seed, and the best fixed rate."""
     lines: dict[tuple[str, str], RateLine] = {}
     for r in results:
         run = r.run
@@ -180,7 +180,7 @@ def rate_lines(results: Sequence[Result], schedule: str) -> list[RateLine]:
 
 
 def rate_figure(lines: Sequence[RateLine]) -> Figure:
-    """One panel a task and base: the learning rate by step, logarithmic."""
+    """Draw one panel per task and base: the learning rate by step, on a log axis."""
     labels = [FIXED_LABEL, *controlled_first({line.label for line in lines} - {FIXED_LABEL})]
 
     def draw(axes: Axes, panel: str) -> None:

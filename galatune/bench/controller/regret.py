@@ -1,4 +1,7 @@
-"""What the choices cost, in hindsight: regret against the best fixed rate on the rounds' losses."""
+"""Regret: what the chosen rates cost compared with the best fixed rate, in hindsight and by the model.
+
+The model is the parabola that a probe (a round) sees along the step; it is not the training loss itself.
+"""
 
 from __future__ import annotations
 
@@ -24,14 +27,14 @@ Bounds = tuple[float, float]
 
 @dataclass(frozen=True)
 class Regret:
-    """What the played rates lost, and what one fixed rate would have.
+    """Losses at the played rates, and at the best fixed rate.
 
     Attributes:
-        losses: l_t(eta_t), one a round, in the unit of the loss (with ``weight_power=1``).
+        losses: l_t(eta_t), one per round, in the unit of the loss (with ``weight_power=1``).
         best_losses: l_t(eta*), likewise.
-        best_fixed_rate: eta*, the rate with the smallest sum of losses; None without any round.
-        regret: Sum of losses less the sum of best losses; negative where moving beat every fixed rate.
-        average: Regret a round; None without any round.
+        best_fixed_rate: eta*, the rate with the smallest sum of losses; None if there is no round.
+        regret: Sum of losses less the sum of best losses; negative if the rates beat every fixed one.
+        average: Regret per round; None if there is no round.
     """
 
     losses: tuple[float, ...]
@@ -44,22 +47,22 @@ class Regret:
 def regret(
     history: Iterable[ProbeRecord], bounds: Bounds | None = None, surrogate: Surrogate = PUBLISHED
 ) -> Regret:
-    r"""The realized regret of a controller, from its ``history``.
+    r"""Compute the realized regret of a controller from its ``history``.
 
     .. code-block:: text
 
         regret = sum_t l_t(eta_t) - min over eta in bounds of sum_t l_t(eta)
         l_t(eta) = -w a eta + (w c / 2) eta^2,     eta* = clip( sum w a / sum w c )
 
-    eta_t is the rate that made the step which round t probed. Rounds that saw nothing are left out.
+    eta_t is the rate of the step that round t probed. Rounds without an estimate are left out.
 
     Args:
-        history: Of one controlled rate (with ``per_group``: the records of one group).
+        history: Records of one controlled rate (with ``per_group``, those of one group).
         bounds: Interval that the fixed rate is chosen from; None for every rate from 0 up.
         surrogate: The losses; `PUBLISHED` or `RECIPE`.
 
     Raises:
-        ControlError: No fixed rate is the best, since no loss ever curves up and there is no upper bound.
+        ControlError: No fixed rate is the best, since no loss curves upwards and there is no upper bound.
 
     References:
         Jiang, Kavis, Mokhtari, arXiv 2506.08419, 2025 (a preprint), the regret of section 3.
@@ -88,7 +91,7 @@ def ftrl_bound(
     bounds: Bounds | None = None,
     surrogate: Surrogate = PUBLISHED,
 ) -> float:
-    r"""What the regret of `FTRL` with this regularizer cannot exceed on these rounds.
+    r"""Compute what the regret of `FTRL` with this regularizer cannot exceed on these rounds.
 
     .. code-block:: text
 
@@ -96,22 +99,19 @@ def ftrl_bound(
         regret <= r(eta*) - r(eta_1) + (l_1'(eta_1) + r'(eta_1))^2 / (2 H_1)
                   + sum_{t >= 2} l_t'(eta_t)^2 / (2 H_t)
 
-    Each summand is what round t can move the leader: the losses so far, H_t-strongly convex, are smallest
-    at eta_{t+1}, and so were those before at eta_t. Slopes of at most G and costs of at least h make the
-    sum at most ``(G^2 / 2 h) (1 + ln T)``.
+    Each summand bounds how far round t moves the leader: the losses so far are H_t-strongly convex. Slopes
+    of at most G and costs of at least h make the sum at most ``(G^2 / 2 h) (1 + ln T)``.
 
     Args:
-        history: Of a run whose rates are the learner's own: step scale 1, no limits, each step probed.
+        history: Records of a run at the learner's own rates: step scale 1, no limits, each step probed.
         regularizer: That of the learner.
         bounds: The learner's interval.
         surrogate: The learner's losses.
 
     References:
-        McMahan, "A Survey of Algorithms and Analysis for Adaptive Online Learning", JMLR 18, 2017: theorem 1
-        with strongly convex losses, through lemmas 5 and 7.
-
-    Differs from the paper: the first rate need not be the regularizer's minimizer, so r' enters the first
-    summand, and ``r(eta_1)`` is kept.
+        McMahan, "A Survey of Algorithms and Analysis for Adaptive Online Learning", JMLR 18, 2017:
+        theorem 1 with strongly convex losses, lemmas 5 and 7. Differs from the paper: the first rate need
+        not minimize the regularizer, so r' enters the first summand, and ``r(eta_1)`` is kept.
 
     Example:
         >>> from galatune.controller import ProbeRecord
@@ -134,7 +134,7 @@ def ftrl_bound(
 
 
 def _rounds(history: Iterable[ProbeRecord], surrogate: Surrogate) -> tuple[list[float], list[RoundLoss]]:
-    """Played rates and losses of the rounds that saw something."""
+    """Return played rates and losses of the rounds that have an estimate."""
     rates, rounds = [], []
     for record in history:
         seen = (record.alignment, record.lipschitz, record.curvature, record.gradient_norm_squared)

@@ -1,4 +1,4 @@
-"""One tidy CSV: a row a run, written as soon as it is done, so that a stopped bench goes on."""
+"""Results on disk: one CSV row per run, written as soon as it is done, so that a stopped bench goes on."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ COLUMNS = (*RUN_COLUMNS, *(field.name for field in fields(Result) if field.name 
 
 
 class Collection:
-    """Results on disk.
+    """All results in a folder.
 
-    A last line that was not written to its end (a full disk, a killed process) does not count and makes
-    way for the next one.
+    A last line that was not written to its end (a full disk, a killed process) is ignored, and the next
+    result replaces it.
 
     Args:
-        folder: Made where it does not exist; the CSV is ``results.csv`` in it.
+        folder: Holds ``results.csv``; it is made if it does not exist.
 
     Raises:
         GalatuneError: The folder cannot be made, or the CSV there cannot be read or has other columns.
@@ -41,15 +41,15 @@ class Collection:
         self.results = _read(self.path, whole.decode("utf-8"))
 
     def get(self, runs: Iterable[Run]) -> list[Result]:
-        """Results of runs that are there."""
+        """Return the results of those runs that have one."""
         return [self.results[run] for run in runs if run in self.results]
 
     def complete(self, runs: Sequence[Run], jobs: int, progress: Callable[[int, int], None]) -> None:
-        """Train whatever is not there yet.
+        """Train what has no result yet.
 
         Args:
             runs: What is wanted.
-            jobs: Processes side by side; 1 stays in this one.
+            jobs: Number of processes side by side; 1 trains in this process.
             progress: Called with (runs done, runs in all).
 
         Raises:
@@ -80,7 +80,7 @@ class Collection:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder where there is none.
+    """Make a folder if it does not exist.
 
     Raises:
         GalatuneError: It cannot be made.

@@ -23,32 +23,32 @@ from galatune.errors import ControlError, GalatuneError
 __all__ = ["INITIAL_RATES", "LOSS_SCALE", "Result", "Run", "execute", "plan"]
 
 INITIAL_RATES = (1e-8, 1e-6, 1e-4, 1e-3, 1e-2, 1e-1, 10.0)
-"""Rates an optimizer is built with, to see what that does."""
+"""Rates that an optimizer is built with, to see whether that matters."""
 
 LOSS_SCALE = 1e-6
 
 SMALLEST_LOSS = 1e-12
-"""A net that interpolates may round to a loss of 0."""
+"""The loss of a net that interpolates may round to 0."""
 
 LOOKED_AT = 10
-"""Last steps whose state is weighed: one of them is followed by a probed one."""
+"""Number of last steps whose state is measured; one of them is followed by a probed step."""
 
 RATES_KEPT = 60
-"""Points of a learning-rate curve in a result."""
+"""Points of the learning-rate curve that a result keeps."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """One training to be done: a row of the results before its results.
+    """One training to be done.
 
     Attributes:
-        task: Name.
-        method: Name.
+        task: Name of the task.
+        method: Name of the method.
         schedule: "cosine", "constant" or "warmup-cosine".
         rate: The rate the optimizer is built with.
-        seed: Of torch.
-        equal_gradients: Fewer steps, so that all gradient evaluations together are as many as the task's
-            steps.
+        seed: Seed of torch.
+        equal_gradients: Whether to take fewer steps, so that all gradient evaluations together are at most
+            the task's steps.
         scale: Factor on the loss.
         dtype: "float32" or "float64".
     """
@@ -65,18 +65,18 @@ class Run:
 
 @dataclass(frozen=True)
 class Result:
-    """What a run came to.
+    """What a run gave.
 
     Attributes:
-        run: Which.
-        loss: Validation loss, in the task's own units; inf where training diverged.
+        run: The run.
+        loss: Validation loss, in the task's own units; inf if it is not finite.
         start: Validation loss before the first step.
         steps: Optimizer steps taken.
-        gradient_evaluations: Spent, probes included.
-        peak_rate: Largest rate applied, None where the method does not say.
-        seconds: Processor time of the steps, on one thread: other trainings may run beside this one.
-        state_bytes: Bytes of state a trained parameter, the most that was kept between two of the last
-            steps: where one is probed, between it and the one before.
+        gradient_evaluations: Number of gradient evaluations, probes included.
+        peak_rate: Largest rate applied, None if the method does not tell.
+        seconds: Processor time of the steps on one thread, since other trainings may run at the same time.
+        state_bytes: Bytes of state per trained parameter, the most that was kept between two of the last
+            steps. One of these is followed by a probed step.
         rates: (step, rate as applied), thinned; empty if the method does not tell.
         regret: Mean over probes of the modelled loss at the played rate less that at the best fixed rate,
             see `galatune.bench.controller.regret`; None if the method is not controlled, or if no fixed
@@ -101,12 +101,12 @@ class Result:
 
     @property
     def clipped(self) -> float:
-        """The loss, at worst that at the start and at best 1e-12, so that means and ratios stay finite."""
+        """The loss, at most that at the start and at least 1e-12, so that means and ratios stay finite."""
         return self.start if self.diverged else max(self.loss, SMALLEST_LOSS)
 
 
 def execute(run: Run) -> Result:
-    """One training, start to validation. What a method prints goes to stderr.
+    """Train once and validate. What a method prints goes to stderr.
 
     Raises:
         GalatuneError: The method cannot train the task.
@@ -128,7 +128,7 @@ def _execute(run: Run) -> Result:
         return _train(run, task, method, task.steps)
     steps = _steps(task, method)
     while (result := _train(run, task, method, steps)).gradient_evaluations > task.steps:
-        steps -= 1  # a rate that is far below takes a few more probes than the rhythm says
+        steps -= 1  # while the rate is far too low, there are a few more probes than scheduled
     return result
 
 
@@ -185,7 +185,7 @@ def _thinned(points: Sequence[tuple[int, float]]) -> tuple[tuple[int, float], ..
 
 
 def _bytes(state: Any) -> int:
-    """Of all tensors in nested containers."""
+    """Return the bytes of all tensors in nested containers."""
     if isinstance(state, Tensor):
         return state.numel() * state.element_size()
     if isinstance(state, Mapping):
@@ -200,7 +200,7 @@ def _loss_at_start(task: Task, run: Run) -> float:
 
 
 def _steps(task: Task, method: Method) -> int:
-    """The largest number whose gradient evaluations, by the rhythm of probes, stay within the task's."""
+    """Return the most steps whose gradient evaluations, as scheduled, are at most the task's steps."""
     steps = task.steps
     while steps + method.extra_gradients(steps) > task.steps:
         steps -= 1
@@ -210,7 +210,7 @@ def _steps(task: Task, method: Method) -> int:
 def plan(
     tasks: Iterable[Task], methods: Sequence[Method], schedules: Sequence[Schedule], seeds: int
 ) -> list[Run]:
-    """Every run of a comparison: at equal steps, and at equal gradient evaluations where that differs."""
+    """Return all runs of a comparison: at equal steps and, if that differs, at equal gradient evaluations."""
     runs = []
     for task in tasks:
         for method in methods:

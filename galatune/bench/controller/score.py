@@ -21,8 +21,8 @@ class Tuned:
 
     Attributes:
         rate: That rate.
-        losses: Its losses, one a seed.
-        at_the_edge: Whether it is the smallest or largest of the grid: a better one may lie outside.
+        losses: Its losses, one per seed.
+        at_the_edge: Whether it is the smallest or largest of the grid, so that a better one may lie outside.
         grid: Every rate with its mean loss, ascending.
         seconds: Median processor time of one training, over all rates and seeds.
     """
@@ -42,13 +42,13 @@ class Cell:
         task: Name.
         method: Name.
         schedule: Of the method.
-        equal_gradients: Whether probes were paid for with steps.
-        losses: At worst those at the start, one a seed.
+        equal_gradients: Whether it took fewer steps, to make up for its probes.
+        losses: One per seed, at worst the loss at the start.
         ratio: Mean loss over that of the best tuned rate.
-        diverged: Seeds that ended above where they started.
+        diverged: Number of seeds whose loss ended above that at the start.
         gradient_evaluations: Mean.
-        time_ratio: Median processor time of one training over that of the fixed rates; `galatune bench
-            --cost` measures a ratio of wall times.
+        time_ratio: Median processor time of one training over that of the fixed rates; ``galatune bench
+            cost`` measures a ratio of wall times.
         state_bytes: Most bytes of state per parameter between two steps, the optimizer's own included.
         regret: Mean regret per probe over the seeds that have one; None if none has.
     """
@@ -73,14 +73,14 @@ class Score:
     Attributes:
         method: Name.
         schedule: Of the method.
-        equal_gradients: Whether probes were paid for with steps.
+        equal_gradients: Whether it took fewer steps, to make up for its probes.
         score: Mean of ``ln(mean loss / mean loss of the best tuned rate)`` over tasks.
-        interval: 95 %, bootstrap over tasks and, within them, seeds.
+        interval: 95 % bootstrap interval; tasks are drawn, and seeds within them.
         worst: Largest ratio, and its task.
-        diverged: Trainings that ended above where they started.
+        diverged: Number of trainings whose loss ended above that at the start.
         tasks: Number of tasks.
-        time_ratio: Geometric mean of those of its cells.
-        state_bytes: Largest of those of its cells.
+        time_ratio: Geometric mean over tasks.
+        state_bytes: Largest over tasks.
     """
 
     method: str
@@ -96,9 +96,9 @@ class Score:
 
 
 def tuned(results: Sequence[Result], task: str, base: str, schedule: str) -> Tuned | None:
-    """The best fixed rate, None where the grid was not run.
+    """Return the best fixed rate, None if the grid was not run.
 
-    A schedule without a grid of its own (a warmup) is compared with the cosine's.
+    A schedule without a grid of its own (a warmup) is compared with that of the cosine.
     """
     wanted = "cosine" if schedule == "warmup-cosine" else schedule
     by_rate: dict[float, list[Result]] = {}
@@ -115,7 +115,7 @@ def tuned(results: Sequence[Result], task: str, base: str, schedule: str) -> Tun
 
 
 def cells(results: Sequence[Result]) -> list[Cell]:
-    """Every method on every task, tuned grids left out."""
+    """Summarize every method on every task; the fixed rates themselves are left out."""
     groups: dict[tuple[str, str, str, bool], list[Result]] = {}
     for r in results:
         if _plain(r) and not METHODS[r.run.method].tuned:
@@ -147,7 +147,7 @@ def cells(results: Sequence[Result]) -> list[Cell]:
 
 
 def scores(results: Sequence[Result], seed: int = 0) -> list[Score]:
-    """One score a method and schedule, best first; only tasks that count."""
+    """Return one score per method and schedule, best first, over the tasks that count."""
     groups: dict[tuple[str, str, bool], list[Cell]] = {}
     for cell in cells(results):
         if TASKS[cell.task].scored:

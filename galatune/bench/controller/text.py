@@ -83,12 +83,12 @@ def _regret(cell: Cell) -> str:
 
 
 def score_tables(results: Sequence[Result]) -> Iterable[Table]:
-    """One a schedule, best first."""
+    """One table per schedule, best score first."""
     found = scores(results)
     for schedule in dict.fromkeys(score.schedule for score in found):
         table = plain_table(
-            f"Score, {schedule}: mean ln(ratio); 0 is as good as tuning (time: a training's beside a fixed "
-            "rate's; bytes: of state a parameter)",
+            f"Score, {schedule}: mean ln(ratio); 0 is as good as tuning (time: of a training over that at a "
+            "fixed rate; bytes: of state per parameter)",
             ("method", "score", "95 % interval", "worst", "on", "diverged", "tasks", "time", "bytes"),
             left=("method", "on"),
         )
@@ -113,7 +113,7 @@ def _score(score: Score) -> tuple[str, ...]:
 
 
 def difference_tables(results: Sequence[Result]) -> Iterable[Table]:
-    """One a schedule: ours against each peer, on the tasks and seeds that both were run on."""
+    """One table per schedule: each controlled method against the others, on common tasks and seeds."""
     found = differences(results)
     for schedule in dict.fromkeys(difference.schedule for difference in found):
         table = plain_table(
@@ -144,7 +144,7 @@ VERDICTS: dict[Side, str] = {
 
 
 def invariance_lines(one: Invariance) -> Iterable[str]:
-    """A heading, then what was found."""
+    """A heading, then one line per finding."""
     rates = ", ".join(f"{rate:g}: {loss!r}" for rate, loss in one.initial_rates.items())
     same = "to the last digit" if one.same_to_the_last_digit else "NOT equal"
     yield f"{one.task}, {one.method}, first seed"

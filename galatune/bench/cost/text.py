@@ -16,12 +16,12 @@ A_LONG_RUN = 1000
 
 
 def cost_table(cost: Cost) -> Table:
-    """What one probe costs; each line says what it was computed from."""
+    """One table per probe; each line says what it was computed from."""
     times, memory = cost.times, cost.memory
     steps, probing = len(times.controlled), Options().probe_schedule
     table = plain_table(
         f"{cost.probe} probe, {memory.parameters:,} parameters, {_many(cost.threads, 'thread')}; with "
-        "control beside without",
+        "control over without",
         ("", "ratio", "smallest", "largest", "from"),
         left=("", "from"),
     )
@@ -32,7 +32,7 @@ def cost_table(cost: Cost) -> Table:
     ):
         table.add_row(what, *_ratio(ratio))
     run = f"run of {steps} steps, {times.probes} of them probed"
-    table.add_row(run, f"{times.run:.3f}", "", "", "measured: the sum of all steps beside the other's")
+    table.add_row(run, f"{times.run:.3f}", "", "", "measured: the sum of all steps over that without control")
     for count in sorted({steps, max(steps, A_LONG_RUN)}):
         composed = times.composed(count, lambda step: probing.due(step, [RateStart()]))
         why = f"composed for {count:,} steps: each kind's median ratio and number"
@@ -45,9 +45,9 @@ def cost_table(cost: Cost) -> Table:
         ("before a probed step", memory.before_a_probe),
         ("between probes", memory.between_probes),
     ):
-        table.add_row(f"  {what}", f"{size:+.2f}", "", "", "bytes a parameter")
+        table.add_row(f"  {what}", f"{size:+.2f}", "", "", "bytes per parameter")
     if cost.synchronizations is not None:
-        table.add_row("host waits of a step", f"{cost.synchronizations:+d}", "", "", "not probed; counted")
+        table.add_row("host waits per step", f"{cost.synchronizations:+d}", "", "", "not probed; counted")
     return table
 
 

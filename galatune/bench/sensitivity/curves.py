@@ -1,4 +1,4 @@
-"""How much the result depends on the rate an optimizer is built with."""
+"""Final loss by initial rate, and one number for how much it varies."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from galatune.bench.controller.tasks import Task
 __all__ = ["INITIAL_RATES", "SENSITIVITY_METHODS", "SENSITIVITY_TASKS", "Curve", "curves", "sensitivity"]
 
 INITIAL_RATES = tuple(float(f"1e{exponent}") for exponent in range(-8, 2))
-"""Every decade from 1e-8 to 10. Of peers whose own default is not 1 it is a factor on that default."""
+"""Every decade from 1e-8 to 10. For optimizers that need no rate it is a factor on their own default."""
 
 SENSITIVITY_TASKS = "digits-cnn,digits-mlp,char-transformer,friedman1"
 SENSITIVITY_METHODS = ",".join(m for m in ("adam", "sgd", "gala-graph", "prodigy") if m in METHODS)
@@ -30,7 +30,7 @@ class Curve:
         task: Name.
         method: Name.
         rates: Rates the optimizer was built with, ascending.
-        losses: Per rate the final losses, one a seed, at worst the loss at the start.
+        losses: Per rate one final loss per seed, at worst the loss at the start.
     """
 
     task: str
@@ -40,7 +40,7 @@ class Curve:
 
     @property
     def means(self) -> tuple[float, ...]:
-        """Mean over seeds, one a rate."""
+        """Mean over seeds, one per rate."""
         return tuple(statistics.fmean(losses) for losses in self.losses)
 
     @property
@@ -78,14 +78,14 @@ def sensitivity(
 
     Args:
         tasks: What is trained.
-        methods: How. One that has no cosine is left out.
+        methods: How. A method without a cosine is left out.
         seeds: Seeds 0 to seeds - 1.
         folder: Of the CSV.
         jobs: Processes side by side.
         progress: Called with (runs done, runs in all).
 
     Returns:
-        One curve a task and method.
+        One curve per task and method.
     """
     collection = Collection(folder)
     runs = [

@@ -17,7 +17,7 @@ __all__ = ["sensitivity_figure"]
 
 
 def sensitivity_figure(curves: Sequence[Curve]) -> Figure:
-    """One panel a task: mean final loss by the rate the optimizer was built with, both logarithmic."""
+    """Draw one panel per task: mean final loss by the rate the optimizer was built with, on log scales."""
     methods = controlled_first(curve.method for curve in curves)
 
     def draw(axes: Axes, task: str) -> None:

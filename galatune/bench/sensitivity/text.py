@@ -14,7 +14,7 @@ __all__ = ["note", "sensitivity_table"]
 
 
 def sensitivity_table(curves: Sequence[Curve]) -> Table:
-    """One row a task and method."""
+    """One row per task and method."""
     rates = curves[0].rates
     table = plain_table(
         f"Sensitivity to the initial rate, every decade from {rates[0]:g} to {rates[-1]:g}, cosine, "

@@ -14,7 +14,7 @@ from galatune.errors import GalatuneError
 __all__ = ["TASKS", "Batch", "Task", "Training", "available", "find_tasks"]
 
 LONG = ("digits-mlp", "digits-dropout", "table-letter", "table-diamonds")
-"""Tasks that are there a second time, as ``<name>-long``: in no suite, and apart from the score."""
+"""Tasks that exist a second time as ``<name>-long``, which is in no suite and does not count in the score."""
 
 LONG_STEPS = 4000
 
@@ -24,10 +24,10 @@ TASKS |= {f"{n}-long": replace(TASKS[n], name=f"{n}-long", steps=LONG_STEPS, sco
 
 
 def find_tasks(names: str) -> list[Task]:
-    """Tasks by a comma-separated list of names.
+    """Return tasks by a comma-separated list of names.
 
     Raises:
-        GalatuneError: One of them is none, its data are missing, or the list is empty.
+        GalatuneError: A name is unknown, the data of a task are missing, or the list is empty.
     """
     wanted = [name.strip() for name in names.split(",") if name.strip()]
     if not wanted:
@@ -42,7 +42,7 @@ def find_tasks(names: str) -> list[Task]:
 
 
 def available(names: str) -> list[Task]:
-    """`find_tasks`, without those whose data are missing."""
+    """Return tasks like `find_tasks`, without those whose data are missing."""
     return [TASKS[name] for name in names.split(",") if _missing(TASKS[name]) is None]
 
 

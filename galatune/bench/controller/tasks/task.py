@@ -44,9 +44,9 @@ class Task:
         name: As in the table.
         steps: Optimizer steps of one training.
         start: Torch dtype to a `Training`; seed torch first.
-        needs: File that must be there, None where nothing is needed but the installed packages.
-        scored: Whether it counts in the score; the tasks that a net interpolates stand apart, since
-            their loss ratios have no bound.
+        needs: File that must be there, None if nothing but the installed packages is needed.
+        scored: Whether it counts in the score. Tasks that a net interpolates do not, since their loss
+            ratios have no bound.
     """
 
     name: str
@@ -85,7 +85,7 @@ def supervised(
     Args:
         net: Freshly initialized.
         data: In the net's precision.
-        batch_size: Rows a step; the last batch of an epoch may be smaller.
+        batch_size: Rows per step; the last batch of an epoch may be smaller.
         loss: (outputs, targets) to their mean loss.
         order: In which rows come.
         noise: Net to a term that is added to the training loss, drawn anew at each step.
