@@ -1,7 +1,7 @@
-"""What choosing the rate on the way cost: the regret against the best fixed rate in hindsight.
+"""The regret of choosing the rate online, compared with the best fixed rate in hindsight.
 
-Normalized SGD with momentum on a bounded interval is the case that the theory covers: follow the
-regularized leader cannot lose more than its bound, and hardly less where the rounds' losses are parabolas.
+The theory covers normalized SGD with momentum on a bounded interval: the regret of "follow the regularized
+leader" cannot exceed its bound. `galatune bench compare --regret` shows the regret of every method.
 """
 
 import math
@@ -10,9 +10,9 @@ import torch
 from torch.nn import functional
 
 import galatune
-from galatune.controller.learners import FTRL, Quadratic, Surrogate
-from galatune.controller.regret import ftrl_bound, regret
-from galatune.controller.rule.guard import Guard
+from galatune.bench.controller.regret import ftrl_bound, regret
+from galatune.controller import FTRL, ProbeSchedule
+from galatune.controller.learners import Quadratic, Surrogate
 from galatune.demo.objective import load, make_net
 
 
@@ -41,8 +41,10 @@ learner = FTRL(0.1, *bounds, regularizer=regularizer, surrogate=losses_of_rounds
 torch.manual_seed(0)
 net = make_net(width=8, dropout=0.0)
 optimizer = NormalizedSGD(net.parameters())
-guard = Guard(math.inf, math.inf)
-controller = galatune.attach(optimizer, learner=learner, guard=guard, step_scale=1.0, probe_first=100)
+guard = galatune.Guard(math.inf, math.inf)  # no limits
+controller = galatune.attach(
+    optimizer, learner=learner, guard=guard, step_scale=1.0, probe_schedule=ProbeSchedule(first=100)
+)
 for _ in range(100):
     batch = torch.randint(len(x), (64,))
     optimizer.zero_grad()

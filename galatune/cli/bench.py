@@ -1,10 +1,10 @@
-"""`galatune bench`: how close control comes to a tuned rate, beside its peers."""
+"""`galatune bench`: how close control comes to a tuned rate, and what it costs."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,19 +13,15 @@ import click
 from galatune.errors import GalatuneError
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from matplotlib.figure import Figure
+    from rich.console import RenderableType
 
-    from galatune.bench.methods import Schedule
-    from galatune.bench.runs import Result
-    from galatune.bench.sensitivity import Curve
-    from galatune.bench.tasks import Task
+    from galatune.bench.controller.methods import Schedule
 
 __all__ = ["bench"]
 
-TASKS = "digits-cnn"
-METHODS = "gala-graph,gala-closure,gala-sgd-graph,gala-sgd-closure"
 WIDTH = 120
-"""Columns where stdout is not a terminal."""
+"""Columns of the tables if stdout is no terminal."""
 
 
 def _folder(_context: click.Context, _option: click.Parameter, value: str) -> Path:
@@ -34,7 +30,38 @@ def _folder(_context: click.Context, _option: click.Parameter, value: str) -> Pa
     return Path(value)
 
 
-@click.command()
+jobs_option = click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    default=os.cpu_count() or 1,
+    show_default="all cores",
+    help="Trainings side by side, with one thread each.",
+)
+out_option = click.option(
+    "--out",
+    metavar="FOLDER",
+    default="bench-results",
+    show_default=True,
+    callback=_folder,
+    help="Folder of results.csv; a bench that was stopped goes on from there.",
+)
+figures_option = click.option(
+    "--figures", is_flag=True, help="Draw what is printed, as SVG and PNG in the folder of --out."
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def bench() -> None:
+    """Measure control against tuned learning rates and other optimizers, and what it costs.
+
+    \b
+    galatune bench compare --tasks digits-cnn --seeds 5 --invariance
+    galatune bench cost
+    galatune bench sensitivity
+    """  # noqa: D301  # click's mark of a paragraph that keeps its lines
+
+
+@bench.command()
 @click.option(
     "--suite",
     type=click.Choice(["quick", "full"]),
@@ -42,13 +69,13 @@ def _folder(_context: click.Context, _option: click.Parameter, value: str) -> Pa
     "all tasks and both schedules, over an hour.",
 )
 @click.option(
-    "--tasks", metavar="NAMES", help=f"Comma-separated; an unknown one lists them.  [default: {TASKS}]"
+    "--tasks", metavar="NAMES", help="Comma-separated; an unknown one lists them.  [default: digits-cnn]"
 )
 @click.option(
     "--methods",
     metavar="NAMES",
     help="Comma-separated; an unknown one lists them. The fixed rates they are compared with are added.  "
-    "[default: ours]",
+    "[default: control with the graph and the closure probe]",
 )
 @click.option(
     "--schedule",
@@ -58,54 +85,27 @@ def _folder(_context: click.Context, _option: click.Parameter, value: str) -> Pa
     help="May be repeated.  [default: cosine]",
 )
 @click.option(
-    "--seeds",
-    type=click.IntRange(min=1),
-    help="Seeds 0 to N - 1.  [default: 5; of a suite and of --sensitivity: 3]",
+    "--seeds", type=click.IntRange(min=1), help="Use seeds 0 to N - 1.  [default: 5; of a suite: 3]"
 )
 @click.option("--invariance", is_flag=True, help="Train with other initial rates and a scaled loss as well.")
 @click.option(
-    "--sensitivity",
+    "--regret",
     is_flag=True,
-    help="Instead: train from every decade of initial rates, 1e-8 to 10, on four tasks. With a suite: too.",
+    help="Show the regret of each controlled method: how much lower its modelled loss per probe would have "
+    "been at the best fixed rate.",
 )
-@click.option("--figures", is_flag=True, help="Draw what is printed, as SVG and PNG in the folder of --out.")
-@click.option(
-    "--cost",
-    is_flag=True,
-    help="Instead: time and memory of each probe, a transformer with control and without taking turns. "
-    "Torch's own number of threads; 15 to 45 minutes.",
-)
-@click.option(
-    "--device", type=click.Choice(["cpu", "cuda"]), help="Of --cost; cuda trains GPT-2 small.  [default: cpu]"
-)
-@click.option("--steps", type=click.IntRange(min=1), help="Of each training of --cost.  [default: 300]")
-@click.option(
-    "--jobs",
-    type=click.IntRange(min=1),
-    default=os.cpu_count() or 1,
-    show_default="all cores",
-    help="Trainings side by side, a thread each.",
-)
-@click.option(
-    "--out",
-    metavar="FOLDER",
-    default="bench-results",
-    show_default=True,
-    callback=_folder,
-    help="Folder of results.csv; a stopped bench goes on from there.",
-)
-def bench(
+@figures_option
+@jobs_option
+@out_option
+def compare(
     suite: str | None,
     tasks: str | None,
     methods: str | None,
     schedules: tuple[Schedule, ...],
     seeds: int | None,
     invariance: bool,
-    sensitivity: bool,
+    regret: bool,
     figures: bool,
-    cost: bool,
-    device: str | None,
-    steps: int | None,
     jobs: int,
     out: Path,
 ) -> None:
@@ -116,140 +116,107 @@ def bench(
     are those evaluated in one training, probes included.
 
     \b
-    Example:
-      galatune bench --tasks digits-cnn --seeds 5 --invariance
-      galatune bench --sensitivity
-      galatune bench --cost
+    galatune bench compare --tasks digits-cnn --seeds 5 --invariance
+    galatune bench compare --tasks digits-mlp --methods discounted-ftrl,ftrl,coin-betting --regret
+    galatune bench compare --suite quick
     """  # noqa: D301  # click's mark of a paragraph that keeps its lines
-    if cost:
-        if (
-            suite
-            or tasks is not None
-            or methods is not None
-            or schedules
-            or invariance
-            or sensitivity
-            or figures
-        ):
-            raise click.UsageError("--cost goes alone, with --device or --steps")
-        _cost(device, steps)
-        return
-    if device is not None or steps is not None:
-        raise click.UsageError("--device and --steps belong to --cost")
-    from galatune.bench import comparison
-    from galatune.bench.methods import find_methods
-    from galatune.bench.suites import SUITES, Suite
-    from galatune.bench.tasks import available, find_tasks
-    from galatune.bench.text import invariance_lines
+    from galatune.bench.controller import comparison
+    from galatune.bench.controller.figures import comparison_figures
+    from galatune.bench.controller.suites import choose
+    from galatune.bench.controller.text import comparison_tables, invariance_lines
     from galatune.cli.countdown import Countdown
 
-    chosen = SUITES[suite] if suite is not None else Suite(TASKS, METHODS, ("cosine",), 5)
-    console, countdown = _console(), Countdown("trainings")
-    if suite is not None or not sensitivity:
-        wanted = (
-            available(chosen.tasks) if suite and tasks is None else find_tasks(_given(tasks, chosen.tasks))
-        )
-        found = find_methods(_given(methods, chosen.methods))
-        results = comparison.compare(
-            wanted, found, schedules or chosen.schedules, seeds or chosen.seeds, out, jobs, countdown
-        )
-        _print_comparison(console, wanted, results)
-        if figures:
-            _draw(results, schedules or chosen.schedules, out)
-        for one in comparison.invariance(wanted, out, jobs, countdown) if invariance else ():
-            for line in invariance_lines(one):
-                console.print(line, soft_wrap=True)
-    if sensitivity:
-        # What was chosen for a suite's comparison is not meant for this.
-        own = (None, None) if suite is not None else (tasks, methods)
-        curves = _sensitivity(console, *own, seeds or 3, out, jobs)
-        if figures:
-            _draw_sensitivity(curves, out)
+    chosen, countdown = choose(suite, tasks, methods, schedules, seeds), Countdown("trainings")
+    results = comparison.compare(
+        chosen.tasks, chosen.methods, chosen.schedules, chosen.seeds, out, jobs, countdown
+    )
+    _print(comparison_tables(results, several=len(chosen.tasks) > 1, regret=regret))
+    if figures:
+        _save(comparison_figures(results, chosen.schedules), out)
+    for one in comparison.invariance(chosen.tasks, out, jobs, countdown) if invariance else ():
+        for line in invariance_lines(one):
+            click.echo(line)
     click.echo(f"Every training: {out / 'results.csv'}", err=True)
 
 
-def _cost(device: str | None, steps: int | None) -> None:
+@bench.command()
+@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True,
+              help="Where to train; cuda trains GPT-2 small.")  # fmt: skip
+@click.option(
+    "--steps", type=click.IntRange(min=1), default=300, show_default=True, help="Steps of each training."
+)
+def cost(device: str, steps: int) -> None:
+    """Measure time and memory of each probe: a transformer with control and without, step by step in turns.
+
+    Torch uses its own number of threads. On a CPU it takes 15 to 45 minutes.
+
+    \b
+    galatune bench cost --steps 80
+    """  # noqa: D301  # click's mark of a paragraph that keeps its lines
     from galatune.bench.cost.measure import measure, probes, workload_for
-    from galatune.bench.text import cost_table
+    from galatune.bench.cost.text import cost_table
     from galatune.cli.countdown import Countdown
 
-    workload = workload_for(device or "cpu")
-    console = _console()
+    workload = workload_for(device)
     for probe in probes():
-        found = measure(workload, probe, steps or 300, Countdown(f"steps with the {probe} probe"))
-        console.print(cost_table(found))
-        console.print()
-    console.print(
-        f"{workload.name}, {workload.batch} x {workload.length} characters a step, AdamW.",
-        soft_wrap=True,
-    )
+        found = measure(workload, probe, steps, Countdown(f"steps with the {probe} probe"))
+        _print([cost_table(found)])
+    click.echo(f"{workload.name}, {workload.batch} x {workload.length} characters per step, AdamW.")
 
 
-def _given(value: str | None, default: str) -> str:
-    return default if value is None else value
+@bench.command()
+@click.option("--tasks", metavar="NAMES", help="Comma-separated; an unknown one lists them.  [default: four]")
+@click.option(
+    "--methods",
+    metavar="NAMES",
+    help="Comma-separated; an unknown one lists them.  [default: adam, sgd, gala-graph and, if installed, "
+    "prodigy]",
+)
+@click.option(
+    "--seeds", type=click.IntRange(min=1), default=3, show_default=True, help="Use seeds 0 to N - 1."
+)
+@figures_option
+@jobs_option
+@out_option
+def sensitivity(
+    tasks: str | None, methods: str | None, seeds: int, figures: bool, jobs: int, out: Path
+) -> None:
+    """Train from every decade of initial rates, 1e-8 to 10, and see what that changes.
+
+    \b
+    galatune bench sensitivity --tasks digits-mlp --methods gala-graph --figures
+    """  # noqa: D301  # click's mark of a paragraph that keeps its lines
+    from galatune.bench.controller.methods import find_methods
+    from galatune.bench.controller.tasks import find_tasks
+    from galatune.bench.sensitivity import curves
+    from galatune.bench.sensitivity.figure import sensitivity_figure
+    from galatune.bench.sensitivity.text import note, sensitivity_table
+    from galatune.cli.countdown import Countdown
+
+    wanted = find_tasks(curves.SENSITIVITY_TASKS if tasks is None else tasks)
+    found = find_methods(curves.SENSITIVITY_METHODS if methods is None else methods)
+    measured = curves.sensitivity(wanted, found, seeds, out, jobs, Countdown("trainings"))
+    _print([sensitivity_table(measured)])
+    for line in note(found):
+        click.echo(line)
+    if figures:
+        _save({"sensitivity": sensitivity_figure(measured)}, out)
+    click.echo(f"Every training: {out / 'results.csv'}", err=True)
 
 
-def _console() -> Console:
+def _print(tables: Iterable[RenderableType]) -> None:
+    """Print tables, each with an empty line below."""
     from rich.console import Console
 
-    return Console(markup=False, highlight=False, emoji=False, width=None if sys.stdout.isatty() else WIDTH)
-
-
-def _print_comparison(console: Console, wanted: Sequence[Task], results: Sequence[Result]) -> None:
-    from galatune.bench.text import difference_tables, score_tables, task_tables
-
-    for table in task_tables(results):
+    width = None if sys.stdout.isatty() else WIDTH
+    console = Console(markup=False, highlight=False, emoji=False, width=width)
+    for table in tables:
         console.print(table)
         console.print()
-    if len(wanted) > 1:
-        for table in (*score_tables(results), *difference_tables(results)):
-            console.print(table)
-            console.print()
 
 
-def _draw(results: Sequence[Result], schedules: Sequence[Schedule], out: Path) -> None:
-    from galatune.bench import figures
+def _save(figures: dict[str, Figure], out: Path) -> None:
+    from galatune.bench.drawing import save
 
-    for schedule in schedules:
-        found = figures.marks(results, schedule)
-        if found:
-            _saved(figures.save(figures.score_figure(found, schedule), out, f"scores-{schedule}"))
-        lines = figures.rate_lines(results, schedule)
-        if lines:
-            _saved(figures.save(figures.rate_figure(lines), out, f"rates-{schedule}"))
-
-
-def _draw_sensitivity(curves: Sequence[Curve], out: Path) -> None:
-    from galatune.bench import figures
-
-    _saved(figures.save(figures.sensitivity_figure(curves), out, "sensitivity"))
-
-
-def _saved(paths: Sequence[Path]) -> None:
-    click.echo(f"written to {' and '.join(map(str, paths))}", err=True)
-
-
-def _sensitivity(
-    console: Console, tasks: str | None, methods: str | None, seeds: int, out: Path, jobs: int
-) -> list[Curve]:
-    from galatune.bench import sensitivity
-    from galatune.bench.methods import METHODS as KNOWN
-    from galatune.bench.methods import find_methods
-    from galatune.bench.tasks import find_tasks
-    from galatune.bench.text import sensitivity_table
-    from galatune.cli.countdown import Countdown
-
-    names = _given(methods, sensitivity.SENSITIVITY_METHODS)
-    curves = sensitivity.sensitivity(
-        find_tasks(_given(tasks, sensitivity.SENSITIVITY_TASKS)),
-        find_methods(names),
-        seeds,
-        out,
-        jobs,
-        Countdown("trainings"),
-    )
-    console.print(sensitivity_table(curves))
-    console.print()
-    if "prodigy" in KNOWN and "prodigy" in names:
-        console.print("The initial rate of prodigy is its factor on the rate that it estimates.")
-    return curves
+    for name, figure in figures.items():
+        click.echo(f"written to {' and '.join(map(str, save(figure, out, name)))}", err=True)

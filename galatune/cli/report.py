@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,11 +20,11 @@ from galatune.cli.options import (
     study_option,
     tolerance_option,
 )
-from galatune.formatting import printable
 
 if TYPE_CHECKING:
     from galatune.report.pair import Pair
     from galatune.report.savings import SavingsReport
+    from galatune.report.sinks import Sink
 
 __all__ = ["report"]
 
@@ -30,25 +32,57 @@ NEEDED = ("galatune.report.pair", "galatune.report.savings", "scipy.stats", "ric
 DRAWING = ("galatune.report.page", "jinja2", "matplotlib.backends.backend_agg", "matplotlib.figure")
 
 
-@click.command()
+class _WithSinks(click.Command):
+    """A command whose ``--sink-to`` also takes the names that the chosen sink gives to it."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Look which sink is named, then parse with its names for the destination."""
+        parser = self.make_parser(ctx)
+        parser.ignore_unknown_options = True
+        name = parser.parse_args(list(args))[0].get("sink")
+        if name and name.strip():
+            load("galatune.report.sinks")
+            from galatune.report.sinks import find_sink
+
+            ctx.obj = find_sink(name)
+        return super().parse_args(ctx, args)
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        """Return all parameters, ``--sink-to`` with the sink's own names."""
+        params = super().get_params(ctx)
+        if ctx.obj is None:
+            return params
+        from galatune.report.sinks import destination_options
+
+        place = next(i for i, param in enumerate(params) if param.name == "sink_to")
+        params[place] = copy.copy(params[place])
+        params[place].opts = [*params[place].opts, *destination_options(ctx.obj)]
+        return params
+
+
+@click.command(cls=_WithSinks)
 @storage_argument
 @study_option
 @into_option
 @name_option
-@click.option("--html", type=File(), help="Write the report as one page.")
-@click.option("--csv", type=File(), help="Write both studies, a row a trial.")
-@click.option("--price", type=click.FloatRange(min=0), help="Money an hour of training; needs --currency.")
-@click.option("--currency", callback=given, metavar="TEXT", help="Of the price, EUR.")
+@click.option("--html", type=File(), help="Write the report as one HTML page.")
+@click.option("--csv", type=File(), help="Write every trial of both studies, one row per trial.")
+@click.option("--price", type=click.FloatRange(min=0), help="Money per hour of training; needs --currency.")
+@click.option("--currency", callback=given, metavar="TEXT", help="Currency of the price, such as EUR.")
 @tolerance_option
 @json_option
-@click.option("--sink", callback=given, metavar="NAME", help="Send it there too: mlflow.")
 @click.option(
-    "--tracking-uri",
-    callback=given,
-    metavar="URI",
-    help="Where the sink sends it, if not where its host would.",
+    "--sink", callback=given, metavar="NAME", help="Also send the report there; an unknown name lists them."
 )
+@click.option(
+    "--sink-to",
+    callback=given,
+    metavar="DESTINATION",
+    help="Where the sink sends it, if not to its default place.",
+)
+@click.pass_obj
 def report(
+    target: Sink | None,
     storage: str,
     study: str | None,
     into: str | None,
@@ -60,7 +94,7 @@ def report(
     tolerance: float,
     as_json: bool,
     sink: str | None,
-    tracking_uri: str | None,
+    sink_to: str | None,
 ) -> None:
     """Account for what the smaller study saved.
 
@@ -70,45 +104,47 @@ def report(
     \b
     galatune report study.db
     galatune report study.db --html report.html --price 2.50 --currency EUR
-    galatune report study.db --sink mlflow --tracking-uri http://localhost:5000
+    galatune report study.db --sink NAME --sink-to DESTINATION
     """  # noqa: D301  # click's mark of a paragraph that keeps its lines
     if (price is None) != (currency is None):
         raise click.UsageError("--price and --currency go together")
-    if tracking_uri is not None and sink is None:
-        raise click.UsageError("--tracking-uri needs --sink, for example --sink mlflow")
-    load(*NEEDED, *(DRAWING if html or sink else ()), *(("pandas",) if csv else ()))
+    if sink_to is not None and sink is None:
+        raise click.UsageError("--sink-to needs --sink")
+    load(*NEEDED, *(DRAWING if html or target else ()), *(("pandas",) if csv else ()))
+    from galatune.report.savings import account
+
+    pair = _read(html, csv, storage, study, into, name)
+    result = account(pair.baseline, pair.shrunk, tolerance=tolerance, price=price, currency=currency)
+    document = _page(result, pair) if html or target else ""
+    if html is not None:
+        _write(html, document)
+    if csv is not None:
+        _write(csv, pair.csv())
+    click.echo(json.dumps(result.to_json(), indent=2, allow_nan=False) if as_json else result.text())
+    if target is not None:
+        from galatune.report.sinks import Delivery
+
+        click.echo(target.send(Delivery(result, pair.baseline, pair.shrunk, document), sink_to), err=True)
+
+
+def _read(
+    html: Path | None, csv: Path | None, storage: str, study: str | None, into: str | None, name: str | None
+) -> Pair:
+    """Read both studies, once it is clear that no file to be written is one of them."""
     from galatune.report.pair import read_pair
-    from galatune.report.savings import compare
-    from galatune.report.sinks import find_sink
     from galatune.study.storage.writing import default_target
 
-    target = find_sink(sink) if sink is not None else None
     _check_files(html, csv, storage, into)
     pair = read_pair(storage, study, into, name)
     for note in pair.notes:
         click.echo(f"note: {note}", err=True)
-    result = compare(pair.baseline, pair.shrunk, tolerance=tolerance, price=price, currency=currency)
     # The default place of the smaller study is known only now.
     _check_files(html, csv, storage, into or default_target(pair.baseline.study)[0])
-    document = None
-    if html is not None or target is not None:
-        from galatune.report.page import page
-
-        document = page(result, pair.baseline, pair.shrunk)
-    if html is not None and document is not None:
-        _write(html, document)
-    if csv is not None:
-        _write(csv, _trials(pair))
-    _print(result, pair, as_json)
-    if target is not None and document is not None:
-        from galatune.report.sinks import Delivery
-
-        where = target.send(Delivery(result, pair.baseline, pair.shrunk, document), tracking_uri)
-        click.echo(where, err=True)
+    return pair
 
 
 def _check_files(html: Path | None, csv: Path | None, *storages: str | None) -> None:
-    """What is written must be neither a study nor twice the same file."""
+    """Refuse to write over a study, or twice into the same file."""
     from galatune.errors import ReportError
     from galatune.study.storage.writing import refuse_storage, same_place
 
@@ -119,31 +155,10 @@ def _check_files(html: Path | None, csv: Path | None, *storages: str | None) -> 
         raise ReportError(f"--html and --csv name the same file {str(html)!r}; name two")
 
 
-def _print(result: SavingsReport, pair: Pair, as_json: bool) -> None:
-    """The report on stdout: one JSON object, or a table below three sentences."""
-    from galatune.report.text import table, verdict
+def _page(result: SavingsReport, pair: Pair) -> str:
+    from galatune.report.page import page
 
-    sentences = verdict(result, pair.shrunk)
-    if as_json:
-        import json
-        from dataclasses import asdict
-
-        click.echo(json.dumps({**result.to_json(), "verdict": asdict(sentences)}, indent=2, allow_nan=False))
-        return
-    from rich.console import Console
-
-    for heading, sentence in sentences.lines:
-        click.echo(f"{heading + ':':7}{printable(sentence)}")
-    click.echo()
-    Console(markup=False, highlight=False, emoji=False).print(table(result))
-
-
-def _trials(pair: Pair) -> str:
-    """Every trial of both studies as CSV."""
-    import pandas as pd
-
-    frames = [ledger.frame() for ledger in (pair.baseline, pair.shrunk)]
-    return str(pd.concat([frame for frame in frames if not frame.empty] or frames).to_csv(index=False))
+    return page(result, pair.baseline, pair.shrunk)
 
 
 def _write(path: Path, text: str) -> None:

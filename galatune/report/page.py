@@ -10,9 +10,10 @@ from typing import Any
 from markupsafe import Markup
 
 from galatune.formatting import duration, number, printable
+from galatune.report.comparison import NOT_REACHED
 from galatune.report.plots import best_by_trial, rate_by_step, svg
-from galatune.report.savings import NOT_REACHED, SavingsReport
-from galatune.report.text import NOT_MEASURED, rows, verdict
+from galatune.report.savings import SavingsReport
+from galatune.report.text import NOT_MEASURED, rows
 from galatune.study.ledger.match import goal_of
 from galatune.study.ledger.provenance import Provenance
 from galatune.study.ledger.rows import Ledger, TrialRow
@@ -29,9 +30,9 @@ class EventSummary:
     """One kind of event over all trials.
 
     Attributes:
-        kind: As the controller named it.
-        count: How often.
-        trials: In how many trials.
+        kind: Name that the controller gave it.
+        count: Number of events.
+        trials: Number of trials in which it occurred.
         example: The first reason given, with its trial and step.
     """
 
@@ -64,7 +65,6 @@ def page(report: SavingsReport, baseline: Ledger, shrunk: Ledger) -> str:
     environment.filters.update(number=number, duration=duration, cell=_cell)
     return environment.get_template(TEMPLATE).render(
         report=report,
-        verdict=verdict(report, shrunk),
         rows=rows(report),
         notes=_notes(report),
         not_measured=NOT_MEASURED,
@@ -79,7 +79,7 @@ def page(report: SavingsReport, baseline: Ledger, shrunk: Ledger) -> str:
 
 
 def events(study: Ledger) -> tuple[EventSummary, ...]:
-    """What the controller decided or noticed, by kind, most frequent first."""
+    """Summarize the controller's events by kind, most frequent first."""
     found: dict[str, list[tuple[int, int, str]]] = {}
     for row in study.rows:
         for event in row.record.events if row.record else ():
@@ -97,7 +97,7 @@ def events(study: Ledger) -> tuple[EventSummary, ...]:
 
 
 def _notes(report: SavingsReport) -> list[str]:
-    """What is not measured and why, each reason once."""
+    """Why something is not measured, each reason once."""
     groups = (report.baseline.why, report.shrunk.why, report.to_match.why)
     return list(dict.fromkeys(why for why in groups if why is not None and why != NOT_REACHED))
 
@@ -121,7 +121,7 @@ def _rate_picture(shrunk: Ledger) -> Markup | None:
 
 
 def _dimensions(plan: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    """Name, role, distribution, what became of it, evidence."""
+    """Per parameter: name, role, distribution, whether it was dropped, evidence."""
     found = []
     for body in _sequence(plan.get("learning_rate")):
         if isinstance(body, Mapping):
@@ -140,7 +140,7 @@ def _dimensions(plan: Mapping[str, Any]) -> list[tuple[str, ...]]:
 
 
 def _settings(baseline: Ledger, shrunk: Ledger) -> list[tuple[str, str, str]]:
-    """Label, old study, smaller study."""
+    """Per setting: label, old study, smaller study."""
     old, new = baseline.provenance, shrunk.provenance
     source = new.source
     sampler = old.sampler or source.get("sampler")
@@ -160,7 +160,7 @@ def _settings(baseline: Ledger, shrunk: Ledger) -> list[tuple[str, str, str]]:
 
 
 def _trials(title: str, study: Ledger) -> dict[str, Any]:
-    """What the template shows of every trial."""
+    """What the template needs to show every trial of a study."""
     names = list(dict.fromkeys(name for row in study.rows for name in row.params))
     controlled = any(row.record for row in study.rows)
     staged = any(row.stage != "search" for row in study.rows)

@@ -27,6 +27,14 @@ class Pair:
     shrunk: Ledger
     notes: tuple[str, ...] = ()
 
+    def csv(self) -> str:
+        """Every trial of both studies as CSV, one row per trial."""
+        import pandas as pd
+
+        frames = [ledger.frame() for ledger in (self.baseline, self.shrunk)]
+        filled = [frame for frame in frames if not frame.empty]
+        return str(pd.concat(filled or frames).to_csv(index=False))
+
 
 def read_pair(
     storage: str, study: str | None = None, into: str | None = None, name: str | None = None
@@ -34,10 +42,10 @@ def read_pair(
     """Read both studies; neither storage is changed.
 
     Args:
-        storage: Of the old study, URL or file.
-        study: Its name; may be left out where the storage holds one.
-        into: Storage of the smaller study, where it is not the one `run` takes by itself.
-        name: Name of the smaller study, likewise.
+        storage: Storage of the old study, a URL or a file.
+        study: Its name; None if the storage holds one study only.
+        into: Storage of the smaller study; None for the default of `galatune.run`.
+        name: Name of the smaller study; None for the default of `galatune.run`.
 
     Raises:
         StorageError: One of them cannot be found or read.
@@ -54,10 +62,10 @@ def read_pair(
 
 
 def check_pair(baseline: Ledger, shrunk: Ledger) -> str | None:
-    """Whether the smaller study was made from this one, by what `run` wrote into it.
+    """Check that the smaller study was made from this one, by what `galatune.run` wrote into it.
 
     Returns:
-        What to be wary of, None where all is well.
+        A warning for the reader, None if there is none.
 
     Raises:
         ReportError: It was made from a study of another name.
@@ -77,7 +85,7 @@ def check_pair(baseline: Ledger, shrunk: Ledger) -> str | None:
 
 
 def _lost_constraints(baseline: Ledger, shrunk: Ledger) -> str | None:
-    """An infeasible trial may look best where nobody said that it is infeasible."""
+    """Warn of infeasible trials that may look best because nothing in the study marks them."""
     if not baseline.constrained or shrunk.constrained:
         return None
     return (
@@ -87,7 +95,7 @@ def _lost_constraints(baseline: Ledger, shrunk: Ledger) -> str | None:
 
 
 def _changed(baseline: Ledger, shrunk: Ledger) -> str | None:
-    """The old best that `run` saw must still be there; a study of the same name may be another one."""
+    """Warn if the old best that `galatune.run` saw is gone: it may be another study of the same name."""
     seen = shrunk.provenance.source.get("best_value")
     values = [row.value for row in baseline.complete]
     if not isinstance(seen, int | float) or seen in values or not values or None in values:

@@ -1,6 +1,6 @@
-"""Two pictures: first the points, then the drawing.
+"""The two pictures of a report: first the points, then the drawing.
 
-Nothing from a study but numbers is drawn, so that no name can break a label.
+Only numbers of a study are drawn, so that no name can break a label.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = ["BestByTrial", "RateByStep", "RateCurve", "SearchCurve", "best_by_tri
 
 OLD, NEW = "#D55E00", "#0072B2"
 CURVES = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9")
-"""Okabe and Ito's colours, told apart with any colour vision; line styles differ as well."""
+"""Okabe and Ito's colours, distinct for every colour vision; line styles differ as well."""
 STYLES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
 LARGEST = 1e200
 """Larger values are drawn at this one: matplotlib's axes reach a little beyond what they show."""
@@ -40,7 +40,7 @@ class SearchCurve:
         label: "old study" or "smaller study".
         trials: Finished trials so far, from 1.
         best: Best value so far; hypervolume with several objectives.
-        matched_at: Number of trials at which it came within the tolerance, None where it did not.
+        matched_at: Number of trials at which it came within the tolerance, None if it did not.
     """
 
     label: str
@@ -66,7 +66,7 @@ class BestByTrial:
         return pd.DataFrame(points, columns=["study", "trials", "best"])
 
     def draw(self) -> Figure:
-        """Steps, a dashed line at the value that counts as reached, a ring where a study reached it."""
+        """Draw one step line per study, and mark the value that counts as reached and who reached it."""
         from matplotlib.ticker import MaxNLocator
 
         figure, axes = _figure("finished trials", f"best {self.quantity} so far")
@@ -122,7 +122,7 @@ class RateByStep:
         return pd.DataFrame(points, columns=["trial", "optimizer", "step", "learning_rate"])
 
     def draw(self) -> Figure:
-        """One line an optimizer, the rate on a log scale."""
+        """Draw one line per optimizer, with the rate on a log scale."""
         figure, axes = _figure("optimizer step", "learning rate as applied (log scale)")
         axes.set_yscale("log")
         order = list(dict.fromkeys(curve.trial for curve in self.curves))
@@ -148,11 +148,11 @@ def best_by_trial(
     Args:
         baseline: The old study.
         shrunk: The smaller one.
-        goal: What counts as reached; None where the old study has no COMPLETE trial.
+        goal: What counts as reached; None if the old study has no COMPLETE trial.
         matched_at: Number of trials at which each study reached it.
 
     Returns:
-        None where there is nothing to draw.
+        The points, None if there is nothing to draw.
     """
     if goal is None:
         return None
@@ -173,10 +173,10 @@ def rate_by_step(shrunk: Ledger, best: int = 5) -> RateByStep | None:
 
     Args:
         shrunk: The smaller study.
-        best: How many trials, best first (of the first objective, where there are several).
+        best: Number of trials, best first (by the first objective, if there are several).
 
     Returns:
-        None where no complete trial recorded a rate.
+        The points, None if no complete trial recorded a rate.
     """
     ranked = sorted(shrunk.complete, key=lambda row: oriented(row, shrunk.directions))
     curves = [curve for row in ranked for curve in _curves(row)]
@@ -208,7 +208,7 @@ def svg(figure: Figure, title: str, description: str) -> str:
 
 
 def _figure(x: str, y: str) -> tuple[Figure, Axes]:
-    """A figure of its own: no pyplot, so that nothing is left in the caller's session."""
+    """Return a figure without pyplot, so that nothing is left in the caller's session."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -226,7 +226,7 @@ def _figure(x: str, y: str) -> tuple[Figure, Axes]:
 
 
 def _legend(figure: Figure) -> None:
-    """Above the axes, where no curve can run."""
+    """Draw the legend above the axes, out of the way of the curves."""
     figure.legend(loc="outside upper left", ncols=3, frameon=False, labelcolor=INK, fontsize=9)
 
 
@@ -251,7 +251,7 @@ def _drawable(value: float) -> float:
 
 
 def _spread(axes: Axes, values: Sequence[float]) -> None:
-    """A log scale where values are positive and lie more than a factor of 5 apart."""
+    """Use a log scale if all values are positive and lie more than a factor of 5 apart."""
     if values and min(values) > 0 and max(values) / min(values) > 5:
         axes.set_yscale("log")
         axes.set_ylabel(f"{axes.get_ylabel()} (log scale)", color=INK)

@@ -1,4 +1,4 @@
-"""How good the smaller study's best is beside the old one's, and how much of that may be luck."""
+"""How good the smaller study's best is compared with the old one's, and how much of that may be luck."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from galatune.statistics import Side, difference_of_minima, side
 from galatune.study.ledger.match import Goal, best_so_far, oriented
 from galatune.study.ledger.rows import Ledger, TrialRow
 
@@ -17,13 +18,16 @@ __all__ = ["Quality", "quality_of"]
 Verdict = Literal["better", "equal", "worse", "undecided"]
 Floats = NDArray[np.float64]
 
-CONFIDENCE = 0.95
-RESAMPLES = 9_999
 FEWEST = 5
-"""Values on each side (or pairs) below which resampling says nothing."""
+"""With fewer values per study, or fewer pairs, resampling says nothing."""
 
-LARGE = 1e100
-"""Values beyond this are resampled in units of the largest: numpy squares them on the way."""
+VERDICTS: dict[Side, Verdict] = {
+    "below": "better",
+    "within": "equal",
+    "above": "worse",
+    "across": "undecided",
+}
+"""What it means for the smaller study's best that the interval lies there; positive is worse."""
 
 
 @dataclass(frozen=True)
@@ -31,17 +35,17 @@ class Quality:
     """The smaller study's best minus the old one's, in the units of the objective.
 
     Attributes:
-        difference: Positive is worse, in both directions. None where one side has no COMPLETE trial.
+        difference: Positive is worse, in both directions. None if one study has no COMPLETE trial.
         volumes: The hypervolumes of the old study and of the smaller one, None with one objective.
-        interval: 95 %, of the same difference when trials are drawn again from those that ran. None
-            where there are too few, or several objectives.
-        verdict: "better" or "worse" where the interval lies beyond `margin`, "equal" where it lies
-            within, else "undecided".
+        interval: 95 % interval of the same difference when trials are drawn again from those that ran.
+            None if there are too few, or several objectives.
+        verdict: "better" or "worse" if the interval lies beyond `margin`, "equal" if it lies within,
+            else "undecided".
         margin: Differences up to this size count as none: tolerance x |median - best| of the old values.
-        pairs: Configurations that were run on both sides and resampled together, 0 where each side was
-            resampled on its own.
-        method: How the interval was made, in words.
-        measured: Whether there is a difference.
+        pairs: Number of configurations that ran in both studies and were resampled together; 0 if each
+            study was resampled on its own.
+        method: How the interval was computed, in words.
+        measured: Whether the difference is known.
     """
 
     difference: float | None
@@ -57,16 +61,16 @@ class Quality:
 def quality_of(baseline: Ledger, shrunk: Ledger, goal: Goal | None, seed: int) -> Quality:
     """Compare best values.
 
-    The best of a search is its most extreme value, and the only one of its kind: resampling cannot show
-    what a second search would find. The interval answers a smaller question, how far the difference
-    hangs on single trials having turned up. Where the same configurations ran on both sides
-    they are resampled together, so that luck of the draw that both sides share cancels.
+    The best of a search is its most extreme value, and there is one per search: resampling cannot show
+    what a second search would find. The interval answers a smaller question, how much the difference
+    depends on single trials. If the same configurations ran in both studies they are resampled together,
+    so that the luck that both share cancels.
 
     Args:
         baseline: The old study.
         shrunk: The smaller one.
-        goal: Gives the margin; None where the old study has no COMPLETE trial.
-        seed: Of the resampling.
+        goal: Gives the margin; None if the old study has no COMPLETE trial.
+        seed: Seed of the resampling.
 
     Returns:
         Difference, interval and verdict.
@@ -84,11 +88,11 @@ def quality_of(baseline: Ledger, shrunk: Ledger, goal: Goal | None, seed: int) -
         method = f"none: fewer than {FEWEST} complete trials on a side"
         return Quality(difference, None, "undecided", goal.margin, 0, method, True)
     way = "unpaired" if pairs is None else "paired"
-    interval = _bootstrap(old, new, paired=pairs is not None, seed=seed)
+    interval = difference_of_minima(old, new, paired=pairs is not None, seed=seed)
     return Quality(
         difference=difference,
         interval=interval,
-        verdict=_verdict(interval, goal.margin),
+        verdict=VERDICTS[side(interval, goal.margin)],
         margin=goal.margin,
         pairs=len(old) if pairs is not None else 0,
         method=f"{way} percentile bootstrap of the difference of bests",
@@ -97,7 +101,7 @@ def quality_of(baseline: Ledger, shrunk: Ledger, goal: Goal | None, seed: int) -
 
 
 def _of_volumes(baseline: Ledger, shrunk: Ledger, goal: Goal) -> Quality:
-    """A hypervolume belongs to a whole front: there is no interval, and so no verdict."""
+    """Compare hypervolumes: each belongs to a whole front, so there is no interval and no verdict."""
     new = best_so_far(shrunk, goal)[-1]
     difference = None if new is None else goal.best - new
     method = "none: several objectives make one hypervolume a study, with nothing to draw again"
@@ -105,39 +109,8 @@ def _of_volumes(baseline: Ledger, shrunk: Ledger, goal: Goal) -> Quality:
     return Quality(difference, None, "undecided", goal.margin, 0, method, difference is not None, volumes)
 
 
-def _bootstrap(old: Floats, new: Floats, *, paired: bool, seed: int) -> tuple[float, float]:
-    from scipy import stats
-
-    def difference(old: Floats, new: Floats, axis: int = -1) -> Floats:
-        return np.asarray(new.min(axis=axis) - old.min(axis=axis))
-
-    largest = float(max(np.abs(old).max(), np.abs(new).max()))
-    unit = largest if largest > LARGE else 1.0
-    interval = stats.bootstrap(
-        (old / unit, new / unit),
-        difference,
-        paired=paired,
-        vectorized=True,
-        n_resamples=RESAMPLES,
-        batch=1_000,
-        confidence_level=CONFIDENCE,
-        method="percentile",
-        random_state=np.random.default_rng(seed),
-    ).confidence_interval
-    return unit * float(interval.low), unit * float(interval.high)
-
-
-def _verdict(interval: tuple[float, float], margin: float) -> Verdict:
-    low, high = interval
-    if high < -margin:
-        return "better"
-    if low > margin:
-        return "worse"
-    return "equal" if -margin <= low and high <= margin else "undecided"
-
-
 def _pairs(baseline: Ledger, shrunk: Ledger) -> tuple[Floats, Floats] | None:
-    """Best of each configuration that ran on both sides; None where they miss one of the two bests."""
+    """Best of each configuration that ran in both studies; None if one of the two bests is not among them."""
     common = _names(baseline) & _names(shrunk)
     old, new = _best_by_configuration(baseline, common), _best_by_configuration(shrunk, common)
     both = [configuration for configuration in new if configuration in old]

@@ -1,7 +1,7 @@
-"""Places that a report goes to, found through the entry-point group ``galatune.sinks``.
+"""Places that a report is sent to, found through the entry-point group ``galatune.sinks``.
 
-A host package declares, say, ``mlflow = "galatune_mlflow.sink:MlflowSink"``; the class is made without
-arguments and then asked to `Sink.send`.
+A package declares an entry point such as ``wiki = "my_package.sinks:WikiSink"``. ``galatune report --sink
+wiki`` then makes a ``WikiSink()`` and calls its `Sink.send`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from galatune.formatting import printable
 from galatune.report.savings import SavingsReport
 from galatune.study.ledger.rows import Ledger
 
-__all__ = ["GROUP", "Delivery", "Sink", "available", "find_sink"]
+__all__ = ["GROUP", "Delivery", "Sink", "available", "destination_options", "find_sink"]
 
 GROUP = "galatune.sinks"
 
@@ -38,14 +38,18 @@ class Delivery:
 
 
 class Sink(Protocol):
-    """A place that a report goes to."""
+    """A place that a report is sent to.
 
-    def send(self, delivery: Delivery, tracking_uri: str | None = None) -> str:
+    A sink may also have ``destination_options``, a tuple of option names such as ``("--server",)``: with
+    ``--sink NAME`` they then mean the same as ``--sink-to``, in the words that users of the host know.
+    """
+
+    def send(self, delivery: Delivery, destination: str | None = None) -> str:
         """Send what is not there yet: sending the same report twice changes nothing.
 
         Args:
             delivery: The report.
-            tracking_uri: Where to; None for the place that the host would take by itself.
+            destination: Where to send it, as given by ``--sink-to``; None for the sink's own default.
 
         Returns:
             Where it lies now, in words and without a password.
@@ -57,7 +61,7 @@ class Sink(Protocol):
 
 
 def available() -> tuple[str, ...]:
-    """Names of the installed sinks."""
+    """Return the names of the installed sinks, sorted."""
     return tuple(sorted(_entries()))
 
 
@@ -65,10 +69,10 @@ def find_sink(name: str) -> Sink:
     """Load a sink by its name.
 
     Args:
-        name: As declared in the entry-point group.
+        name: Name of its entry point.
 
     Raises:
-        ReportError: There is none of that name, or it cannot be loaded.
+        ReportError: No sink has that name, or it cannot be loaded.
     """
     entries = _entries()
     if name not in entries:
@@ -78,6 +82,11 @@ def find_sink(name: str) -> Sink:
         return cast(Sink, entries[name].load()())
     except ImportError as error:
         raise ReportError(f"the sink {name!r} cannot be loaded ({error}); install its host") from error
+
+
+def destination_options(sink: Sink) -> tuple[str, ...]:
+    """Return the names that a sink gives to ``--sink-to``; most sinks give none."""
+    return tuple(getattr(sink, "destination_options", ()))
 
 
 def _entries() -> dict[str, EntryPoint]:

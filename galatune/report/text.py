@@ -1,19 +1,21 @@
-"""The report for a terminal: three lines for who decides, then a table."""
+"""The report in words: three sentences for those who decide, then a table."""
 
 from __future__ import annotations
 
+import io
+import sys
 from dataclasses import dataclass
 
 from rich.table import Table
 from rich.text import Text
 
 from galatune.formatting import duration, number, printable
-from galatune.report.savings import NOT_REACHED, SavingsReport, StudySummary
+from galatune.report.comparison import NOT_REACHED, Comparison, StudySummary
 from galatune.study.ledger.rows import Ledger
 
-__all__ = ["NOT_MEASURED", "Verdict", "rows", "table", "verdict"]
+__all__ = ["NOT_MEASURED", "Verdict", "as_text", "rows", "verdict"]
 
-NOT_MEASURED = "not measured"
+MEASURED, NOT_MEASURED = "measured", "not measured"
 
 UNLIKE = 2.0
 """A mean trial this many times slower or quicker than before raises a question about the machine."""
@@ -39,18 +41,42 @@ class Verdict:
         return (("Saved", self.saved), ("Risk", self.risk), ("Next", self.next))
 
 
-def verdict(report: SavingsReport, shrunk: Ledger) -> Verdict:
+def verdict(report: Comparison, shrunk: Ledger) -> Verdict:
     """Say it in three sentences.
 
     Args:
-        report: From `galatune.savings`.
-        shrunk: Ledger of the smaller study: says which trial is best and whether the run is over.
+        report: All numbers.
+        shrunk: Ledger of the smaller study, which tells the best trial and whether the run is over.
     """
-    return Verdict(_saved(report), _risk(report, shrunk) + _pace(report), _next(report, shrunk))
+    return Verdict(_saved(report), _risk(report, shrunk) + _busy(report), _next(report, shrunk))
 
 
-def table(report: SavingsReport) -> Table:
-    """Old study, smaller study and the difference, as a rich table; names stay text, not markup."""
+def as_text(report: Comparison, sentences: Verdict, width: int | None = None) -> str:
+    """The sentences, an empty line and the table.
+
+    Args:
+        report: All numbers.
+        sentences: The same in words.
+        width: Columns of the table; None for those of the terminal.
+    """
+    from rich.console import Console
+
+    memory = _Memory()
+    Console(file=memory, width=width, markup=False, highlight=False, emoji=False).print(table(report))
+    lines = [f"{heading + ':':7}{printable(sentence)}" for heading, sentence in sentences.lines]
+    return "\n".join([*lines, "", memory.getvalue().rstrip("\n")])
+
+
+class _Memory(io.StringIO):
+    """Text in memory. Its table is drawn with lines that stdout can show."""
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return getattr(sys.stdout, "encoding", None) or "utf-8"
+
+
+def table(report: Comparison) -> Table:
+    """Old study, smaller study and the difference; names stay text and are never read as markup."""
     grid = Table(title=None, pad_edge=False)
     for heading in ("", report.baseline.study, report.shrunk.study, "difference", ""):
         grid.add_column(Text(printable(heading)), justify="left" if not heading else "right", overflow="fold")
@@ -59,60 +85,73 @@ def table(report: SavingsReport) -> Table:
     return grid
 
 
-def rows(report: SavingsReport) -> list[tuple[str, str, str, str, str]]:
-    """Label, old, smaller, difference, measured or why not: what every form of the report shows."""
-    old, new, match, saved = report.baseline, report.shrunk, report.to_match, report.saved
-    trials_mark = NOT_MEASURED if match.baseline_trials is None else "measured"
-    hours_mark = "measured" if _timed(report) else NOT_MEASURED
-    missed = NOT_MEASURED if match.baseline_trials is None else "not reached"
-    cells = [
-        (
-            f"trials to the old best, within {100 * match.tolerance:g} %",
-            number(match.baseline_trials),
-            number(match.shrunk_trials) if match.matched else missed,
-            _minus_trials(saved.trials, saved.trials_percent),
-            trials_mark,
-        ),
-        (
-            "time to it",
-            duration(match.baseline_hours),
-            duration(match.shrunk_hours) if match.matched else missed,
-            _minus_hours(saved.hours, saved.hours_percent),
-            hours_mark,
-        ),
-    ]
-    if saved.cost is not None:
-        cells.append(("cost of it", "", "", f"{_signed(-saved.cost, '.2f')} {saved.currency}", hours_mark))
-    quality = report.quality
-    mark = "measured" if quality.measured else NOT_MEASURED
-    if match.reference_point:
-        volumes = [number(volume) for volume in quality.volumes or (None, None)]
-        cells.append(("hypervolume", volumes[0], volumes[1], _worse(quality.difference), mark))
-        cells.append(("best of each objective", _best(old), _best(new), "", mark))
-    else:
-        cells.append(("best value", _best(old), _best(new), _worse(quality.difference), mark))
+Cells = tuple[str, str, str, str, str]
+"""Label, old study, smaller study, difference, and "measured" or that it is not."""
+
+
+def rows(report: Comparison) -> list[Cells]:
+    """The table that every form of the report shows."""
+    old, new, match = report.baseline, report.shrunk, report.to_match
+    timed = old.measured and new.measured and match.same_machine
     return [
-        *cells,
-        ("finished trials", number(old.trials), number(new.trials), "", "measured"),
-        (
-            "time in all",
-            duration(old.hours),
-            duration(new.hours),
-            "",
-            "measured" if old.measured and new.measured and match.same_machine else NOT_MEASURED,
-        ),
+        *_to_match_rows(report),
+        *_best_rows(report),
+        ("finished trials", number(old.trials), number(new.trials), "", MEASURED),
+        ("time in all", duration(old.hours), duration(new.hours), "", _mark(timed)),
     ]
 
 
-def _timed(report: SavingsReport) -> bool:
-    """Whether the hours to the match stand on recorded, comparable durations."""
+def _to_match_rows(report: Comparison) -> list[Cells]:
+    """What each study needed to reach the old best."""
+    match, saved = report.to_match, report.saved
+    reachable = match.baseline_trials is not None
+    missed = "not reached" if reachable else NOT_MEASURED
+    timed = _mark(_timed(report))
+    trials: Cells = (
+        f"trials to the old best, within {100 * match.tolerance:g} %",
+        number(match.baseline_trials),
+        number(match.shrunk_trials) if match.matched else missed,
+        _minus_trials(saved.trials, saved.trials_percent),
+        _mark(reachable),
+    )
+    time: Cells = (
+        "time to it",
+        duration(match.baseline_hours),
+        duration(match.shrunk_hours) if match.matched else missed,
+        _minus_hours(saved.hours, saved.hours_percent),
+        timed,
+    )
+    if saved.cost is None:
+        return [trials, time]
+    return [trials, time, ("cost of it", "", "", f"{_signed(-saved.cost, '.2f')} {saved.currency}", timed)]
+
+
+def _best_rows(report: Comparison) -> list[Cells]:
+    """How good the best of each study is."""
+    old, new, quality = report.baseline, report.shrunk, report.quality
+    mark, difference = _mark(quality.measured), _worse(quality.difference)
+    if not report.to_match.reference_point:
+        return [("best value", _best(old), _best(new), difference, mark)]
+    volumes = [number(volume) for volume in quality.volumes or (None, None)]
+    return [
+        ("hypervolume", volumes[0], volumes[1], difference, mark),
+        ("best of each objective", _best(old), _best(new), "", mark),
+    ]
+
+
+def _mark(measured: bool) -> str:
+    return MEASURED if measured else NOT_MEASURED
+
+
+def _timed(report: Comparison) -> bool:
+    """Whether the hours to the match rest on recorded durations that can be compared."""
     match = report.to_match
     return match.hours_measured or (
         match.same_machine and not match.matched and match.baseline_hours is not None
     )
 
 
-def _saved(report: SavingsReport) -> str:
+def _saved(report: Comparison) -> str:
     match, saved = report.to_match, report.saved
     within = f"within {100 * match.tolerance:g} % of the old best"
     if not match.matched or saved.trials is None:
@@ -128,7 +167,7 @@ def _saved(report: SavingsReport) -> str:
     return f"{head}{_saved_hours(report)}."
 
 
-def _saved_hours(report: SavingsReport) -> str:
+def _saved_hours(report: Comparison) -> str:
     saved, match = report.saved, report.to_match
     if not saved.hours_measured or saved.hours is None:
         return f"; time and money are not measured ({(match.why or '').removeprefix('hours: ')})"
@@ -140,7 +179,7 @@ def _saved_hours(report: SavingsReport) -> str:
     return text if saved.cost is None else f"{text}, {saved.cost:.2f} {saved.currency}"
 
 
-def _risk(report: SavingsReport, shrunk: Ledger) -> str:
+def _risk(report: Comparison, shrunk: Ledger) -> str:
     quality = report.quality
     if quality.difference is None:
         return "not known: one of the studies has no complete trial."
@@ -155,8 +194,8 @@ def _risk(report: SavingsReport, shrunk: Ledger) -> str:
     return text + ("." if repeated else "; no best was run again, each may be a lucky one.")
 
 
-def _pace(report: SavingsReport) -> str:
-    """Control makes a trial a little dearer: one that became quick had the machine to itself this time."""
+def _busy(report: Comparison) -> str:
+    """Ask about the machine if trials became much quicker or slower, which control alone does not explain."""
     old, new = (
         None if study.hours is None or not study.trials else study.hours / study.trials
         for study in (report.baseline, report.shrunk)
@@ -177,7 +216,7 @@ _JUDGEMENT = {
 }
 
 
-def _next(report: SavingsReport, shrunk: Ledger) -> str:
+def _next(report: Comparison, shrunk: Ledger) -> str:
     if shrunk.provenance.unfinished:
         return "the smaller study is not finished: the same galatune run command continues it."
     if not shrunk.complete:
@@ -202,7 +241,7 @@ def _best_number(shrunk: Ledger) -> int | None:
     return min(shrunk.complete, key=lambda row: sign * (row.values or (0.0,))[0]).number
 
 
-def _what(report: SavingsReport) -> str:
+def _what(report: Comparison) -> str:
     return "hypervolume" if report.to_match.reference_point else "best value"
 
 
@@ -215,7 +254,7 @@ def _minus_trials(saved: int | None, percent: float | None) -> str:
 
 
 def _minus_hours(saved: float | None, percent: float | None) -> str:
-    """What changed: a saving is a minus."""
+    """The change from the old study to the smaller one: a saving is negative."""
     if saved is None:
         return ""
     sign = "-" if saved > 0 else "+" if saved < 0 else ""
@@ -227,7 +266,7 @@ def _share(percent: float | None) -> str:
 
 
 def _signed(value: float, how: str) -> str:
-    """A number with its sign; what is shown as zero has none."""
+    """A number with its sign; a number that is shown as zero has none."""
     text = f"{value:+{how}}"
     return text if any(digit in text for digit in "123456789") else text.lstrip("+-")
 

@@ -122,7 +122,7 @@ def _refuse_study(uri: str) -> None:
     if {"studies", "trials"} <= tables:
         raise ReportError(
             f"{redact(uri)} holds Optuna studies, and MLflow would put its own tables into it; name another "
-            "place with --tracking-uri"
+            "place with --sink-to"
         )
 
 

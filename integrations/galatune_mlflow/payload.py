@@ -18,7 +18,6 @@ from typing import TypeVar
 from galatune.formatting import printable
 from galatune.report.savings import SavingsReport
 from galatune.report.sinks import Delivery
-from galatune.report.text import verdict
 from galatune.study.ledger.rows import Ledger, TrialRow
 
 __all__ = [
@@ -154,7 +153,7 @@ def split_finite(metrics: Mapping[str, float | None]) -> tuple[dict[str, float],
 
 def description(delivery: Delivery) -> str:
     """The three sentences as markdown, with nothing in a name that markdown would obey."""
-    sentences = verdict(delivery.report, delivery.shrunk).lines
+    sentences = delivery.report.verdict.lines
     lines = [f"**{heading}:** {_escaped(sentence)}" for heading, sentence in sentences]
     return "\n\n".join([*lines, "The page is the artifact report.html."])
 

@@ -50,12 +50,15 @@ LONGEST_TAG = 5_000
 class MlflowSink:
     """Sends a report to MLflow."""
 
-    def send(self, delivery: Delivery, tracking_uri: str | None = None) -> str:
+    destination_options = ("--tracking-uri",)
+
+    def send(self, delivery: Delivery, destination: str | None = None) -> str:
         """Send what is not there yet.
 
         Args:
             delivery: The report.
-            tracking_uri: Of MLflow; None for MLFLOW_TRACKING_URI, else ``sqlite:///mlflow.db``.
+            destination: MLflow's tracking URI; None for the one in MLFLOW_TRACKING_URI, else
+                ``sqlite:///mlflow.db``.
 
         Returns:
             Where it lies, and how to look at it.
@@ -63,7 +66,7 @@ class MlflowSink:
         Raises:
             ReportError: MLflow could not be reached or refused.
         """
-        uri = tracking_uri_or_default(tracking_uri)
+        uri = tracking_uri_or_default(destination)
         if is_new_store(uri):
             click.echo(f"making a new MLflow store at {redact(uri)}, about 7 seconds", err=True)
         with open_client(uri) as client:

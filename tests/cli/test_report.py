@@ -80,6 +80,7 @@ def test_tolerance_is_a_fraction_or_a_percentage(text: str, tolerance: float) ->
 @pytest.mark.parametrize(
     "arguments",
     [
+        ("--sink-to", "http://there"),
         ("--tracking-uri", "http://there"),
         ("--price", "2"),
         ("--currency", "EUR"),
@@ -94,6 +95,7 @@ def test_tolerance_is_a_fraction_or_a_percentage(text: str, tolerance: float) ->
         ("--name", ""),
         ("--study", ""),
         ("--sink", ""),
+        ("--sink", "mlflow", "--sink-to", ""),
         ("--sink", "mlflow", "--tracking-uri", ""),
         ("--price", "2", "--currency", ""),
     ],
@@ -133,7 +135,7 @@ def test_a_smaller_study_of_another_one_is_refused() -> None:
 
 
 def test_passwords_in_urls_appear_nowhere(folder: Path) -> None:
-    result = galatune("study.db", "--json", "--html", "report.html", "--sink", "mlflow", "--tracking-uri",
+    result = galatune("study.db", "--json", "--html", "report.html", "--sink", "mlflow", "--sink-to",
                       "http://ada:secret@127.0.0.1:9")  # fmt: skip
     assert result.exit_code == 1
     assert "sends what is missing later" in result.stderr
@@ -196,5 +198,5 @@ def test_report_runs_without_torch_and_mlflow(folder: Path) -> None:
 def test_every_option_is_explained() -> None:
     text = galatune("--help").stdout
     for option in ("--study", "--into", "--name", "--html", "--csv", "--price", "--currency", "--tolerance",
-                   "--json", "--sink", "--tracking-uri"):  # fmt: skip
+                   "--json", "--sink", "--sink-to"):  # fmt: skip
         assert option in text

@@ -4,18 +4,16 @@ import io
 
 import pytest
 from fake_studies import fake_study
-from rich.console import Console
 
 from galatune.report.savings import savings
-from galatune.report.text import Verdict, rows, table, verdict
-from galatune.study.ledger.rows import ledger
+from galatune.report.text import Verdict, rows
 
 OLD = [5.0, 4.0, 3.0, 3.0, 1.0, 3.5]
 
 
 def say(new: list, **options: object) -> Verdict:
     study = fake_study(new, name="new", controlled=True)
-    return verdict(savings(fake_study(OLD), study, **options), ledger(study))  # type: ignore[arg-type]
+    return savings(fake_study(OLD), study, **options).verdict  # type: ignore[arg-type]
 
 
 def test_a_saving_is_said_in_trials_time_and_money() -> None:
@@ -34,7 +32,7 @@ def test_not_reached_is_said_as_plainly_as_reached() -> None:
 
 def test_a_search_that_took_longer_saved_nothing() -> None:
     study = fake_study([4.0, 2.0, 1.0], controlled=True)
-    said = verdict(savings(fake_study([1.0, 3.0, 5.0]), study), ledger(study))
+    said = savings(fake_study([1.0, 3.0, 5.0]), study).verdict
     assert said.saved.startswith("nothing: 3 trials instead of 1")
     assert "did not pay" in said.next
 
@@ -46,7 +44,7 @@ def test_a_best_that_nobody_ran_again_may_be_luck() -> None:
 @pytest.mark.parametrize(("seconds", "asked"), [(20.0, True), (40.0, False), (100.0, False), (300.0, True)])
 def test_a_machine_that_was_busier_once_is_asked_about(seconds: float, asked: bool) -> None:
     study = fake_study([2.0, 1.0], controlled=True, seconds=seconds)
-    risk = verdict(savings(fake_study(OLD), study), ledger(study)).risk
+    risk = savings(fake_study(OLD), study).verdict.risk
     assert ("as busy" in risk) == asked
 
 
@@ -68,7 +66,7 @@ def test_hypervolumes_differ_and_nobody_can_say_by_luck_or_not() -> None:
     shown = {row[0]: row[1:3] for row in rows(savings(old, new))}
     assert shown["hypervolume"] == ("3.84", "2.64")
     assert shown["best of each objective"] == ("1, 1", "2, 1")
-    assert verdict(savings(old, new), ledger(new)).risk.endswith(
+    assert savings(old, new).verdict.risk.endswith(
         "worse; undecided (no interval: several objectives make one hypervolume a study, with nothing to "
         "draw again)."
     )
@@ -77,14 +75,14 @@ def test_hypervolumes_differ_and_nobody_can_say_by_luck_or_not() -> None:
 def test_an_interrupted_run_is_continued_first() -> None:
     study = fake_study([1.0], controlled=True)
     study.set_user_attr("galatune", {**study.user_attrs["galatune"], "stopped_because": "interrupted"})
-    assert "not finished" in verdict(savings(fake_study(OLD), study), ledger(study)).next
+    assert "not finished" in savings(fake_study(OLD), study).verdict.next
 
 
 def test_an_unfinished_run_is_continued_first() -> None:
     study = fake_study([1.0], controlled=True)
     attribute = {k: v for k, v in study.user_attrs["galatune"].items() if k != "stopped_because"}
     study.set_user_attr("galatune", attribute)
-    said = verdict(savings(fake_study(OLD), study), ledger(study))
+    said = savings(fake_study(OLD), study).verdict
     assert "not finished" in said.next
 
 
@@ -95,13 +93,26 @@ def test_every_sentence_is_there_whatever_happened(new: list) -> None:
         assert "None" not in sentence
 
 
-def test_table_shows_names_as_text_not_as_markup() -> None:
+def test_report_says_itself_in_sentences_and_a_table() -> None:
+    text = savings(fake_study(OLD), fake_study([2.0, 1.0], name="new", controlled=True)).text(width=100)
+    assert [line.split()[0] for line in text.splitlines()[:3]] == ["Saved:", "Risk:", "Next:"]
+    assert "best value" in text
+    assert not text.endswith("\n")
+    assert max(map(len, text.splitlines()[3:])) <= 100
+
+
+def test_text_shows_names_as_text_not_as_markup() -> None:
     study = fake_study([1.0], name="[bold red]x[/]\x1b[31m", controlled=True)
-    out = io.StringIO()
-    console = Console(file=out, width=200, markup=False)
-    console.print(table(savings(fake_study(OLD), study)))
-    assert "[bold red]x[/]\\x1b[31m" in out.getvalue()
-    assert "\x1b" not in out.getvalue()
+    text = savings(fake_study(OLD), study).text(width=200)
+    assert "[bold red]x[/]\\x1b[31m" in text
+    assert "\x1b" not in text
+
+
+def test_text_is_drawn_with_what_stdout_can_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    report = savings(fake_study(OLD), fake_study([1.0], name="new", controlled=True))
+    assert not report.text().isascii()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
+    assert report.text().isascii()
 
 
 @pytest.mark.parametrize("values", [[2.0, 1.0], [4.0, 4.5]], ids=["matched", "not reached"])

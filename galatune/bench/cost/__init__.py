@@ -1,1 +1,1 @@
-"""What control costs: time and memory beside the same training without it."""
+"""What control costs: time and memory compared with the same training without it."""

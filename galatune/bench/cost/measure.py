@@ -1,4 +1,4 @@
-"""Both sides in turns, step by step: A B, B A, A B and so on."""
+"""Train with control and without in turns, step by step: A B, B A, A B and so on."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ import torch
 from galatune.bench.cost.ratios import Memory, Times
 from galatune.bench.cost.side import Step, running
 from galatune.bench.cost.workload import CPU, CUDA, Workload
+from galatune.controller import ProbeSchedule
 from galatune.controller.probes import PROBES
 from galatune.errors import GalatuneError
 
 __all__ = ["WEIGHED", "Cost", "measure", "probes", "workload_for"]
 
 WEIGHED = 16
-"""Steps whose memory is looked at."""
+"""Number of steps whose memory is measured."""
 
-SOON = {"probe_first": 2, "probe_every": 5, "probe_thinning": 0.0}
-"""Probes often enough to be seen in them."""
+SOON = {"probe_schedule": ProbeSchedule(every=5, first=2, thinning=0.0)}
+"""A probe schedule that probes several of them."""
 
 
 @dataclass(frozen=True)
@@ -27,12 +28,12 @@ class Cost:
     """What one probe costs.
 
     Attributes:
-        probe: Its name.
-        times: Of both sides.
-        memory: Of both sides.
-        synchronizations: Times a step that does not probe makes the host wait for the device, beyond
-            those of a plain step; None on a CPU.
-        threads: Of torch, on each side; only one side runs at a time.
+        probe: Name of the probe.
+        times: Times of both sides.
+        memory: Memory of both sides.
+        synchronizations: How many times more a step that is not probed makes the host wait for the device
+            than a step without control; None on a CPU.
+        threads: Threads of torch on each side; only one side runs at a time.
     """
 
     probe: str
@@ -43,12 +44,12 @@ class Cost:
 
 
 def probes() -> list[str]:
-    """Every probe there is."""
+    """Return the names of all probes."""
     return list(PROBES)
 
 
 def workload_for(device: str) -> Workload:
-    """What is trained there.
+    """Return what is trained on a device.
 
     Raises:
         GalatuneError: There is no such device.
@@ -59,12 +60,12 @@ def workload_for(device: str) -> Workload:
 
 
 def measure(workload: Workload, probe: str, steps: int, progress: Callable[[int, int], None]) -> Cost:
-    """Train twice, with control and without, taking turns; memory and waiting in processes of their own.
+    """Train with control and without in turns; memory and waits are measured in further processes.
 
     Args:
         workload: What is trained.
         probe: Name.
-        steps: Of each training.
+        steps: Steps of each training.
         progress: Called with (steps done, steps in all), both trainings together.
 
     Raises:
@@ -80,23 +81,23 @@ def measure(workload: Workload, probe: str, steps: int, progress: Callable[[int,
                 taken[which].extend((plain, own)[which].steps("timed", 1))
             progress(2 * (step + 1), 2 * steps)
     about = own.about
-    memory = Memory(*_beside(workload, probe, "weighed"), about.parameters, about.parameter_bytes)
+    memory = Memory(*_both(workload, probe, "weighed"), about.parameters, about.parameter_bytes)
     waits = None
     if workload.device == "cuda":
-        waits = _more_waits(*_beside(workload, probe, "synchronizing"))
+        waits = _more_waits(*_both(workload, probe, "synchronizing"))
     return Cost(probe, Times(tuple(taken[0]), tuple(taken[1])), memory, waits, about.threads)
 
 
-def _beside(workload: Workload, probe: str, way: str) -> tuple[tuple[Step, ...], tuple[Step, ...]]:
-    """A few steps of each side from its very start, in fresh processes."""
+def _both(workload: Workload, probe: str, way: str) -> tuple[tuple[Step, ...], tuple[Step, ...]]:
+    """Take the first steps of each side, in fresh processes."""
     with running(workload, probe, controlled=False) as plain:
-        beside = tuple(plain.steps(way, WEIGHED))
+        without = tuple(plain.steps(way, WEIGHED))
     with running(workload, probe, controlled=True, **SOON) as own:
-        return beside, tuple(own.steps(way, WEIGHED))
+        return without, tuple(own.steps(way, WEIGHED))
 
 
 def _more_waits(plain: Sequence[Step], controlled: Sequence[Step]) -> int:
-    """Of the steps that are not probed; the first one decides where to start and may wait."""
+    """Compare steps that are not probed; the first step chooses the first rate and may wait."""
     return max(
         own.synchronizations - other.synchronizations
         for other, own in list(zip(plain, controlled, strict=True))[1:]

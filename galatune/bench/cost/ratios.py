@@ -12,12 +12,12 @@ from galatune.bench.cost.side import Step
 __all__ = ["BLOCK", "Memory", "Ratio", "Times"]
 
 BLOCK = 10
-"""Neighbouring steps whose median is one number; as many as lie between two probes."""
+"""Neighbouring steps whose median is taken; about as many as lie between two probes."""
 
 
 @dataclass(frozen=True)
 class Ratio:
-    """Median, smallest and largest of the ratios of blocks of neighbouring steps, taken in turns."""
+    """Median, smallest and largest ratio over blocks of neighbouring steps."""
 
     median: float
     smallest: float
@@ -27,11 +27,11 @@ class Ratio:
 
 @dataclass(frozen=True)
 class Times:
-    """Every step of one training without control and of one with it, taken in turns.
+    """The steps of one training without control and of one with control, taken in turns.
 
     Attributes:
-        plain: Without.
-        controlled: With.
+        plain: Steps without control.
+        controlled: Steps with control.
     """
 
     plain: tuple[Step, ...]
@@ -39,41 +39,41 @@ class Times:
 
     @property
     def probes(self) -> int:
-        """Probed steps."""
+        """Number of probed steps."""
         return sum(step.probed for step in self.controlled)
 
     @property
     def not_probing(self) -> Ratio | None:
-        """Steps that neither are probed nor remember anything for a probe of the next one."""
+        """Ratio of steps that are not probed and keep nothing for a probe of the next step."""
         return self._ratio([kind == (False, False) for kind in self._kinds])
 
     @property
     def remembering(self) -> Ratio | None:
-        """Steps that are not probed and keep what the probe of the next one needs."""
+        """Ratio of steps that are not probed and keep what the probe of the next step needs."""
         return self._ratio([kind == (False, True) for kind in self._kinds])
 
     @property
     def probing(self) -> Ratio | None:
-        """Steps that are probed."""
+        """Ratio of steps that are probed."""
         return self._ratio([kind[0] for kind in self._kinds])
 
     @property
     def run(self) -> float:
-        """The whole training: the sum of all its steps beside the sum of all steps of the other."""
+        """Ratio of the whole trainings: the sum of all steps over that without control."""
         return _total(self.controlled) / _total(self.plain)
 
     def composed(self, steps: int, due: Callable[[int], bool]) -> float | None:
-        """The same for so many steps, from the median ratio of each kind of step and their number.
+        """Ratio of trainings of so many steps, from the median ratio of each kind of step and its number.
 
-        It is the sturdier one where something else runs on the machine, and leaves out what is rare.
+        It is more robust than `run` if other programs run on the machine, and it leaves out rare events.
 
         Args:
-            steps: How many, from the first one.
-            due: Whether the step with this number, from 0, is to be probed. Where no two neighbours were, the
-                second one makes way.
+            steps: Number of steps.
+            due: Whether a probe is scheduled for the step with this number, from 0. If no two neighbouring
+                steps were probed, the second of two is moved by one.
 
         Returns:
-            None where steps of one kind were not taken.
+            The ratio, None if no step of one kind was taken.
         """
         apart = (True, True) not in self._kinds
         probed, owed = [False], False
@@ -109,10 +109,10 @@ class Memory:
     """Allocations of the same steps without control and with it.
 
     Attributes:
-        plain: Without.
-        controlled: With.
-        parameters: Trained ones.
-        parameter_bytes: What they take.
+        plain: Steps without control.
+        controlled: Steps with control.
+        parameters: Number of trained parameters.
+        parameter_bytes: Their bytes.
     """
 
     plain: tuple[Step, ...]
@@ -122,23 +122,23 @@ class Memory:
 
     @property
     def at_a_probe(self) -> float:
-        """Bytes a parameter at the peak of a probed step, above the peak of the plain one beside it."""
+        """Bytes per parameter at the peak of a probed step, above that of the step without control."""
         peaks = zip(self._peaks(self.controlled), self._peaks(self.plain), self.controlled, strict=True)
         return self._each(max(ours - plain for ours, plain, step in peaks if step.probed))
 
     @property
     def before_a_probe(self) -> float:
-        """Bytes a parameter that are kept from a step to the probed one after it."""
+        """Bytes per parameter that are kept from a step to the probed step after it."""
         return self._each(max(self._kept(probe_follows=True)))
 
     @property
     def between_probes(self) -> float:
-        """Bytes a parameter that are kept from any other step to the next one."""
+        """Bytes per parameter that are kept from any other step to the next."""
         return self._each(max(self._kept(probe_follows=False)))
 
     @property
     def ratio(self) -> float:
-        """Peak of the controlled training over that of the plain one, parameters and activations included."""
+        """Ratio of the peaks of both trainings, parameters and activations included."""
         return max(self._peaks(self.controlled)) / max(self._peaks(self.plain))
 
     def _each(self, size: int) -> float:

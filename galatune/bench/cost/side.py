@@ -33,7 +33,7 @@ WARM_UP = 3
 
 @dataclass(frozen=True)
 class About:
-    """What a side says of itself: trained parameters, bytes they take, threads of torch."""
+    """Size of a side: number of trained parameters, their bytes, threads of torch."""
 
     parameters: int
     parameter_bytes: int
@@ -45,11 +45,11 @@ class Step:
     """One step, from drawing its minibatch to the zeroed gradients of the next.
 
     Attributes:
-        probed: Whether it was probed, or a probe was tried.
-        seconds: Wall time; 0 where memory or synchronizations were looked at instead.
-        kept: Bytes allocated at its end and not at its start.
-        peak: Bytes allocated in it at most, above those at its start.
-        synchronizations: Times the host waited for the device.
+        probed: Whether it was probed, or a probe was attempted.
+        seconds: Wall time; 0 if memory or synchronizations were measured instead.
+        kept: Bytes allocated at its end less those at its start.
+        peak: Largest number of bytes allocated in it, less those at its start.
+        synchronizations: Number of times the host waited for the device.
     """
 
     probed: bool
@@ -64,9 +64,9 @@ class Side:
 
     Args:
         workload: What is trained.
-        probe: Of the controlled side; the loop fits it on both.
+        probe: Probe of the controlled side; the loop suits it on both sides.
         controlled: Whether the rate is controlled here.
-        options: Of `attach`.
+        options: Options of `galatune.attach`.
     """
 
     def __init__(self, workload: Workload, probe: str, controlled: bool, options: dict[str, Any]) -> None:
@@ -86,15 +86,15 @@ class Side:
         return About(sum(n for n, _ in sizes), sum(n * size for n, size in sizes), torch.get_num_threads())
 
     def timed(self, count: int) -> list[Step]:
-        """Steps by the clock."""
+        """Take steps and measure their time."""
         return [self._step(_clock(self._workload.device)) for _ in range(count)]
 
     def weighed(self, count: int) -> list[Step]:
-        """Steps by what they allocate."""
+        """Take steps and measure what they allocate."""
         return [self._step(_scales(self._workload.device)) for _ in range(count)]
 
     def synchronizing(self, count: int) -> list[Step]:
-        """Steps by how often the host waits for the device."""
+        """Take steps and count how often the host waits for the device."""
         return [self._step(_waits) for _ in range(count)]
 
     def _step(self, measured: Callable[[Callable[[], None]], dict[str, Any]]) -> Step:
@@ -103,7 +103,7 @@ class Side:
         return Step(self._probed() > before, **found)
 
     def _probed(self) -> int:
-        """Grows with each probe, also with one that cost something and found nothing."""
+        """Return a number that grows with each probe, also with one that found nothing."""
         if self._controller is None:
             return 0
         extra = self._controller.gradient_evaluations - self._controller.steps
@@ -161,7 +161,7 @@ def _scales(device: str) -> Callable[[Callable[[], None]], dict[str, Any]]:
 
 
 def _scales_cpu(step: Callable[[], None]) -> dict[str, Any]:
-    """Every allocation and release in torch's allocator, as its profiler sees them."""
+    """Measure every allocation and release in torch's allocator, through its profiler."""
     from torch.profiler import ProfilerActivity, profile
 
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True, acc_events=False) as seen:
@@ -188,7 +188,7 @@ def _scales_cuda(step: Callable[[], None]) -> dict[str, Any]:
 
 
 def _waits(step: Callable[[], None]) -> dict[str, Any]:
-    """Torch warns each time the host waits; it could raise instead, but then nothing would be counted."""
+    """Count torch's warnings, one each time the host waits."""
     always = torch.is_warn_always_enabled()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -206,7 +206,7 @@ class RunningSide:
     """A `Side` in a process of its own.
 
     Args:
-        connection: To it.
+        connection: Connection to that process.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -235,7 +235,7 @@ class RunningSide:
 
 @contextmanager
 def running(workload: Workload, probe: str, *, controlled: bool, **options: Any) -> Iterator[RunningSide]:
-    """A side in a fresh process, which ends with the block.
+    """Run a side in a fresh process, which ends with the block.
 
     Raises:
         GalatuneError: It cannot be made.
@@ -274,7 +274,7 @@ def _serve(
 
 
 def _hush() -> None:
-    """The profiler writes to stderr at each step, and nothing keeps it from that."""
+    """Discard stderr: the profiler writes to it at each step and has no switch for that."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
     os.close(nowhere)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from galatune.bench.tasks.text import characters
+from galatune.bench.controller.tasks.text import characters
 
 __all__ = ["CPU", "CUDA", "Workload"]
 
@@ -21,14 +21,14 @@ class Workload:
     """Shape of the net and of its minibatches.
 
     Attributes:
-        name: For the heading.
+        name: Name in the output.
         device: "cpu" or "cuda".
-        width: Of the residual stream; the blocks' inner layer is four times as wide.
-        heads: Of the attention.
-        layers: Blocks.
-        length: Characters a row.
-        batch: Rows a minibatch.
-        alphabet: Rows of the embedding; None for the characters there are.
+        width: Width of the residual stream; the inner layer of a block is four times as wide.
+        heads: Number of attention heads.
+        layers: Number of blocks.
+        length: Characters per row.
+        batch: Rows per minibatch.
+        alphabet: Rows of the embedding; None for as many as there are characters.
         bfloat16: Whether forward passes run under autocast.
     """
 

@@ -1,0 +1,1 @@
+"""Learning-rate control against tuned rates and other optimizers: tasks, methods and seeds."""

@@ -1,0 +1,146 @@
+"""Differences with their intervals: what a comparison says beyond chance.
+
+Plain numbers in, plain numbers out; nothing here knows of trials, tasks or studies.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Groups", "Side", "difference_of_minima", "log_ratio", "log_ratio_interval", "side"]
+
+Floats = NDArray[np.float64]
+
+Groups = Sequence[tuple[Sequence[float], Sequence[float]]]
+"""Per group the values of the one and of the other, one per repetition and in the same order."""
+
+Side = Literal["below", "within", "above", "across"]
+"""Where an interval lies: beyond the margin on one side, inside it, or across one of its ends."""
+
+CONFIDENCE = 0.95
+ENDS = (0.025, 0.975)
+"""Its quantiles."""
+
+RESAMPLES = 9_999
+"""Draws behind the interval of a difference of minima."""
+
+GROUP_RESAMPLES = 2_000
+"""Draws behind the interval of a mean over groups."""
+
+LARGE = 1e100
+"""Values beyond this are resampled in units of the largest: numpy squares them on the way."""
+
+
+def side(interval: tuple[float, float], margin: float = 0.0) -> Side:
+    """On which side of the margin around 0 an interval lies.
+
+    Args:
+        interval: Lower and upper end.
+        margin: Differences up to this size count as none; at least 0.
+
+    Returns:
+        "below" or "above" if the whole interval lies beyond the margin, "within" if it lies inside,
+        else "across".
+
+    Example:
+        >>> side((-3.0, -2.0), 1.0), side((-0.5, 0.5), 1.0), side((-0.5, 2.0), 1.0)
+        ('below', 'within', 'across')
+    """
+    low, high = interval
+    if high < -margin:
+        return "below"
+    if low > margin:
+        return "above"
+    return "within" if -margin <= low and high <= margin else "across"
+
+
+def difference_of_minima(old: Floats, new: Floats, *, paired: bool, seed: int = 0) -> tuple[float, float]:
+    """95 % percentile bootstrap interval of ``min(new) - min(old)``.
+
+    Args:
+        old: Values of the one side, shape (n_old,).
+        new: Values of the other side, shape (n_new,).
+        paired: Whether both hold the same items in the same order, which are then drawn together, so
+            that what an item does to both sides cancels.
+        seed: Of the draws.
+
+    Example:
+        >>> values = np.array([3.0, 1.0, 2.0, 5.0, 4.0])
+        >>> difference_of_minima(values, values + 1, paired=True)
+        (1.0, 1.0)
+    """
+    from scipy import stats
+
+    def difference(old: Floats, new: Floats, axis: int = -1) -> Floats:
+        return np.asarray(new.min(axis=axis) - old.min(axis=axis))
+
+    largest = float(max(np.abs(old).max(), np.abs(new).max()))
+    unit = largest if largest > LARGE else 1.0
+    interval = stats.bootstrap(
+        (old / unit, new / unit),
+        difference,
+        paired=paired,
+        vectorized=True,
+        n_resamples=RESAMPLES,
+        batch=1_000,
+        confidence_level=CONFIDENCE,
+        method="percentile",
+        random_state=np.random.default_rng(seed),
+    ).confidence_interval
+    return unit * float(interval.low), unit * float(interval.high)
+
+
+def log_ratio(groups: Groups) -> float:
+    """Mean over groups of ``ln(mean of the one / mean of the other)``.
+
+    Example:
+        >>> round(log_ratio([([2.0, 4.0], [1.0, 2.0]), ([1.0], [2.0])]), 6)
+        0.0
+    """
+    return statistics.fmean(math.log(statistics.fmean(a) / statistics.fmean(b)) for a, b in groups)
+
+
+def log_ratio_interval(groups: Groups, *, paired: bool, seed: int = 0) -> tuple[float, float]:
+    """95 % percentile bootstrap interval of `log_ratio`: groups are drawn, and repetitions within them.
+
+    Args:
+        groups: Values of both sides per group, positive.
+        paired: Whether the same repetitions are drawn on both sides, so that what a repetition (a seed)
+            does to both cancels. Both sides then have equally many.
+        seed: Of the draws.
+
+    Returns:
+        Lower and upper end.
+
+    Example:
+        >>> low, high = log_ratio_interval([([2.0, 4.0], [1.0, 2.0]), ([2.0], [1.0])], paired=True)
+        >>> round(low, 6), round(high, 6)  # always twice as much
+        (0.693147, 0.693147)
+    """
+    generator = np.random.default_rng(seed)
+    shape = (GROUP_RESAMPLES, len(groups))
+    drawn = np.stack([_drawn_log_ratios(generator, group, shape, paired) for group in groups])
+    chosen = generator.integers(len(groups), size=shape)
+    replicates, places = np.indices(shape)
+    means = drawn[chosen, replicates, places].mean(axis=1)
+    low, high = np.quantile(means, ENDS)
+    return float(low), float(high)
+
+
+def _drawn_log_ratios(
+    generator: np.random.Generator,
+    group: tuple[Sequence[float], Sequence[float]],
+    shape: tuple[int, int],
+    paired: bool,
+) -> Floats:
+    one, other = np.array(group[0]), np.array(group[1])
+    drawn = generator.integers(len(one), size=(*shape, len(one)))
+    others = drawn if paired else generator.integers(len(other), size=(*shape, len(other)))
+    ratios: Floats = np.log(one[drawn].mean(axis=-1) / other[others].mean(axis=-1))
+    return ratios
