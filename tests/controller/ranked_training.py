@@ -24,6 +24,7 @@ from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, 
 from torch.nn import functional
 
 import galatune
+from galatune.controller.probes.schedule import ProbeSchedule
 from galatune.controller.rule.guard import Guard
 from galatune.errors import ControlError, ProbeError
 
@@ -187,10 +188,8 @@ class Training:
         self.controller = galatune.attach(
             self.optimizer,
             probe=case.probe,
-            probe_first=case.first,
-            probe_every=10,
-            probe_thinning=0.0,
-            guard=Guard(spike=1.2, pace=2.0),  # so that the learner speaks in so few steps
+            probe_schedule=ProbeSchedule(first=case.first, every=10, thinning=0.0),
+            guard=Guard(spike=1.2, max_growth_per_step=2.0),  # so that the learner speaks in so few steps
             per_group=case.per_group,
         )
         self.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10, enabled=case.scaled)

@@ -7,12 +7,16 @@ import gc
 import io
 import pickle
 import weakref
+from dataclasses import dataclass
+from types import NoneType
 
 import pytest
 import torch
 from torch.optim import SGD, Adam, AdamW, lr_scheduler
 
 from galatune import attach
+from galatune.controller.options import Options
+from galatune.controller.probes.schedule import ProbeSchedule
 from galatune.controller.rule.guard import Guard
 from galatune.controller.rule.rate import DiscountedFTRL
 from galatune.errors import ControlError, ProbeError
@@ -83,11 +87,7 @@ def test_sparse_gradients_are_refused_in_one_line(closure):
     [
         {"probe": "magic"},
         {"probe": 3},
-        {"probe_every": 0},
-        {"probe_first": -1},
-        {"probe_thinning": -0.1},
-        {"probe_thinning": 1.0},
-        {"probe_thinning": float("nan")},
+        {"probe_schedule": 3},
         {"guard": "careful"},
         {"step_scale": 0.0},
         {"step_scale": float("nan")},
@@ -106,8 +106,14 @@ def test_option_out_of_range_is_refused_in_one_line(options):
     attach(optimizer)  # nothing was left behind
 
 
+def test_options_by_name_are_checked():
+    assert Options.of({"step_scale": 2.0}).step_scale == 2.0
+    with pytest.raises(ControlError, match="unknown option 'speed'; use one of probe, "):
+        Options.of({"speed": 3})
+
+
 @pytest.mark.parametrize(
-    "options", [{"growth": 0.5}, {"shrink": 0.0}, {"pace": 0.9}, {"growth": float("nan")}]
+    "options", [{"growth": 0.5}, {"shrink": 0.0}, {"max_growth_per_step": 0.9}, {"growth": float("nan")}]
 )
 def test_guard_out_of_range_is_refused(options):
     with pytest.raises(ControlError, match="at least 1"):
@@ -115,9 +121,13 @@ def test_guard_out_of_range_is_refused(options):
 
 
 def test_own_learner_and_guard_are_used():
+    @dataclass(frozen=True)
+    class Nothing:
+        """A state without a number."""
+
     class Constant:
         def init(self):
-            return {}
+            return Nothing()
 
         def update(self, state, observation):
             return state
@@ -225,7 +235,7 @@ def test_optimizer_and_net_are_freed_without_the_garbage_collector(closure):
 def test_nothing_per_parameter_is_kept_between_probes(probe):
     net = torch.nn.Linear(123, 7)
     optimizer = SGD(net.parameters(), lr=0.1)
-    controller = attach(optimizer, probe=probe, probe_first=5, probe_every=10, probe_thinning=0.0)
+    controller = attach(optimizer, probe=probe, probe_schedule=ProbeSchedule(first=5, every=10, thinning=0.0))
 
     def copies():
         shape = net.weight.shape
@@ -318,7 +328,7 @@ def test_training_continues_bit_for_bit(how, kind, closure):
     assert torch.equal(continued_values, values)
     assert continued_rate == rate
     if closure:  # is seen to repeat itself once more
-        continued_state["groups"][0]["gradient_evaluations"] -= 1
+        continued_state["groups"][0]["optimizer"]["gradient_evaluations"] -= 1
     assert continued_state == state
 
 
@@ -334,15 +344,24 @@ def test_saved_state_stays_as_it_was():
     assert own == kept[1]
 
 
+def leaves(state):
+    """Everything in nested dicts and sequences that is neither."""
+    if isinstance(state, (dict, list, tuple)):
+        return [
+            leaf for part in (state.values() if isinstance(state, dict) else state) for leaf in leaves(part)
+        ]
+    return [state]
+
+
 def test_state_is_numbers():
     net = classifier()
     optimizer = Adam(net.parameters(), lr=0.1)
     controller = attach(optimizer, **OFTEN)
     train(net, optimizer, batches(45))
     state = controller.state_dict()
-    assert state["schema"] == 1
-    assert state["groups"][0].pop("probe") == "graph"
-    assert all(type(v) in (int, float, bool) for group in state["groups"] for v in group.values())
+    assert state["schema"] == 2
+    assert state["groups"][0]["optimizer"].pop("probe") == "graph"
+    assert all(type(value) in (int, float, bool, NoneType) for value in leaves(state))
 
 
 def test_state_of_another_shape_is_refused():
@@ -351,7 +370,7 @@ def test_state_of_another_shape_is_refused():
     with pytest.raises(ControlError, match="schema"):
         controller.load_state_dict({"schema": 99, "groups": [{}]})
     with pytest.raises(ControlError, match="groups"):
-        controller.load_state_dict({"schema": 1, "groups": []})
+        controller.load_state_dict({"schema": 2, "groups": []})
 
 
 def test_state_from_before_control_is_continued():
@@ -407,7 +426,7 @@ def test_evaluations_are_counted():
 def test_history_holds_one_record_a_probe():
     net = classifier()
     optimizer = SGD(net.parameters(), lr=0.1)
-    controller = attach(optimizer, probe_first=3, probe_every=5, probe_thinning=0.0)
+    controller = attach(optimizer, probe_schedule=ProbeSchedule(first=3, every=5, thinning=0.0))
     train(net, optimizer, batches(12))
     assert [record.step for record in controller.history] == [2, 3, 4, 6, 11]
     last = controller.history[-1]

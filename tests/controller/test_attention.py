@@ -15,6 +15,7 @@ from torch.optim import SGD
 from torch.utils.checkpoint import checkpoint
 
 from galatune import attach
+from galatune.controller.probes.schedule import ProbeSchedule
 from galatune.controller.torch_hooks.attention import MathForwards, math_kernel
 from galatune.errors import ProbeError
 
@@ -90,7 +91,7 @@ def controlled(checkpointed=None, **options):
 
 
 def test_forwards_of_probed_steps_alone_use_the_math_kernel():
-    net, optimizer, controller = controlled(probe_first=3, probe_every=5, probe_thinning=0.0)
+    net, optimizer, controller = controlled(probe_schedule=ProbeSchedule(first=3, every=5, thinning=0.0))
     train(net, optimizer, batches(12))
     probed = [record.step for record in controller.history]
     assert probed == [3, 4, 6, 11]  # the probe of step 2 was the one that found out
@@ -102,7 +103,9 @@ def test_forwards_of_probed_steps_alone_use_the_math_kernel():
 
 @pytest.mark.parametrize("checkpointed", [None, "module", "function"])
 def test_gradients_of_the_math_kernel_are_those_of_the_fused_one(checkpointed):
-    net, optimizer, controller = controlled(checkpointed, min_lr=0.1, max_lr=0.1, probe_first=30)
+    net, optimizer, controller = controlled(
+        checkpointed, min_lr=0.1, max_lr=0.1, probe_schedule=ProbeSchedule(first=30)
+    )
     losses = train(net, optimizer, batches(30))
     other = Transformer(checkpointed)
     expected = train(other, SGD(other.parameters(), lr=0.1), batches(30))

@@ -14,6 +14,7 @@ from torch.optim import SGD, AdamW, lr_scheduler
 from galatune import attach, controlled
 from galatune.controller.controlled import Choice
 from galatune.controller.probes.graph import GraphProbe
+from galatune.controller.probes.schedule import ProbeSchedule
 from galatune.errors import ControlError
 
 from .training import OFTEN, batches, classifier, steps, train, weights
@@ -45,11 +46,11 @@ def test_rate_in_the_code_does_not_matter(kind):
 
 
 def test_result_is_that_of_attach():
-    with controlled(probe_first=20):
+    with controlled(probe_schedule=ProbeSchedule(first=20)):
         values, _ = objective(0.1)
     net = classifier()
     optimizer = SGD(net.parameters(), lr=0.1)
-    _ = attach(optimizer, probe_first=20)
+    _ = attach(optimizer, probe_schedule=ProbeSchedule(first=20))
     train(net, optimizer, batches(60), scheduler=lr_scheduler.CosineAnnealingLR(optimizer, 60))
     assert torch.equal(values, weights(net))
 
@@ -229,9 +230,12 @@ def test_optimizer_around_another_is_controlled_once():
     assert losses[-1] < losses[0]
 
 
-def test_unknown_option_is_refused_before_anything_is_changed():
+@pytest.mark.parametrize(
+    ("wrong", "refusal"), [({"speed": 3}, TypeError), ({"step_scale": -1.0}, ControlError)]
+)
+def test_wrong_option_is_refused_before_anything_is_changed(wrong, refusal):
     constructor = torch.optim.Optimizer.__init__
-    with pytest.raises(ControlError, match="unknown option 'speed'"), controlled(speed=3):
+    with pytest.raises(refusal, match=next(iter(wrong))), controlled(**wrong):
         pass
     assert torch.optim.Optimizer.__init__ is constructor
 

@@ -86,7 +86,7 @@ def test_the_pair_is_that_of_a_second_evaluation_on_the_same_minibatch():
         optimizer = SGD(
             net.parameters(), lr=1e-3
         )  # Adam's metric differs, that of a closure is the coming one
-        controller = attach(optimizer, probe=probe, alignment="minibatch", min_lr=1e-3, max_lr=1e-3)
+        controller = attach(optimizer, probe=probe, alignment="same_minibatch", min_lr=1e-3, max_lr=1e-3)
         batches = iter(fresh())
         for step in range(2):
             if probe == "echo" or step == 0:

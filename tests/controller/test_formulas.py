@@ -1,8 +1,9 @@
-"""The pure functions: formulas, learner, guard, geometry, schedule factor, trace."""
+"""The pure functions: estimates, learner, guard, metrics, schedule factor, rate curve."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,20 +12,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.optim import SGD, Adam, AdamW
 
-from galatune.controller.optimizers import geometry_of
+from galatune.controller.gradient_pair import PairEntry, inner_products
+from galatune.controller.groups.controlled_groups import ControlledGroups
+from galatune.controller.optimizers import metric_of
+from galatune.controller.options import Options
 from galatune.controller.rule.estimate import (
     InnerProducts,
     Observation,
-    PairEntry,
-    along_the_way,
-    in_metric,
-    inner_products,
+    direction_alignment,
+    same_minibatch,
 )
 from galatune.controller.rule.guard import Guard
 from galatune.controller.rule.rate import DiscountedFTRL
 from galatune.controller.torch_hooks.backward import leaves
-from galatune.controller.torch_hooks.lr_schedule import fell, remember_groups, schedule_factor
-from galatune.controller.trace import RateTrace
+from galatune.controller.torch_hooks.lr_schedule import RateCurve
 
 few = settings(max_examples=40, deadline=None, derandomize=True)
 positive = st.floats(1e-6, 1e6)
@@ -78,7 +79,7 @@ def test_estimates_of_a_quadratic_are_its_curvature():
     curvature, start = torch.tensor([1.0, 4.0, 9.0]).double(), torch.tensor([1.0, 1.0, 1.0]).double()
     g0 = curvature * start
     d = -0.1 * torch.tensor([0.0, 1.0, 0.0]).double()
-    seen = in_metric(inner_products([PairEntry(g0, g0 + curvature * d, d)]))
+    seen = same_minibatch(inner_products([PairEntry(g0, g0 + curvature * d, d)]))
     assert seen.lipschitz == pytest.approx(4.0)
     assert seen.curvature == pytest.approx(4.0)
     assert seen.effective_curvature == pytest.approx(4.0)
@@ -92,8 +93,8 @@ def test_negative_curvature_counts_for_a_tenth_of_the_lipschitz_constant():
 @given(seed=st.integers(0, 99), exponent=st.integers(-40, 40))
 @few
 def test_alignment_does_not_depend_on_the_scale_of_the_gradients(seed, exponent):
-    plain = in_metric(inner_products(entries(seed, metric=False)[0]))
-    scaled = in_metric(inner_products(entries(seed, 2.0**exponent, metric=False)[0]))
+    plain = same_minibatch(inner_products(entries(seed, metric=False)[0]))
+    scaled = same_minibatch(inner_products(entries(seed, 2.0**exponent, metric=False)[0]))
     assert scaled.alignment == plain.alignment
     assert scaled.lipschitz == pytest.approx(2.0**exponent * plain.lipschitz, rel=1e-12)
     assert scaled.curvature == pytest.approx(2.0**exponent * plain.curvature, rel=1e-12)
@@ -102,8 +103,8 @@ def test_alignment_does_not_depend_on_the_scale_of_the_gradients(seed, exponent)
 @given(seed=st.integers(0, 99), exponent=st.integers(-40, 40))
 @few
 def test_estimates_in_an_adaptive_metric_do_not_depend_on_the_scale_of_the_gradients(seed, exponent):
-    plain = in_metric(inner_products(entries(seed)[0]))
-    scaled = in_metric(inner_products(entries(seed, 2.0**exponent)[0]))
+    plain = same_minibatch(inner_products(entries(seed)[0]))
+    scaled = same_minibatch(inner_products(entries(seed, 2.0**exponent)[0]))
     assert scaled.alignment == pytest.approx(plain.alignment, rel=1e-12)
     assert scaled.lipschitz == pytest.approx(plain.lipschitz, rel=1e-12)
     assert scaled.curvature == pytest.approx(plain.curvature, rel=1e-12)
@@ -111,23 +112,23 @@ def test_estimates_in_an_adaptive_metric_do_not_depend_on_the_scale_of_the_gradi
 
 @given(seed=st.integers(0, 99), exponent=st.integers(-30, 30))
 @few
-def test_alignment_with_the_way_does_not_depend_on_the_rate_that_made_the_step(seed, exponent):
+def test_direction_alignment_does_not_depend_on_the_rate_that_made_the_step(seed, exponent):
     draw = np.random.default_rng(seed)
     g0, g1, u = (torch.tensor(a) for a in draw.standard_normal((3, 5)))
 
     def alignment(rate):
-        return along_the_way(inner_products([PairEntry(g0, g1, -rate * u)]), rate).alignment
+        return direction_alignment(inner_products([PairEntry(g0, g1, -rate * u)]), rate).alignment
 
     assert alignment(2.0**exponent) == pytest.approx(alignment(1.0), rel=1e-12)
     assert alignment(1.0) == pytest.approx(float(g0 @ u / (u @ u)), rel=1e-12)
 
 
 @pytest.mark.parametrize("nothing", ["before_before", "step_step", "change_change"])
-def test_nothing_is_seen_where_a_norm_is_zero(nothing):
+def test_nothing_is_seen_if_a_norm_is_zero(nothing):
     products = dict.fromkeys(InnerProducts.__dataclass_fields__, 1.0) | {nothing: 0.0}
-    assert in_metric(InnerProducts(**products)) is None
-    assert along_the_way(InnerProducts(**products), 1.0) is None
-    assert along_the_way(InnerProducts(1, 1, 1, 1, 1, 1), 0.0) is None
+    assert same_minibatch(InnerProducts(**products)) is None
+    assert direction_alignment(InnerProducts(**products), 1.0) is None
+    assert direction_alignment(InnerProducts(1, 1, 1, 1, 1, 1), 0.0) is None
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
@@ -192,7 +193,7 @@ def test_learner_is_the_closed_form(seen):
 def test_learner_leaves_the_old_state_as_it_was():
     learner, seen = DiscountedFTRL(), Observation(1.0, 2.0, 2.0, 1.0)
     first = learner.update(learner.init(), seen)
-    kept = dict(first)
+    kept = replace(first)
     learner.update(first, seen)
     assert first == kept
     assert learner.rate(learner.init()) is None
@@ -218,26 +219,35 @@ def test_guard_keeps_the_rate_within_its_limits(previous, proposed, growth, shri
     assert 0 < guard.retreat(previous) <= previous
 
 
-@given(steps=st.integers(1, 10**6), growth=st.floats(1, 10), pace=st.floats(1, 2))
+@given(steps=st.integers(1, 10**6), growth=st.floats(1, 10), max_growth_per_step=st.floats(1, 2))
 @few
-def test_guard_grows_at_its_pace_and_no_further_than_a_probe_may(steps, growth, pace):
-    guard = Guard(growth, pace=pace)
-    assert guard.most_growth(steps) == pytest.approx(min(growth, pace ** min(steps, 1000)))
+def test_growth_is_limited_per_step_and_per_probe(steps, growth, max_growth_per_step):
+    guard = Guard(growth, max_growth_per_step=max_growth_per_step)
+    assert guard.most_growth(steps) == pytest.approx(min(growth, max_growth_per_step ** min(steps, 1000)))
     assert guard.limit(1.0, 1e12, steps) == guard.most_growth(steps)
     assert guard.limit(1.0, 0.5, steps) == 0.5
+
+
+def started(optimizer):
+    groups = ControlledGroups(optimizer, Options(), lambda kind, reason: None)
+    groups.start(optimizer)
+    return groups
 
 
 @given(rates=st.lists(st.one_of(st.just(0.0), positive), min_size=1, max_size=20))
 @few
 def test_schedule_factor_lies_between_zero_and_one(rates):
-    group = {"lr": rates[0]}
-    remember_groups([group])
+    optimizer = SGD([torch.nn.Parameter(torch.ones(1))], lr=rates[0])
+    groups = started(optimizer)
     for rate in rates:
-        group["lr"] = rate
-        factor = schedule_factor(group)
+        optimizer.param_groups[0]["lr"] = rate
+        (factor,) = groups.factors(optimizer)
+        peak = groups.states[0].group.peak
         assert 0 <= factor <= 1
-        assert (factor == 0) == (rate == 0 and group["galatune"]["peak"] > 0)
-        assert fell([group]) == (rate < group["galatune"]["peak"])
+        assert (factor == 0) == (rate == 0 and peak > 0)
+        # The first fall has to be looked at: the schedule decays.
+        assert groups.keep_rates(optimizer) == (rate >= peak)
+        groups.restore()
 
 
 @pytest.mark.parametrize("base", [1e-6, 3e-4, 0.1, 10.0])
@@ -246,10 +256,9 @@ def test_schedule_factor_of_a_cosine_does_not_depend_on_the_base_rate(base):
         optimizer = SGD([torch.nn.Parameter(torch.ones(1))], lr=base)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 50)
         optimizer.step()
-        remember_groups(optimizer.param_groups)
-        found = []
+        groups, found = started(optimizer), []
         for _ in range(50):
-            found.append(schedule_factor(optimizer.param_groups[0]))
+            found += groups.factors(optimizer)
             schedule.step()
         return found
 
@@ -273,7 +282,7 @@ def test_metric_of_adam_is_what_its_step_divides_by(kind, amsgrad):
     parameter.grad = gradient.clone()
     optimizer.step()  # a first moment of no memory: the step is the gradient times the metric after it
     group, state = optimizer.param_groups[0], optimizer.state[parameter]
-    metric = geometry_of(optimizer).diagonal(group, state)
+    metric = metric_of(optimizer).diagonal(group, state)
     assert (before - parameter).detach().numpy() == pytest.approx((metric * gradient).numpy(), abs=1e-12)
     first = state["max_exp_avg_sq"] if amsgrad else state["exp_avg_sq"]
     assert metric.numpy() == pytest.approx((1 / ((first / (1 - 0.9**6)).sqrt() + 1e-8)).numpy(), rel=1e-12)
@@ -292,7 +301,7 @@ def test_metric_of_adam_is_what_its_step_divides_by(kind, amsgrad):
 def test_heavy_ball_factor_is_what_one_step_is_worth(options, factor):
     parameter = torch.nn.Parameter(torch.zeros(1, dtype=torch.float64))
     optimizer = SGD([parameter], lr=1.0, **options)
-    assert geometry_of(optimizer).momentum_factor(optimizer.param_groups[0]) == pytest.approx(factor)
+    assert metric_of(optimizer).momentum_factor(optimizer.param_groups[0]) == pytest.approx(factor)
     for _ in range(300):
         before = parameter.item()
         parameter.grad = torch.ones_like(parameter)
@@ -300,13 +309,13 @@ def test_heavy_ball_factor_is_what_one_step_is_worth(options, factor):
     assert (before - parameter.item()) * factor == pytest.approx(1.0)
 
 
-def test_subclass_has_the_geometry_of_its_base():
+def test_subclass_has_the_metric_of_its_base():
     class Mine(torch.optim.AdamW):
         pass
 
     optimizer = Mine([torch.nn.Parameter(torch.ones(1))])
-    assert geometry_of(optimizer).name == "AdamW"
-    assert not geometry_of(torch.optim.Adafactor([torch.nn.Parameter(torch.ones(1))])).known
+    assert metric_of(optimizer).name == "AdamW"
+    assert not metric_of(torch.optim.Adafactor([torch.nn.Parameter(torch.ones(1))])).known
 
 
 def test_leaves_are_those_a_backward_call_reaches():
@@ -318,12 +327,12 @@ def test_leaves_are_those_a_backward_call_reaches():
 
 @given(count=st.integers(1, 3000), capacity=st.integers(2, 40))
 @few
-def test_trace_is_bounded_and_ends_with_the_last_step(count, capacity):
-    trace = RateTrace(capacity)
-    assert trace.points() == []
+def test_rate_curve_is_bounded_and_ends_with_the_last_step(count, capacity):
+    curve = RateCurve(capacity)
+    assert curve.points() == []
     for step in range(1, count + 1):
-        trace.add(step, float(step))
-    points = trace.points()
+        curve.add(step, float(step))
+    points = curve.points()
     assert len(points) <= capacity + 1
     assert points[0] == (1, 1.0)
     assert points[-1] == (count, float(count))

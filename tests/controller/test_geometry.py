@@ -27,7 +27,7 @@ from torch.optim import (
 from torch.optim.lr_scheduler import CosineAnnealingLR, OneCycleLR
 
 from galatune import attach
-from galatune.controller.optimizers import geometry_of
+from galatune.controller.optimizers import metric_of
 from galatune.errors import ControlError
 
 from . import test_recipe
@@ -176,7 +176,7 @@ def test_metric_is_what_the_update_multiplies_the_gradient_by(case, foreach):
     generator = torch.Generator().manual_seed(0)
     parameter = torch.nn.Parameter(torch.zeros(6, dtype=torch.float64))
     optimizer = kind([parameter], lr=1.0, foreach=foreach, **options)
-    geometry, group = geometry_of(optimizer), optimizer.param_groups[0]
+    geometry, group = metric_of(optimizer), optimizer.param_groups[0]
     for _ in range(30):
         parameter.grad = torch.randn(6, generator=generator, dtype=torch.float64)
         optimizer.step()
@@ -200,7 +200,7 @@ def test_metric_leaves_the_state_as_it_is(case):
         optimizer.step()
     state = optimizer.state[parameter]
     kept = {name: value.clone() for name, value in state.items()}
-    geometry_of(optimizer).diagonal(optimizer.param_groups[0], state)
+    metric_of(optimizer).diagonal(optimizer.param_groups[0], state)
     assert all(torch.equal(state[name], value) for name, value in kept.items())
 
 
@@ -217,7 +217,7 @@ def test_optimizer_whose_rate_only_starts_it_is_refused():
 
 
 def test_muon_goes_by_the_direction_travelled():
-    assert not geometry_of(Muon([torch.nn.Parameter(torch.ones(2, 2))])).known
+    assert not metric_of(Muon([torch.nn.Parameter(torch.ones(2, 2))])).known
 
 
 ROWS: dict[str, tuple[type[Optimizer], dict[str, Any]]] = {

@@ -49,7 +49,7 @@ def test_scaled_loss_that_is_unscaled_before_the_step_does_not_matter(kind):
             scaler.scale(functional.cross_entropy(net(x), y)).backward()
             scaler.step(optimizer)
             scaler.update()
-        return [rate for _, rate in controller.trace.points()]
+        return [rate for _, rate in controller.rate_curve.points()]
 
     assert run(True) == pytest.approx(run(False), rel=1e-3)
 

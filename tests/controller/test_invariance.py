@@ -11,7 +11,7 @@ from torch.optim import SGD, Adam, AdamW
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from galatune import attach
-from galatune.controller.controller import Controller
+from galatune.controller.groups.controlled_groups import ControlledGroups
 
 from .test_recipe import SignDescent
 from .training import OFTEN, batches, classifier, train, weights
@@ -25,7 +25,7 @@ def controlled_run(kind, lr, *, weight=1.0, cosine=True, dtype=torch.float32, cl
     scheduler = CosineAnnealingLR(optimizer, STEPS) if cosine else None
     controller = attach(optimizer)
     train(net, optimizer, batches(STEPS, dtype=dtype), scheduler=scheduler, weight=weight, closure=closure)
-    return weights(net), [rate for _, rate in controller.trace.points()]
+    return weights(net), [rate for _, rate in controller.rate_curve.points()]
 
 
 @pytest.mark.parametrize("closure", [False, True], ids=["graph", "closure"])
@@ -65,7 +65,7 @@ def test_scaled_loss_gives_the_same_training_to_four_digits(kind, options, closu
     ("kind", "options"), [(SGD, {"momentum": 0.9, "nesterov": True}), (AdamW, {}), (SignDescent, {})]
 )
 def test_probes_at_a_pinned_rate_change_no_bit(monkeypatch, probe, kind, options):
-    monkeypatch.setattr(Controller, "_rate_of", lambda self, group, factor: group["lr"])
+    monkeypatch.setattr(ControlledGroups, "_applied_rate", lambda self, group, state, factor: group["lr"])
 
     def run(control: bool):
         net = classifier(norm=True, dropout=True)

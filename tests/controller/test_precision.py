@@ -63,7 +63,7 @@ def scaled_run(init_scale, *, clip=None, kind=SGD):
             torch.nn.utils.clip_grad_norm_(net.parameters(), clip)
         scaler.step(optimizer)
         scaler.update()
-    return weights(net), [rate for _, rate in controller.trace.points()]
+    return weights(net), [rate for _, rate in controller.rate_curve.points()]
 
 
 @pytest.mark.parametrize("kind", [SGD, AdamW])

@@ -1,7 +1,7 @@
 """Every probe on everything that people do with torch: no bit changed, a pair seen or one line why not, and
 a loss that falls.
 
-A new probe joins by its name in the catalogue, a new situation by one line in `SITUATIONS`.
+A new probe joins by its name in `PROBES`, a new situation by one line in `SITUATIONS`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 import torch
@@ -23,7 +24,9 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from galatune import attach
 from galatune.controller.controller import Controller
+from galatune.controller.groups.controlled_groups import ControlledGroups
 from galatune.controller.probes import PROBES
+from galatune.controller.state import ControlState
 from galatune.errors import ProbeError
 
 from .training import weights
@@ -325,7 +328,7 @@ def served(now: Situation, steps: int, probe: str, kind: Callable[..., Optimizer
 @every_probe
 @every_situation
 def test_pinned_rate_changes_no_bit(monkeypatch: pytest.MonkeyPatch, name: str, probe: str) -> None:
-    monkeypatch.setattr(Controller, "_rate_of", lambda self, group, factor: group["lr"])
+    monkeypatch.setattr(ControlledGroups, "_applied_rate", lambda self, group, state, factor: group["lr"])
     now = situation(name)
     kind = functools.partial(SGD, momentum=0.9)
     run = served(now, PINNED_STEPS, probe, kind)
@@ -355,7 +358,10 @@ TWICE = [name for name, now in SITUATIONS.items() if now.sees and not now.once a
 
 @pytest.mark.parametrize("name", TWICE)
 def test_graph_and_closure_see_the_same(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    monkeypatch.setattr(Controller, "_rate_of", lambda self, group, factor: 1e-2 * group["lr"])
+    def pinned(self: ControlledGroups, group: dict[str, Any], state: ControlState, factor: float) -> float:
+        return 1e-2 * float(group["lr"])
+
+    monkeypatch.setattr(ControlledGroups, "_applied_rate", pinned)
     graph, closure = (
         trained(SITUATIONS[name], 8, probe, SGD, torch.float64) for probe in ("graph", "closure")
     )

@@ -81,7 +81,7 @@ def test_closure_pair_is_the_gradient_at_both_points():
 
     probe = ClosureProbe()
     pair_of(probe, before, after, net)
-    assert probe.evaluate(closure) == 2  # the first is made twice
+    assert probe.prepare(closure) == 2  # the first is made twice
     closure()
     changes = probe.pair()
     assert torch.equal(stacked(changes, "before"), gradient_at(net, before, evaluate))
@@ -239,7 +239,7 @@ def test_step_that_rounds_away_makes_the_rate_double():
     for _ in range(10):
         parameter.grad = torch.ones(4)
         optimizer.step()
-        rates.append(optimizer.param_groups[0]["galatune"]["rate"])
+        rates.append(optimizer.param_groups[0]["galatune"].rate.rate)
     assert rates[1:] == [2 * rate for rate in rates[:-1]]
     assert controller.learning_rate == 1e-12
 

@@ -14,6 +14,7 @@ from reference import recipe as reference
 
 from galatune import attach
 from galatune.controller.probes.echo import EchoProbe
+from galatune.controller.probes.schedule import ProbeSchedule
 
 STEPS = 75
 CASES: dict[str, tuple[type[torch.optim.Optimizer], dict[str, Any], Callable[[], Any]]] = {
@@ -183,7 +184,7 @@ def test_published_alignment_follows_the_literal_recipe(case, probe, decaying):
     net, batches = reference_net.module(), reference_net.minibatches(STEPS)
     expected = literal(net, batches, twin(**options), decaying=decaying, probe=probe, travelled=False)
     optimizer = kind(net.parameters(), lr=0.3, **options)
-    rates, _ = train(optimizer, net, batches, probe, 1.0, decaying, alignment="minibatch")
+    rates, _ = train(optimizer, net, batches, probe, 1.0, decaying, alignment="same_minibatch")
     assert rates == pytest.approx(expected.rates, rel=1e-7, abs=0)
 
 
@@ -242,10 +243,11 @@ def test_repeated_minibatches_follow_the_literal_recipe(case, decaying):
 
 def test_probing_rarely_follows_the_literal_recipe():
     net, batches = reference_net.module(), reference_net.minibatches(STEPS)
-    rarely = {"probe_first": 5, "probe_every": 4}
-    expected = literal(net, batches, reference.SGD(), **rarely)
+    expected = literal(net, batches, reference.SGD(), probe_first=5, probe_every=4)
     optimizer = torch.optim.SGD(net.parameters(), lr=0.3)
-    rates, controller = train(optimizer, net, batches, "closure", 1.0, False, **rarely)
+    rates, controller = train(
+        optimizer, net, batches, "closure", 1.0, False, probe_schedule=ProbeSchedule(every=4, first=5)
+    )
     assert rates == pytest.approx(expected.rates, rel=1e-7, abs=0)
     probed = [r.step - 1 for r in controller.history]
     assert probed[:17] == [*range(1, 11), *range(12, 40, 4)]  # far below until the 10th

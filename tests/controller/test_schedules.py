@@ -130,7 +130,7 @@ def test_warmup_from_zero_does_not_hold_the_start_back():
         controller = attach(optimizer, step_scale=1.0)
         schedule = lr_scheduler.LambdaLR(optimizer, lambda t: min(1.0, t / 10)) if scheduler else None
         train(net, optimizer, batches(15), scheduler=schedule)
-        return controller.trace.points()
+        return controller.rate_curve.points()
 
     assert first_rates(True) == first_rates(False)
 
@@ -157,9 +157,9 @@ def test_momentum_is_read_at_each_step():
     attach(optimizer)
     train(net, optimizer, batches(100), scheduler=schedule)
     momenta = optimizer.param_groups[0]["momentum"]
-    slot = optimizer.param_groups[0]["galatune"]
+    state = optimizer.param_groups[0]["galatune"]
     assert momenta == pytest.approx(0.9, abs=1e-3)
-    factor = slot["applied"] / (slot["rate"] * (1 - 0.9))
+    factor = state.group.applied / (state.rate.rate * (1 - 0.9))
     assert 0 < factor < 1e-2  # the end of the cycle
 
 
@@ -291,7 +291,7 @@ def test_bounds_hold_the_applied_rate():
     optimizer = SGD(net.parameters(), lr=1.0)
     controller = attach(optimizer, min_lr=0.01, max_lr=0.02)
     train(net, optimizer, batches(60))
-    rates = [rate for _, rate in controller.trace.points()]
+    rates = [rate for _, rate in controller.rate_curve.points()]
     assert rates[0] == 0.01
     assert max(rates) == 0.02
     assert [event.kind for event in controller.events].count("bound") == 2
@@ -336,4 +336,4 @@ def test_rates_are_finite_and_positive():
     optimizer = AdamW(net.parameters(), lr=1.0)
     controller = attach(optimizer)
     train(net, optimizer, batches(60))
-    assert all(0 < rate < math.inf for _, rate in controller.trace.points())
+    assert all(0 < rate < math.inf for _, rate in controller.rate_curve.points())

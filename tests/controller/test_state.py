@@ -27,11 +27,12 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from galatune import attach
 from galatune.controller import learners
+from galatune.controller.probes.schedule import ProbeSchedule
 from galatune.errors import ControlError
 
 from .training import OFTEN, batches, classifier, train, weights
 
-CARRYING = ["closure", "graph", "consecutive"]
+REMEMBERING = ["closure", "graph", "consecutive"]
 """Probes that keep something between a step and its probe."""
 
 MOMENTUM = partial(SGD, momentum=0.9)
@@ -102,14 +103,14 @@ def assert_continues(how, kind, cut, closure=False, **options):
 
 @pytest.mark.parametrize("cut", [1, 20, 50])
 @pytest.mark.parametrize("kind", [MOMENTUM, AdamW], ids=["momentum", "adamw"])
-@pytest.mark.parametrize("probe", CARRYING)
+@pytest.mark.parametrize("probe", REMEMBERING)
 def test_training_cut_before_a_probe_continues_bit_for_bit(probe, kind, cut):
     assert_continues(resumed_through_a_file, kind, cut, probe == "closure", probe=probe)
 
 
 @pytest.mark.parametrize("how", [loaded_before_attach, copied, pickled])
-@pytest.mark.parametrize("probe", CARRYING)
-def test_every_way_to_continue_carries_the_step(probe, how):
+@pytest.mark.parametrize("probe", REMEMBERING)
+def test_every_way_to_continue_keeps_the_pending_step(probe, how):
     assert_continues(how, AdamW, 20, probe == "closure", probe=probe)
 
 
@@ -178,18 +179,18 @@ def test_probe_that_auto_fell_back_to_is_the_one_that_continues():
     assert torch.equal(weights(second), weights(net))
 
 
-def test_carried_step_is_gone_once_it_was_probed():
+def test_pending_step_is_gone_once_it_was_probed():
     net = classifier()
     optimizer = AdamW(net.parameters(), lr=0.1)
-    _ = attach(optimizer, probe_first=3, probe_every=10, probe_thinning=0.0)
-    memory = optimizer.param_groups[0]["galatune"]
+    _ = attach(optimizer, probe_schedule=ProbeSchedule(first=3, every=10, thinning=0.0))
     data = batches(5)
     train(net, optimizer, data[:2])
-    assert memory["carried"]["old"][0].shape == net[0].weight.shape
-    assert "<old of 4 parameters>" in repr(optimizer)
+    state = optimizer.param_groups[0]["galatune"]
+    assert [old.shape for old in state.pending["old"]] == [p.shape for p in net.parameters()]
+    assert "<old>" in repr(optimizer)
     assert set(optimizer.state[net[0].weight]) == {"step", "exp_avg", "exp_avg_sq"}
     train(net, optimizer, data[2:])
-    assert "carried" not in memory
+    assert not optimizer.param_groups[0]["galatune"].pending
 
 
 def test_saved_step_stays_as_it_was():
@@ -197,7 +198,7 @@ def test_saved_step_stays_as_it_was():
     optimizer = SGD(net.parameters(), lr=0.1)
     controller = attach(optimizer, probe="closure")
     train(net, optimizer, batches(20), closure=True)
-    saved, state = controller.state_dict()["groups"][0]["carried"], optimizer.state_dict()
+    saved, state = controller.state_dict()["groups"][0]["pending"], optimizer.state_dict()
     assert type(saved) is dict
     kept = copy.deepcopy((saved["old"], state["param_groups"]))
     train(net, optimizer, batches(5), closure=True)
@@ -218,13 +219,13 @@ def test_step_of_other_parameters_loses_that_probe_only():
     assert controller.probes == 19 + 9
 
 
-def test_frozen_and_detached_optimizers_carry_nothing():
+def test_frozen_and_detached_optimizers_hold_no_step():
     net = classifier()
     optimizer = SGD(net.parameters(), lr=0.1)
     controller = attach(optimizer)
     train(net, optimizer, batches(5))
     controller.freeze()
-    assert "carried" not in optimizer.param_groups[0]["galatune"]
+    assert not optimizer.param_groups[0]["galatune"].pending
     other = classifier()
     optimizer = SGD(other.parameters(), lr=0.1)
     controller = attach(optimizer)
@@ -283,7 +284,7 @@ def test_step_that_only_makes_a_state_does_not_count(closure):
     train(net, optimizer, batches(20), closure=closure)
     assert controller.probe == ("closure" if closure else "graph")
     assert controller.steps == 20
-    assert [group["galatune"]["ratio"] for group in optimizer.param_groups] == [1.0, 0.25]
+    assert [group["galatune"].group.ratio for group in optimizer.param_groups] == [1.0, 0.25]
 
 
 SCRIPT = """
@@ -409,7 +410,7 @@ def grouped(first, second, **options):
         optimizer.zero_grad()
         functional.cross_entropy(net(inputs), labels).backward()
         optimizer.step()
-        rates.append([group["galatune"]["applied"] for group in optimizer.param_groups])
+        rates.append([group["galatune"].group.applied for group in optimizer.param_groups])
     return net, rates, controller
 
 

@@ -14,6 +14,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from galatune import attach
+from galatune.controller.probes.schedule import ProbeSchedule
 from galatune.controller.rule.guard import Guard
 
 from .training import batches, classifier
@@ -38,7 +39,7 @@ def reads_by_step(monkeypatch, kind, *, control, closure=False, schedule=False, 
     net = classifier()
     optimizer = kind(net.parameters(), lr=lr, **given)
     scheduler = CosineAnnealingLR(optimizer, STEPS) if schedule else None
-    rhythm = {"probe_first": 12, "probe_every": 10, "probe_thinning": 0.0}
+    rhythm = {"probe_schedule": ProbeSchedule(first=12, every=10, thinning=0.0)}
     controller = attach(optimizer, **rhythm, **dict(options)) if control else None
     counts, mode = [], Reads()
 

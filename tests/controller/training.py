@@ -11,9 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from galatune.controller.probes.schedule import ProbeSchedule
+
 Batch = tuple[Tensor, Tensor]
 
-OFTEN: dict[str, Any] = {"probe_first": 40, "probe_every": 10, "probe_thinning": 0.0}
+OFTEN: dict[str, Any] = {"probe_schedule": ProbeSchedule(first=40, every=10, thinning=0.0)}
 """For tests that count probes, or that stop before or after one."""
 
 
