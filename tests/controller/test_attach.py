@@ -323,7 +323,7 @@ def _own_state(net, optimizer, controller, fresh):
 @pytest.mark.parametrize("kind", [SGD, AdamW])
 @pytest.mark.parametrize("how", [_through_a_file, _loaded_before_attach, _pickled, _copied, _own_state])
 def test_training_continues_bit_for_bit(how, kind, closure):
-    # Step 45 and its successor are not probed; cuts between a step and its probe: test_state.py.
+    # Step 45 and its successor are not probed; cuts between a step and its probe: test_checkpoint.py.
     (values, rate, state), (continued_values, continued_rate, continued_state) = resumed(how, kind, closure)
     assert torch.equal(continued_values, values)
     assert continued_rate == rate

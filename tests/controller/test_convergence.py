@@ -19,7 +19,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from galatune import attach
 
-from .test_recipe import SignDescent
+from .test_reference_rule import SignDescent
 
 STEPS = 150
 

@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 from galatune import attach
 from galatune.controller.groups.controlled_groups import ControlledGroups
 
-from .test_recipe import SignDescent
+from .test_reference_rule import SignDescent
 from .training import OFTEN, batches, classifier, train, weights
 
 STEPS = 70

@@ -28,7 +28,7 @@ from galatune.controller.probes.schedule import ProbeSchedule
 from galatune.controller.rule.guard import Guard
 from galatune.errors import ControlError, ProbeError
 
-from .ranked_minibatches import RANKS, Batch, by_hand, drawn
+from .distributed_minibatches import RANKS, Batch, by_hand, drawn
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,8 @@ class Case:
         evaluate: A forward without backward before every step, as a validation does.
         once: One rank's loss cannot be differentiated twice.
         joined: One rank runs out of minibatches nine steps early, within torch's Join.
-        loader: What one rank does where minibatches come from DataLoaders (`ranked_minibatches.drawn`); None
-            where they are made by hand.
+        loader: What one rank does if minibatches come from DataLoaders (`distributed_minibatches.drawn`);
+            None if they are made by hand.
         spike: Step at which one rank's loss is large: the guard divides the rate on all of them, or on none.
         scaled: Under a GradScaler; instead of a large loss, that step has gradients that overflow.
         first: Steps that are all probed.

@@ -22,14 +22,13 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 from torch.utils.checkpoint import checkpoint
 from torch.utils.data import DataLoader, TensorDataset
 
+from controller.training import weights
 from galatune import attach
 from galatune.controller.controller import Controller
 from galatune.controller.groups.controlled_groups import ControlledGroups
 from galatune.controller.probes import PROBES
 from galatune.controller.state import ControlState
 from galatune.errors import ProbeError
-
-from .training import weights
 
 FEATURES, CLASSES, WIDTH, SIZE = 8, 3, 8, 16
 PINNED_STEPS, FREE_STEPS = 12, 48

@@ -14,12 +14,11 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.optim import SGD
 from torch.utils.checkpoint import checkpoint
 
+from controller.training import batches, weights
 from galatune import attach
 from galatune.controller.probes.schedule import ProbeSchedule
 from galatune.controller.torch_hooks.attention import MathForwards, math_kernel
 from galatune.errors import ProbeError
-
-from .training import batches, weights
 
 UNTOUCHED = nn.Module.__call__
 

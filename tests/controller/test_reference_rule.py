@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from reference import net as reference_net
-from reference import recipe as reference
+from reference import rule as reference
 
 from galatune import attach
 from galatune.controller.probes.echo import EchoProbe

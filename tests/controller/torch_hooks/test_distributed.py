@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from .ranked_minibatches import RANKS
-from .ranked_training import CASES, DISAGREEING, RESUMED, train
+from .distributed_minibatches import RANKS
+from .distributed_training import CASES, DISAGREEING, RESUMED, train
 
 ALIKE = [
     name
@@ -26,8 +26,8 @@ def ranks(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ranks")
     processes = [
         subprocess.Popen(
-            [sys.executable, "-m", f"{__package__}.ranked_training", str(rank), str(folder), *CASES],
-            cwd=Path(__file__).parents[1],
+            [sys.executable, "-m", f"{__package__}.distributed_training", str(rank), str(folder), *CASES],
+            cwd=Path(__file__).parents[2],
             stderr=subprocess.PIPE,
             text=True,
         )

@@ -11,10 +11,9 @@ from torch import nn
 from torch.nn import functional
 from torch.optim import SGD, AdamW
 
+from controller.training import OFTEN, batches, classifier, train, weights
 from galatune import attach
 from galatune.errors import ProbeError
-
-from .training import OFTEN, batches, classifier, train, weights
 
 
 def drawing(net, optimizer, data):

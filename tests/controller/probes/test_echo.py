@@ -17,12 +17,11 @@ from torch.optim import SGD, AdamW
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 from torch.utils.data.dataloader import _BaseDataLoaderIter
 
+from controller.training import OFTEN, OnceOnly, classifier, weights
 from galatune import attach, controlled
 from galatune.controller.probes.echo import EchoProbe
 from galatune.controller.torch_hooks.random_state import RandomState
 from galatune.errors import ProbeError
-
-from .training import OFTEN, OnceOnly, classifier, weights
 
 ROWS, SIZE = 96, 8
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from torch.nn.functional import cross_entropy
 from torch.optim import SGD, Adam, AdamW
 
+from controller.training import OFTEN, batches, classifier, steps, train, weights
 from galatune import attach
 from galatune.controller.learners import (
     FTRL,
@@ -29,8 +30,6 @@ from galatune.controller.rule.estimate import Observation
 from galatune.controller.rule.guard import Accident, Guard, RunningWindow
 from galatune.controller.torch_hooks.loss import LossWatch, loss_value
 from galatune.errors import ControlError, DivergenceError
-
-from .training import OFTEN, batches, classifier, steps, train, weights
 
 few = settings(max_examples=40, deadline=None, derandomize=True)
 positive = st.floats(1e-6, 1e6)

@@ -10,10 +10,9 @@ from torch import nn
 from torch.nn import functional
 from torch.optim import SGD, AdamW
 
+from controller.training import OFTEN, OnceOnly, batches, classifier, train, weights
 from galatune import attach
 from galatune.errors import ProbeError
-
-from .training import OFTEN, OnceOnly, batches, classifier, train, weights
 
 
 @pytest.mark.parametrize("set_to_none", [True, False])

@@ -8,11 +8,10 @@ from torch import nn
 from torch.nn import functional
 from torch.optim import SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, NAdam, RAdam, RMSprop
 
+from controller.training import OFTEN, batches, classifier, steps, train, weights
 from galatune import attach
 from galatune.controller.probes.closure import ClosureProbe
 from galatune.controller.probes.graph import GraphProbe
-
-from .training import OFTEN, batches, classifier, steps, train, weights
 
 
 def pair_of(probe, before, after, net):

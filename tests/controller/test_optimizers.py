@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from reference import net as reference_net
-from reference import recipe as reference
+from reference import rule as reference
 from torch.optim import (
     SGD,
     Adadelta,
@@ -30,7 +30,7 @@ from galatune import attach
 from galatune.controller.optimizers import metric_of
 from galatune.errors import ControlError
 
-from . import test_recipe
+from . import test_reference_rule
 from .test_invariance import controlled_run
 
 CASES: dict[str, tuple[type[Optimizer], dict[str, Any], Any]] = {
@@ -82,10 +82,12 @@ def test_attach_follows_the_literal_recipe(case, probe):
     decaying = probe == "graph"
     kind, options, twin = CASES[case]
     sign = -1.0 if options.get("maximize") else 1.0
-    net, batches = reference_net.module(), reference_net.minibatches(test_recipe.STEPS)
-    expected = test_recipe.literal(net, batches, twin(**options), sign=sign, decaying=decaying, probe=probe)
+    net, batches = reference_net.module(), reference_net.minibatches(test_reference_rule.STEPS)
+    expected = test_reference_rule.literal(
+        net, batches, twin(**options), sign=sign, decaying=decaying, probe=probe
+    )
     optimizer = kind(net.parameters(), lr=0.3, **options)
-    rates, controller = test_recipe.train(optimizer, net, batches, probe, sign, decaying)
+    rates, controller = test_reference_rule.train(optimizer, net, batches, probe, sign, decaying)
     assert rates == pytest.approx(expected.rates, rel=1e-6, abs=0)
     assert reference_net.flat(net).numpy() == pytest.approx(expected.x, rel=2e-6, abs=1e-8)
     seen = [record for record in controller.history if record.alignment is not None]
@@ -140,21 +142,21 @@ IMPLEMENTATIONS: dict[str, dict[str, Any]] = {
 def test_every_implementation_follows_the_literal_recipe(implementation, case):
     kind, options, twin = MORE[case]
     sign = -1.0 if options.get("maximize") else 1.0
-    net, batches = reference_net.module(), reference_net.minibatches(test_recipe.STEPS)
-    expected = test_recipe.literal(net, batches, twin(**options), sign=sign)
+    net, batches = reference_net.module(), reference_net.minibatches(test_reference_rule.STEPS)
+    expected = test_reference_rule.literal(net, batches, twin(**options), sign=sign)
     optimizer = kind(
         net.parameters(), **{"lr": 0.3, **copy.deepcopy(IMPLEMENTATIONS[implementation])}, **options
     )
-    rates, _ = test_recipe.train(optimizer, net, batches, "closure", sign, False)
+    rates, _ = test_reference_rule.train(optimizer, net, batches, "closure", sign, False)
     assert rates == pytest.approx(expected.rates, rel=1e-6, abs=0)
     assert reference_net.flat(net).numpy() == pytest.approx(expected.x, rel=1e-6, abs=1e-8)
 
 
 def test_lr_decay_of_adagrad_is_a_schedule_of_the_users_own():
-    net, batches = reference_net.module(), reference_net.minibatches(test_recipe.STEPS)
-    expected = test_recipe.literal(net, batches, reference.Adagrad(lr_decay=0.05), scale=2.5)
+    net, batches = reference_net.module(), reference_net.minibatches(test_reference_rule.STEPS)
+    expected = test_reference_rule.literal(net, batches, reference.Adagrad(lr_decay=0.05), scale=2.5)
     optimizer = Adagrad(net.parameters(), lr=0.3, lr_decay=0.05)
-    rates, _ = test_recipe.train(optimizer, net, batches, "closure", 1.0, False)
+    rates, _ = test_reference_rule.train(optimizer, net, batches, "closure", 1.0, False)
     assert rates == pytest.approx(expected.rates, rel=1e-6, abs=0)
 
 
@@ -207,7 +209,7 @@ def test_metric_leaves_the_state_as_it_is(case):
 def test_radam_begins_anew_when_it_becomes_adaptive():
     net, batches = reference_net.module(), reference_net.minibatches(20)
     optimizer = RAdam(net.parameters(), lr=0.3)
-    _, controller = test_recipe.train(optimizer, net, batches, "closure", 1.0, False)
+    _, controller = test_reference_rule.train(optimizer, net, batches, "closure", 1.0, False)
     assert [event.step for event in controller.events if event.kind == "start"] == [1, 6]
 
 
@@ -322,10 +324,10 @@ def test_momentum_that_a_scheduler_moves_follows_the_literal_recipe(case):
         return group["lr"]
 
     net, batches = reference_net.module(), reference_net.minibatches(steps)
-    expected = test_recipe.literal(net, batches, literal, decaying=True, schedule=schedule)
+    expected = test_reference_rule.literal(net, batches, literal, decaying=True, schedule=schedule)
     optimizer = kind(net.parameters(), lr=0.1, **options)
     scheduler = one_cycle(optimizer, steps + 1)
-    rates, _ = test_recipe.train(optimizer, net, batches, "closure", 1.0, False, scheduler)
+    rates, _ = test_reference_rule.train(optimizer, net, batches, "closure", 1.0, False, scheduler)
     assert groups[30] != groups[0]
     assert rates == pytest.approx(expected.rates, rel=1e-6, abs=0)
     assert reference_net.flat(net).numpy() == pytest.approx(expected.x, rel=2e-5, abs=1e-7)

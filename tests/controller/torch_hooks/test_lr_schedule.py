@@ -8,10 +8,9 @@ import pytest
 import torch
 from torch.optim import SGD, Adam, AdamW, lr_scheduler
 
+from controller.training import batches, classifier, steps, train
 from galatune import attach
 from galatune.errors import ControlError
-
-from .training import batches, classifier, steps, train
 
 STEPS = 30
 
