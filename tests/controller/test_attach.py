@@ -4,21 +4,14 @@ from __future__ import annotations
 
 import copy
 import gc
-import io
-import pickle
 import weakref
-from dataclasses import dataclass
-from types import NoneType
 
 import pytest
 import torch
-from torch.optim import SGD, Adam, AdamW, lr_scheduler
+from torch.optim import SGD, AdamW, lr_scheduler
 
 from galatune import attach
-from galatune.controller.options import Options
 from galatune.controller.probes.schedule import ProbeSchedule
-from galatune.controller.rule.guard import Guard
-from galatune.controller.rule.rate import DiscountedFTRL
 from galatune.errors import ControlError, ProbeError
 
 from .training import OFTEN, batches, classifier, steps, train, weights
@@ -80,66 +73,6 @@ def test_sparse_gradients_are_refused_in_one_line(closure):
         optimizer.step(evaluate if closure else None)
     assert "\n" not in str(error.value)
     assert optimizer.param_groups[0]["lr"] == 0.1
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"probe": "magic"},
-        {"probe": 3},
-        {"probe_schedule": 3},
-        {"guard": "careful"},
-        {"step_scale": 0.0},
-        {"step_scale": float("nan")},
-        {"min_lr": -1.0},
-        {"min_lr": 1.0, "max_lr": 0.5},
-        {"max_lr": 0.0},
-        {"min_lr": float("nan")},
-    ],
-)
-def test_option_out_of_range_is_refused_in_one_line(options):
-    optimizer = SGD(classifier().parameters(), lr=0.1)
-    with pytest.raises(ControlError) as error:
-        attach(optimizer, **options)
-    assert next(iter(options)) in str(error.value)
-    assert "\n" not in str(error.value)
-    attach(optimizer)  # nothing was left behind
-
-
-def test_options_by_name_are_checked():
-    assert Options.of({"step_scale": 2.0}).step_scale == 2.0
-    with pytest.raises(ControlError, match="unknown option 'speed'; use one of probe, "):
-        Options.of({"speed": 3})
-
-
-@pytest.mark.parametrize(
-    "options", [{"growth": 0.5}, {"shrink": 0.0}, {"max_growth_per_step": 0.9}, {"growth": float("nan")}]
-)
-def test_guard_out_of_range_is_refused(options):
-    with pytest.raises(ControlError, match="at least 1"):
-        Guard(**options)
-
-
-def test_own_learner_and_guard_are_used():
-    @dataclass(frozen=True)
-    class Nothing:
-        """A state without a number."""
-
-    class Constant:
-        def init(self):
-            return Nothing()
-
-        def update(self, state, observation):
-            return state
-
-        def rate(self, state):
-            return 0.25
-
-    net = classifier()
-    optimizer = SGD(net.parameters(), lr=3.0)
-    controller = attach(optimizer, learner=Constant(), guard=Guard(growth=1e9, shrink=1e9), step_scale=1.0)
-    train(net, optimizer, batches(3))
-    assert controller.learning_rate == 0.25
 
 
 @pytest.mark.parametrize("closure", [False, True])
@@ -255,150 +188,6 @@ def test_nothing_per_parameter_is_kept_between_probes(probe):
     assert copies() == 0
 
 
-def resumed(how, kind, closure):
-    """Weights, rate and state of a run that is not cut, and of one that is."""
-    data = batches(63)
-
-    def fresh():
-        net = classifier()
-        return net, kind(net.parameters(), lr=0.1)
-
-    net, optimizer = fresh()
-    whole = attach(optimizer, **OFTEN)
-    train(net, optimizer, data, closure=closure)
-
-    first, optimizer_a = fresh()
-    controller_a = attach(optimizer_a, **OFTEN)
-    train(first, optimizer_a, data[:45], closure=closure)
-    second, optimizer_b, controller_b = how(first, optimizer_a, controller_a, fresh)
-    assert controller_b.steps == 45
-    train(second, optimizer_b, data[45:], closure=closure)
-    return (weights(net), whole.learning_rate, whole.state_dict()), (
-        weights(second),
-        controller_b.learning_rate,
-        controller_b.state_dict(),
-    )
-
-
-def _through_a_file(net, optimizer, controller, fresh):
-    file = io.BytesIO()
-    torch.save({"net": net.state_dict(), "optimizer": optimizer.state_dict()}, file)
-    file.seek(0)
-    saved = torch.load(file, weights_only=True)
-    other, resumed_optimizer = fresh()
-    continued = attach(resumed_optimizer, **OFTEN)
-    other.load_state_dict(saved["net"])
-    resumed_optimizer.load_state_dict(saved["optimizer"])
-    return other, resumed_optimizer, continued
-
-
-def _loaded_before_attach(net, optimizer, controller, fresh):
-    other, resumed_optimizer = fresh()
-    other.load_state_dict(net.state_dict())
-    resumed_optimizer.load_state_dict(optimizer.state_dict())
-    return other, resumed_optimizer, attach(resumed_optimizer, **OFTEN)
-
-
-def _pickled(net, optimizer, controller, fresh):
-    other, copied = pickle.loads(pickle.dumps((net, optimizer)))
-    return other, copied, attach(copied, **OFTEN)
-
-
-def _copied(net, optimizer, controller, fresh):
-    other, copied = copy.deepcopy((net, optimizer))
-    return other, copied, attach(copied, **OFTEN)
-
-
-def _own_state(net, optimizer, controller, fresh):
-    other, copied = copy.deepcopy((net, optimizer))
-    state = controller.state_dict()
-    for group in copied.param_groups:
-        del group["galatune"]
-    continued = attach(copied, **OFTEN)
-    continued.load_state_dict(pickle.loads(pickle.dumps(state)))
-    return other, copied, continued
-
-
-@pytest.mark.parametrize("closure", [False, True])
-@pytest.mark.parametrize("kind", [SGD, AdamW])
-@pytest.mark.parametrize("how", [_through_a_file, _loaded_before_attach, _pickled, _copied, _own_state])
-def test_training_continues_bit_for_bit(how, kind, closure):
-    # Step 45 and its successor are not probed; cuts between a step and its probe: test_checkpoint.py.
-    (values, rate, state), (continued_values, continued_rate, continued_state) = resumed(how, kind, closure)
-    assert torch.equal(continued_values, values)
-    assert continued_rate == rate
-    if closure:  # is seen to repeat itself once more
-        continued_state["groups"][0]["optimizer"]["gradient_evaluations"] -= 1
-    assert continued_state == state
-
-
-def test_saved_state_stays_as_it_was():
-    net = classifier()
-    optimizer = SGD(net.parameters(), lr=0.1)
-    controller = attach(optimizer, **OFTEN)
-    train(net, optimizer, batches(45))
-    saved, own = optimizer.state_dict(), controller.state_dict()
-    kept = copy.deepcopy((saved, own))
-    train(net, optimizer, batches(20))
-    assert saved["param_groups"] == kept[0]["param_groups"]
-    assert own == kept[1]
-
-
-def leaves(state):
-    """Everything in nested dicts and sequences that is neither."""
-    if isinstance(state, (dict, list, tuple)):
-        return [
-            leaf for part in (state.values() if isinstance(state, dict) else state) for leaf in leaves(part)
-        ]
-    return [state]
-
-
-def test_state_is_numbers():
-    net = classifier()
-    optimizer = Adam(net.parameters(), lr=0.1)
-    controller = attach(optimizer, **OFTEN)
-    train(net, optimizer, batches(45))
-    state = controller.state_dict()
-    assert state["schema"] == 2
-    assert state["groups"][0]["optimizer"].pop("probe") == "graph"
-    assert all(type(value) in (int, float, bool, NoneType) for value in leaves(state))
-
-
-def test_state_of_another_shape_is_refused():
-    optimizer = SGD(classifier().parameters(), lr=0.1)
-    controller = attach(optimizer)
-    with pytest.raises(ControlError, match="schema"):
-        controller.load_state_dict({"schema": 99, "groups": [{}]})
-    with pytest.raises(ControlError, match="groups"):
-        controller.load_state_dict({"schema": 2, "groups": []})
-
-
-def test_state_from_before_control_is_continued():
-    net = classifier()
-    optimizer = AdamW(net.parameters(), lr=1e-3)
-    train(net, optimizer, batches(20))
-    controller = attach(optimizer)
-    losses = train(net, optimizer, batches(60))
-    assert controller.events[-1].kind != "non-finite"
-    assert losses[-1] < losses[0]
-
-
-@pytest.mark.parametrize("how", [copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))])
-def test_copy_warns_once_that_it_is_not_controlled(how):
-    net = classifier()
-    optimizer = SGD(net.parameters(), lr=0.1)
-    _ = attach(optimizer)
-    train(net, optimizer, batches(5))
-    other, copied = how((net, optimizer))
-    with pytest.warns(UserWarning, match="is a copy of a controlled optimizer") as seen:
-        train(other, copied, batches(3))
-    assert len(seen) == 1
-    assert copied.param_groups[0]["lr"] == 0.1
-    continued = attach(copied, **OFTEN)
-    train(other, copied, batches(3))
-    assert continued.steps == 8
-
-
 def test_events_say_what_was_decided():
     net = classifier()
     optimizer = SGD(net.parameters(), lr=0.1)
@@ -423,7 +212,7 @@ def test_evaluations_are_counted():
     assert spent("consecutive", False) == (42, 61)
 
 
-def test_history_holds_one_record_a_probe():
+def test_history_holds_one_record_per_probe():
     net = classifier()
     optimizer = SGD(net.parameters(), lr=0.1)
     controller = attach(optimizer, probe_schedule=ProbeSchedule(first=3, every=5, thinning=0.0))
@@ -432,13 +221,6 @@ def test_history_holds_one_record_a_probe():
     last = controller.history[-1]
     assert last.learning_rate == controller.learning_rate
     assert last.lipschitz > 0
-
-
-def test_default_learner_is_discounted_ftrl():
-    net, other = classifier(), classifier()
-    a, b = SGD(net.parameters(), lr=0.1), SGD(other.parameters(), lr=0.1)
-    _ = attach(a), attach(b, learner=DiscountedFTRL())
-    assert train(net, a, batches(30)) == train(other, b, batches(30))
 
 
 def test_subclass_whose_step_calls_its_base_is_decided_once_a_step():

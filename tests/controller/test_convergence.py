@@ -109,9 +109,9 @@ PROBLEMS = {"quadratic": Quadratic, "logistic": Logistic, "perceptron": Perceptr
 
 
 def is_near(problem, loss, other):
-    """Whether a loss is about as good as another, or next to nothing where there is no noise.
+    """Whether a loss is about as good as another, or next to nothing if there is no noise.
 
-    150 steps are few for a rate that feels its way.
+    150 steps are few for a rate that grows at most 5 % per step.
     """
     if problem == "quadratic":
         return loss <= REMAINS * Quadratic().final()
@@ -164,7 +164,7 @@ def test_controlled_loss_is_near_that_of_the_best_fixed_rate(problem, optimizer)
 @pytest.mark.parametrize("closure", [False, True], ids=["graph", "closure"])
 @pytest.mark.parametrize("weight", [1e-6, 1e4])
 @pytest.mark.parametrize("problem", PROBLEMS)
-def test_direction_travelled_serves_sign_updates_at_every_scale_of_the_loss(problem, weight, closure):
+def test_direction_alignment_serves_sign_updates_at_every_scale_of_the_loss(problem, weight, closure):
     plain = final_loss(problem, "sign", 123.0, control=True, closure=closure)
     scaled = final_loss(problem, "sign", 123.0, control=True, closure=closure, weight=weight)
     assert is_near(problem, scaled, plain)

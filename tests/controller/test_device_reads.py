@@ -39,8 +39,8 @@ def reads_by_step(monkeypatch, kind, *, control, closure=False, schedule=False, 
     net = classifier()
     optimizer = kind(net.parameters(), lr=lr, **given)
     scheduler = CosineAnnealingLR(optimizer, STEPS) if schedule else None
-    rhythm = {"probe_schedule": ProbeSchedule(first=12, every=10, thinning=0.0)}
-    controller = attach(optimizer, **rhythm, **dict(options)) if control else None
+    schedule_of_probes = {"probe_schedule": ProbeSchedule(first=12, every=10, thinning=0.0)}
+    controller = attach(optimizer, **schedule_of_probes, **dict(options)) if control else None
     counts, mode = [], Reads()
 
     def tolist(tensor, plain=torch.Tensor.tolist):
@@ -95,7 +95,7 @@ def test_steps_that_are_not_probed_read_nothing(monkeypatch, kind, given, probe)
     assert extra == sorted({0} | probed)  # the first one sets the first rate
 
 
-def test_tensor_rate_is_read_where_the_schedule_moved_it_alone(monkeypatch):
+def test_tensor_rate_is_read_only_if_the_schedule_moved_it(monkeypatch):
     def extra(schedule):
         own, seen = (
             reads_by_step(

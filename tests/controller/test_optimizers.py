@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from reference import net as reference_net
-from reference import rule as reference
+from reference import optimizers as twins
 from torch.optim import (
     SGD,
     Adadelta,
@@ -27,58 +27,58 @@ from torch.optim import (
 from torch.optim.lr_scheduler import CosineAnnealingLR, OneCycleLR
 
 from galatune import attach
-from galatune.controller.optimizers import metric_of
 from galatune.errors import ControlError
 
 from . import test_reference_rule
 from .test_invariance import controlled_run
+from .test_optimizer_metrics import METRICS
 
 CASES: dict[str, tuple[type[Optimizer], dict[str, Any], Any]] = {
-    "nadam": (NAdam, {}, reference.NAdam),
-    "nadam coupled": (NAdam, {"weight_decay": 0.05, "momentum_decay": 0.1}, reference.NAdam),
+    "nadam": (NAdam, {}, twins.NAdam),
+    "nadam coupled": (NAdam, {"weight_decay": 0.05, "momentum_decay": 0.1}, twins.NAdam),
     "nadam decoupled": (
         NAdam,
         {"weight_decay": 0.1, "decoupled_weight_decay": True, "maximize": True},
-        reference.NAdam,
+        twins.NAdam,
     ),
-    "radam": (RAdam, {}, reference.RAdam),
-    "radam coupled": (RAdam, {"weight_decay": 0.05, "betas": (0.8, 0.9)}, reference.RAdam),
+    "radam": (RAdam, {}, twins.RAdam),
+    "radam coupled": (RAdam, {"weight_decay": 0.05, "betas": (0.8, 0.9)}, twins.RAdam),
     "radam decoupled": (
         RAdam,
         {"weight_decay": 0.1, "decoupled_weight_decay": True, "maximize": True},
-        reference.RAdam,
+        twins.RAdam,
     ),
-    "adamax": (Adamax, {}, reference.Adamax),
-    "adamax decay": (Adamax, {"weight_decay": 0.05, "maximize": True, "eps": 1e-4}, reference.Adamax),
-    "adagrad": (Adagrad, {}, reference.Adagrad),
+    "adamax": (Adamax, {}, twins.Adamax),
+    "adamax decay": (Adamax, {"weight_decay": 0.05, "maximize": True, "eps": 1e-4}, twins.Adamax),
+    "adagrad": (Adagrad, {}, twins.Adagrad),
     "adagrad decay": (
         Adagrad,
         {"weight_decay": 0.05, "initial_accumulator_value": 0.1, "maximize": True},
-        reference.Adagrad,
+        twins.Adagrad,
     ),
-    "rmsprop": (RMSprop, {}, reference.RMSprop),
-    "rmsprop momentum": (RMSprop, {"momentum": 0.9, "weight_decay": 0.05}, reference.RMSprop),
-    "rmsprop centered": (RMSprop, {"centered": True, "alpha": 0.9, "maximize": True}, reference.RMSprop),
-    "adadelta": (Adadelta, {}, reference.Adadelta),
-    "adadelta decay": (Adadelta, {"weight_decay": 0.05, "maximize": True, "rho": 0.95}, reference.Adadelta),
+    "rmsprop": (RMSprop, {}, twins.RMSprop),
+    "rmsprop momentum": (RMSprop, {"momentum": 0.9, "weight_decay": 0.05}, twins.RMSprop),
+    "rmsprop centered": (RMSprop, {"centered": True, "alpha": 0.9, "maximize": True}, twins.RMSprop),
+    "adadelta": (Adadelta, {}, twins.Adadelta),
+    "adadelta decay": (Adadelta, {"weight_decay": 0.05, "maximize": True, "rho": 0.95}, twins.Adadelta),
     "adam decoupled": (
         Adam,
         {"weight_decay": 0.1, "decoupled_weight_decay": True},
-        lambda weight_decay, decoupled_weight_decay: reference.Adam(
+        lambda weight_decay, decoupled_weight_decay: twins.Adam(
             weight_decay=weight_decay, decoupled=decoupled_weight_decay
         ),
     ),
     "adamw amsgrad": (
         AdamW,
         {"weight_decay": 0.1, "amsgrad": True, "maximize": True},
-        functools.partial(reference.Adam, decoupled=True),
+        functools.partial(twins.Adam, decoupled=True),
     ),
 }
 
 
 @pytest.mark.parametrize("probe", ["closure", pytest.param("graph", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("case", CASES)
-def test_attach_follows_the_literal_recipe(case, probe):
+def test_attach_follows_the_literal_rule(case, probe):
     decaying = probe == "graph"
     kind, options, twin = CASES[case]
     sign = -1.0 if options.get("maximize") else 1.0
@@ -99,24 +99,24 @@ MORE: dict[str, tuple[type[Optimizer], dict[str, Any], Any]] = {
     "sgd nesterov decay": (
         SGD,
         {"momentum": 0.9, "nesterov": True, "weight_decay": 0.05, "maximize": True},
-        reference.SGD,
+        twins.SGD,
     ),
     "adam amsgrad decay": (
         Adam,
         {"weight_decay": 0.05, "amsgrad": True, "maximize": True},
-        reference.Adam,
+        twins.Adam,
     ),
-    "adamw": (AdamW, {"weight_decay": 0.1}, functools.partial(reference.Adam, decoupled=True)),
-    "adagrad": (Adagrad, {"weight_decay": 0.05}, reference.Adagrad),
+    "adamw": (AdamW, {"weight_decay": 0.1}, functools.partial(twins.Adam, decoupled=True)),
+    "adagrad": (Adagrad, {"weight_decay": 0.05}, twins.Adagrad),
     "nadam decoupled plain": (
         NAdam,
         {"weight_decay": 0.1, "decoupled_weight_decay": True},
-        reference.NAdam,
+        twins.NAdam,
     ),
     "rmsprop centered decay": (
         RMSprop,
         {"centered": True, "momentum": 0.5, "weight_decay": 0.05, "maximize": True},
-        reference.RMSprop,
+        twins.RMSprop,
     ),
 }
 FUSED = {SGD, Adam, AdamW, Adagrad}
@@ -139,7 +139,7 @@ IMPLEMENTATIONS: dict[str, dict[str, Any]] = {
         if kind in FUSED or "fused" not in given
     ],
 )
-def test_every_implementation_follows_the_literal_recipe(implementation, case):
+def test_every_implementation_follows_the_literal_rule(implementation, case):
     kind, options, twin = MORE[case]
     sign = -1.0 if options.get("maximize") else 1.0
     net, batches = reference_net.module(), reference_net.minibatches(test_reference_rule.STEPS)
@@ -154,56 +154,10 @@ def test_every_implementation_follows_the_literal_recipe(implementation, case):
 
 def test_lr_decay_of_adagrad_is_a_schedule_of_the_users_own():
     net, batches = reference_net.module(), reference_net.minibatches(test_reference_rule.STEPS)
-    expected = test_reference_rule.literal(net, batches, reference.Adagrad(lr_decay=0.05), scale=2.5)
+    expected = test_reference_rule.literal(net, batches, twins.Adagrad(lr_decay=0.05), scale=2.5)
     optimizer = Adagrad(net.parameters(), lr=0.3, lr_decay=0.05)
     rates, _ = test_reference_rule.train(optimizer, net, batches, "closure", 1.0, False)
     assert rates == pytest.approx(expected.rates, rel=1e-6, abs=0)
-
-
-METRICS: dict[str, tuple[type[Optimizer], dict[str, Any]]] = {
-    "nadam": (NAdam, {"betas": (0.0, 0.9)}),
-    "radam": (RAdam, {"betas": (0.0, 0.9)}),
-    "adamax": (Adamax, {"betas": (0.0, 0.9)}),
-    "adagrad": (Adagrad, {"initial_accumulator_value": 0.1}),
-    "rmsprop": (RMSprop, {}),
-    "rmsprop centered": (RMSprop, {"centered": True}),
-    "adadelta": (Adadelta, {}),
-}
-
-
-@pytest.mark.parametrize("foreach", [False, True])
-@pytest.mark.parametrize("case", METRICS)
-def test_metric_is_what_the_update_multiplies_the_gradient_by(case, foreach):
-    kind, options = METRICS[case]
-    generator = torch.Generator().manual_seed(0)
-    parameter = torch.nn.Parameter(torch.zeros(6, dtype=torch.float64))
-    optimizer = kind([parameter], lr=1.0, foreach=foreach, **options)
-    geometry, group = metric_of(optimizer), optimizer.param_groups[0]
-    for _ in range(30):
-        parameter.grad = torch.randn(6, generator=generator, dtype=torch.float64)
-        optimizer.step()
-    # A gradient like the mean of those before leaves the second moment about where it is.
-    metric = geometry.diagonal(group, optimizer.state[parameter])
-    gradient = parameter.grad = torch.full((6,), 1e-6, dtype=torch.float64)
-    before = parameter.detach().clone()
-    optimizer.step()
-    made = (before - parameter.detach()) / gradient
-    assert metric.dtype == torch.float64
-    assert (made / metric).numpy() == pytest.approx(1.0, rel=0.12)
-
-
-@pytest.mark.parametrize("case", METRICS)
-def test_metric_leaves_the_state_as_it_is(case):
-    kind, options = METRICS[case]
-    parameter = torch.nn.Parameter(torch.zeros(3, dtype=torch.float64))
-    optimizer = kind([parameter], lr=1.0, **options)
-    for _ in range(8):
-        parameter.grad = torch.ones_like(parameter)
-        optimizer.step()
-    state = optimizer.state[parameter]
-    kept = {name: value.clone() for name, value in state.items()}
-    metric_of(optimizer).diagonal(optimizer.param_groups[0], state)
-    assert all(torch.equal(state[name], value) for name, value in kept.items())
 
 
 def test_radam_begins_anew_when_it_becomes_adaptive():
@@ -216,10 +170,6 @@ def test_radam_begins_anew_when_it_becomes_adaptive():
 def test_optimizer_whose_rate_only_starts_it_is_refused():
     with pytest.raises(ControlError, match="Rprop cannot be controlled"):
         attach(Rprop([torch.nn.Parameter(torch.ones(2))]))
-
-
-def test_muon_goes_by_the_direction_travelled():
-    assert not metric_of(Muon([torch.nn.Parameter(torch.ones(2, 2))])).known
 
 
 ROWS: dict[str, tuple[type[Optimizer], dict[str, Any]]] = {
@@ -281,14 +231,14 @@ def test_muon_learns_whatever_its_rate():
 
 
 CYCLED: dict[str, tuple[type[Optimizer], dict[str, Any], Any]] = {
-    "sgd": (SGD, {"momentum": 0.9}, reference.SGD),
-    "sgd nesterov": (SGD, {"momentum": 0.9, "nesterov": True}, reference.SGD),
-    "rmsprop": (RMSprop, {"momentum": 0.9}, reference.RMSprop),
-    "adam": (Adam, {}, reference.Adam),
-    "adamw": (AdamW, {"weight_decay": 0.1}, functools.partial(reference.Adam, decoupled=True)),
-    "nadam": (NAdam, {}, reference.NAdam),
-    "radam": (RAdam, {}, reference.RAdam),
-    "adamax": (Adamax, {}, reference.Adamax),
+    "sgd": (SGD, {"momentum": 0.9}, twins.SGD),
+    "sgd nesterov": (SGD, {"momentum": 0.9, "nesterov": True}, twins.SGD),
+    "rmsprop": (RMSprop, {"momentum": 0.9}, twins.RMSprop),
+    "adam": (Adam, {}, twins.Adam),
+    "adamw": (AdamW, {"weight_decay": 0.1}, functools.partial(twins.Adam, decoupled=True)),
+    "nadam": (NAdam, {}, twins.NAdam),
+    "radam": (RAdam, {}, twins.RAdam),
+    "adamax": (Adamax, {}, twins.Adamax),
 }
 
 
@@ -308,7 +258,7 @@ def cycled_groups(kind, options, steps):
 
 
 @pytest.mark.parametrize("case", CYCLED)
-def test_momentum_that_a_scheduler_moves_follows_the_literal_recipe(case):
+def test_momentum_that_a_scheduler_moves_follows_the_literal_rule(case):
     kind, options, twin = CYCLED[case]
     steps = 60
     groups, literal = cycled_groups(kind, options, steps + 1), twin(**options)

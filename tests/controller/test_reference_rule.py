@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import torch
 from reference import net as reference_net
-from reference import rule as reference
+from reference import optimizers as twins
+from reference import rule as reference_rule
 
 from galatune import attach
 from galatune.controller.probes.echo import EchoProbe
@@ -18,25 +19,25 @@ from galatune.controller.probes.schedule import ProbeSchedule
 
 STEPS = 75
 CASES: dict[str, tuple[type[torch.optim.Optimizer], dict[str, Any], Callable[[], Any]]] = {
-    "sgd": (torch.optim.SGD, {}, reference.SGD),
-    "sgd momentum": (torch.optim.SGD, {"momentum": 0.9}, reference.SGD),
-    "sgd nesterov": (torch.optim.SGD, {"momentum": 0.8, "nesterov": True}, reference.SGD),
-    "sgd dampening": (torch.optim.SGD, {"momentum": 0.9, "dampening": 0.5}, reference.SGD),
-    "sgd decay": (torch.optim.SGD, {"momentum": 0.9, "weight_decay": 0.05}, reference.SGD),
-    "sgd maximize": (torch.optim.SGD, {"maximize": True, "weight_decay": 0.05}, reference.SGD),
-    "adam": (torch.optim.Adam, {}, reference.Adam),
-    "adam decay": (torch.optim.Adam, {"weight_decay": 0.05}, reference.Adam),
-    "adam amsgrad": (torch.optim.Adam, {"amsgrad": True, "betas": (0.8, 0.9)}, reference.Adam),
-    "adam maximize": (torch.optim.Adam, {"maximize": True, "weight_decay": 0.01}, reference.Adam),
+    "sgd": (torch.optim.SGD, {}, twins.SGD),
+    "sgd momentum": (torch.optim.SGD, {"momentum": 0.9}, twins.SGD),
+    "sgd nesterov": (torch.optim.SGD, {"momentum": 0.8, "nesterov": True}, twins.SGD),
+    "sgd dampening": (torch.optim.SGD, {"momentum": 0.9, "dampening": 0.5}, twins.SGD),
+    "sgd decay": (torch.optim.SGD, {"momentum": 0.9, "weight_decay": 0.05}, twins.SGD),
+    "sgd maximize": (torch.optim.SGD, {"maximize": True, "weight_decay": 0.05}, twins.SGD),
+    "adam": (torch.optim.Adam, {}, twins.Adam),
+    "adam decay": (torch.optim.Adam, {"weight_decay": 0.05}, twins.Adam),
+    "adam amsgrad": (torch.optim.Adam, {"amsgrad": True, "betas": (0.8, 0.9)}, twins.Adam),
+    "adam maximize": (torch.optim.Adam, {"maximize": True, "weight_decay": 0.01}, twins.Adam),
     "adamw": (
         torch.optim.AdamW,
         {"weight_decay": 0.1},
-        functools.partial(reference.Adam, decoupled=True),
+        functools.partial(twins.Adam, decoupled=True),
     ),
     "adamw plain": (
         torch.optim.AdamW,
         {"weight_decay": 0.0, "eps": 1e-3},
-        functools.partial(reference.Adam, decoupled=True),
+        functools.partial(twins.Adam, decoupled=True),
     ),
 }
 
@@ -106,11 +107,11 @@ def literal(
     sign: float = 1.0,
     decaying: bool = False,
     **options: Any,
-) -> reference.Run:
-    """What the recipe does word by word, from this net's parameters on."""
-    scale = 2.0 if isinstance(twin, reference.SGD) or not options.get("travelled", True) else 2.5
+) -> reference_rule.Run:
+    """What the rule does word by word, from this net's parameters on."""
+    scale = 2.0 if isinstance(twin, twins.SGD) or not options.get("direction", True) else 2.5
     decay = {"schedule": cosine, "scale": scale} if decaying else {}
-    return reference.recipe(
+    return reference_rule.train(
         lambda x, batch: sign * reference_net.cross_entropy(x, batch),
         reference_net.flat(net).numpy(),
         batches,
@@ -127,7 +128,7 @@ def test_step_scale_falls_in_a_long_training(probe):
         return 2.5 * math.sqrt(200 / max(taken, 200))
 
     net, batches = reference_net.module(), reference_net.minibatches(steps)
-    expected = literal(net, batches, reference.Adam(), probe=probe, schedule=lambda t: gamma**t, scale=scale)
+    expected = literal(net, batches, twins.Adam(), probe=probe, schedule=lambda t: gamma**t, scale=scale)
     optimizer = torch.optim.Adam(net.parameters(), lr=0.3)
     scheduler = torch.optim.lr_scheduler.ExponentialLR(optimizer, gamma)
     rates, _ = train(optimizer, net, batches, probe, 1.0, False, scheduler)
@@ -138,7 +139,7 @@ def test_step_scale_falls_in_a_long_training(probe):
 @pytest.mark.parametrize("decaying", [False, True], ids=["constant", "cosine"])
 @pytest.mark.parametrize("probe", ["closure", "graph"])
 @pytest.mark.parametrize("case", CASES)
-def test_attach_follows_the_literal_recipe(case, probe, decaying):
+def test_attach_follows_the_literal_rule(case, probe, decaying):
     kind, options, twin = CASES[case]
     sign = -1.0 if options.get("maximize") else 1.0
     net, batches = reference_net.module(), reference_net.minibatches(STEPS)
@@ -156,12 +157,12 @@ def test_attach_follows_the_literal_recipe(case, probe, decaying):
 
 @pytest.mark.parametrize("probe", ["closure", "graph"])
 @pytest.mark.parametrize("kind", [torch.optim.SGD, torch.optim.AdamW])
-def test_attach_with_group_ratios_follows_the_literal_recipe(kind, probe):
+def test_attach_with_group_ratios_follows_the_literal_rule(kind, probe):
     net, batches = reference_net.module(), reference_net.minibatches(STEPS)
     hidden = sum(p.numel() for p in net[0].parameters())
     ratio = torch.ones(reference_net.flat(net).numel(), dtype=torch.float64)
     ratio[:hidden] = 0.1
-    twin = reference.SGD() if kind is torch.optim.SGD else reference.Adam(decoupled=True, weight_decay=0.01)
+    twin = twins.SGD() if kind is torch.optim.SGD else twins.Adam(decoupled=True, weight_decay=0.01)
     expected = literal(net, batches, twin, probe=probe, ratio=ratio.numpy())
     groups = [{"params": net[0].parameters(), "lr": 0.02}, {"params": net[2].parameters(), "lr": 0.2}]
     rates, _ = train(kind(groups), net, batches, probe, 1.0, False)
@@ -169,9 +170,9 @@ def test_attach_with_group_ratios_follows_the_literal_recipe(kind, probe):
 
 
 @pytest.mark.parametrize("probe", ["closure", "graph"])
-def test_attach_to_an_unknown_optimizer_follows_the_literal_recipe(probe):
+def test_attach_to_an_unknown_optimizer_follows_the_literal_rule(probe):
     net, batches = reference_net.module(), reference_net.minibatches(STEPS)
-    expected = literal(net, batches, reference.Sign(), probe=probe)
+    expected = literal(net, batches, twins.Sign(), probe=probe)
     rates, _ = train(SignDescent(net.parameters(), 0.3), net, batches, probe, 1.0, False)
     assert rates == pytest.approx(expected.rates, rel=1e-7, abs=0)
 
@@ -179,10 +180,10 @@ def test_attach_to_an_unknown_optimizer_follows_the_literal_recipe(probe):
 @pytest.mark.parametrize("decaying", [False, True], ids=["constant", "cosine"])
 @pytest.mark.parametrize("probe", ["closure", "graph"])
 @pytest.mark.parametrize("case", ["sgd momentum", "adamw"])
-def test_published_alignment_follows_the_literal_recipe(case, probe, decaying):
+def test_published_alignment_follows_the_literal_rule(case, probe, decaying):
     kind, options, twin = CASES[case]
     net, batches = reference_net.module(), reference_net.minibatches(STEPS)
-    expected = literal(net, batches, twin(**options), decaying=decaying, probe=probe, travelled=False)
+    expected = literal(net, batches, twin(**options), decaying=decaying, probe=probe, direction=False)
     optimizer = kind(net.parameters(), lr=0.3, **options)
     rates, _ = train(optimizer, net, batches, probe, 1.0, decaying, alignment="same_minibatch")
     assert rates == pytest.approx(expected.rates, rel=1e-7, abs=0)
@@ -190,10 +191,10 @@ def test_published_alignment_follows_the_literal_recipe(case, probe, decaying):
 
 @pytest.mark.parametrize("quiet", [7, 50])
 @pytest.mark.parametrize("case", ["sgd", "adamw", "unknown"])
-def test_start_without_gradient_follows_the_literal_recipe(case, quiet):
-    kind, options, twin = CASES.get(case, (SignDescent, {}, reference.Sign))
+def test_start_without_gradient_follows_the_literal_rule(case, quiet):
+    kind, options, twin = CASES.get(case, (SignDescent, {}, twins.Sign))
     net, batches = reference_net.module(), reference_net.minibatches(quiet + STEPS)
-    expected = reference.recipe(
+    expected = reference_rule.train(
         lambda x, batch: batch[2] * reference_net.cross_entropy(x, batch[:2]),
         reference_net.flat(net).numpy(),
         [(*batch, float(t >= quiet)) for t, batch in enumerate(batches)],
@@ -219,7 +220,7 @@ def test_start_without_gradient_follows_the_literal_recipe(case, quiet):
 
 @pytest.mark.parametrize("decaying", [False, True], ids=["constant", "cosine"])
 @pytest.mark.parametrize("case", ["sgd momentum", "adam decay", "adamw plain"])
-def test_repeated_minibatches_follow_the_literal_recipe(case, decaying):
+def test_repeated_minibatches_follow_the_literal_rule(case, decaying):
     kind, options, twin = CASES[case]
     net, batches = reference_net.module(), reference_net.minibatches(STEPS)
     start, drawn, echo = reference_net.module(), [], EchoProbe()
@@ -241,9 +242,9 @@ def test_repeated_minibatches_follow_the_literal_recipe(case, decaying):
     assert rates == pytest.approx(expected.rates, rel=1e-7, abs=0)
 
 
-def test_probing_rarely_follows_the_literal_recipe():
+def test_probing_rarely_follows_the_literal_rule():
     net, batches = reference_net.module(), reference_net.minibatches(STEPS)
-    expected = literal(net, batches, reference.SGD(), probe_first=5, probe_every=4)
+    expected = literal(net, batches, twins.SGD(), probe_first=5, probe_every=4)
     optimizer = torch.optim.SGD(net.parameters(), lr=0.3)
     rates, controller = train(
         optimizer, net, batches, "closure", 1.0, False, probe_schedule=ProbeSchedule(every=4, first=5)

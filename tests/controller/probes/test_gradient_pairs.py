@@ -1,4 +1,4 @@
-"""Gradient pairs: right numbers, no trace left in the loop, and a way out where a probe cannot serve."""
+"""Gradient pairs: right numbers, no trace left in the loop, and a way out if a probe cannot serve."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pure functions: estimates, learner, guard, metrics, schedule factor, rate curve."""
+"""The estimates of one gradient pair, and the default learner that sums them up."""
 
 from __future__ import annotations
 
@@ -10,22 +10,15 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.optim import SGD, Adam, AdamW
 
 from galatune.controller.gradient_pair import PairEntry, inner_products
-from galatune.controller.groups.controlled_groups import ControlledGroups
-from galatune.controller.optimizers import metric_of
-from galatune.controller.options import Options
 from galatune.controller.rule.estimate import (
     InnerProducts,
     Observation,
     direction_alignment,
     same_minibatch,
 )
-from galatune.controller.rule.guard import Guard
 from galatune.controller.rule.rate import DiscountedFTRL
-from galatune.controller.torch_hooks.backward import leaves
-from galatune.controller.torch_hooks.lr_schedule import RateCurve
 
 few = settings(max_examples=40, deadline=None, derandomize=True)
 positive = st.floats(1e-6, 1e6)
@@ -206,134 +199,3 @@ def test_slow_bound_holds_quiet_rounds():
     free = DiscountedFTRL(slow_bound=math.inf)
     assert chosen(learner, loud + quiet) == pytest.approx(4 * 0.1, rel=0.02)
     assert chosen(free, loud + quiet) > 100
-
-
-@given(previous=positive, proposed=st.floats(-1e9, 1e9), growth=st.floats(1, 10), shrink=st.floats(1, 10))
-@few
-def test_guard_keeps_the_rate_within_its_limits(previous, proposed, growth, shrink):
-    guard = Guard(growth, shrink)
-    limited = guard.limit(previous, proposed)
-    assert previous / shrink <= limited <= previous * growth
-    if previous / shrink <= proposed <= previous * growth:
-        assert limited == proposed
-    assert 0 < guard.retreat(previous) <= previous
-
-
-@given(steps=st.integers(1, 10**6), growth=st.floats(1, 10), max_growth_per_step=st.floats(1, 2))
-@few
-def test_growth_is_limited_per_step_and_per_probe(steps, growth, max_growth_per_step):
-    guard = Guard(growth, max_growth_per_step=max_growth_per_step)
-    assert guard.most_growth(steps) == pytest.approx(min(growth, max_growth_per_step ** min(steps, 1000)))
-    assert guard.limit(1.0, 1e12, steps) == guard.most_growth(steps)
-    assert guard.limit(1.0, 0.5, steps) == 0.5
-
-
-def started(optimizer):
-    groups = ControlledGroups(optimizer, Options(), lambda kind, reason: None)
-    groups.start(optimizer)
-    return groups
-
-
-@given(rates=st.lists(st.one_of(st.just(0.0), positive), min_size=1, max_size=20))
-@few
-def test_schedule_factor_lies_between_zero_and_one(rates):
-    optimizer = SGD([torch.nn.Parameter(torch.ones(1))], lr=rates[0])
-    groups = started(optimizer)
-    for rate in rates:
-        optimizer.param_groups[0]["lr"] = rate
-        (factor,) = groups.factors(optimizer)
-        peak = groups.states[0].group.peak
-        assert 0 <= factor <= 1
-        assert (factor == 0) == (rate == 0 and peak > 0)
-        # The first fall has to be looked at: the schedule decays.
-        assert groups.keep_rates(optimizer) == (rate >= peak)
-        groups.restore()
-
-
-@pytest.mark.parametrize("base", [1e-6, 3e-4, 0.1, 10.0])
-def test_schedule_factor_of_a_cosine_does_not_depend_on_the_base_rate(base):
-    def factors(base):
-        optimizer = SGD([torch.nn.Parameter(torch.ones(1))], lr=base)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 50)
-        optimizer.step()
-        groups, found = started(optimizer), []
-        for _ in range(50):
-            found += groups.factors(optimizer)
-            schedule.step()
-        return found
-
-    assert factors(base) == factors(1.0)
-
-
-def second_moments(optimizer, parameter, count=5):
-    torch.manual_seed(0)
-    for _ in range(count):
-        parameter.grad = torch.randn_like(parameter)
-        optimizer.step()
-
-
-@pytest.mark.parametrize("amsgrad", [False, True])
-@pytest.mark.parametrize("kind", [Adam, AdamW])
-def test_metric_of_adam_is_what_its_step_divides_by(kind, amsgrad):
-    parameter = torch.nn.Parameter(torch.randn(6, dtype=torch.float64))
-    optimizer = kind([parameter], lr=1.0, betas=(0.0, 0.9), weight_decay=0.0, amsgrad=amsgrad)
-    second_moments(optimizer, parameter)
-    before, gradient = parameter.detach().clone(), torch.full((6,), 1e-30, dtype=torch.float64)
-    parameter.grad = gradient.clone()
-    optimizer.step()  # a first moment of no memory: the step is the gradient times the metric after it
-    group, state = optimizer.param_groups[0], optimizer.state[parameter]
-    metric = metric_of(optimizer).diagonal(group, state)
-    assert (before - parameter).detach().numpy() == pytest.approx((metric * gradient).numpy(), abs=1e-12)
-    first = state["max_exp_avg_sq"] if amsgrad else state["exp_avg_sq"]
-    assert metric.numpy() == pytest.approx((1 / ((first / (1 - 0.9**6)).sqrt() + 1e-8)).numpy(), rel=1e-12)
-
-
-@pytest.mark.parametrize(
-    ("options", "factor"),
-    [
-        ({}, 1.0),
-        ({"momentum": 0.9}, 0.1),
-        ({"momentum": 0.9, "nesterov": True}, 0.1),
-        ({"momentum": 0.9, "dampening": 0.9}, 1.0),
-        ({"momentum": 0.8, "dampening": 0.5}, 0.4),
-    ],
-)
-def test_heavy_ball_factor_is_what_one_step_is_worth(options, factor):
-    parameter = torch.nn.Parameter(torch.zeros(1, dtype=torch.float64))
-    optimizer = SGD([parameter], lr=1.0, **options)
-    assert metric_of(optimizer).momentum_factor(optimizer.param_groups[0]) == pytest.approx(factor)
-    for _ in range(300):
-        before = parameter.item()
-        parameter.grad = torch.ones_like(parameter)
-        optimizer.step()
-    assert (before - parameter.item()) * factor == pytest.approx(1.0)
-
-
-def test_subclass_has_the_metric_of_its_base():
-    class Mine(torch.optim.AdamW):
-        pass
-
-    optimizer = Mine([torch.nn.Parameter(torch.ones(1))])
-    assert metric_of(optimizer).name == "AdamW"
-    assert not metric_of(torch.optim.Adafactor([torch.nn.Parameter(torch.ones(1))])).known
-
-
-def test_leaves_are_those_a_backward_call_reaches():
-    a, b, c = (torch.ones(2, requires_grad=True) for _ in range(3))
-    loss = (a * b.detach() + torch.ones(2)).sum() * a.sum()
-    assert {id(leaf) for leaf in leaves((loss, c))} == {id(a), id(c)}
-    assert leaves((torch.ones(1),)) == []
-
-
-@given(count=st.integers(1, 3000), capacity=st.integers(2, 40))
-@few
-def test_rate_curve_is_bounded_and_ends_with_the_last_step(count, capacity):
-    curve = RateCurve(capacity)
-    assert curve.points() == []
-    for step in range(1, count + 1):
-        curve.add(step, float(step))
-    points = curve.points()
-    assert len(points) <= capacity + 1
-    assert points[0] == (1, 1.0)
-    assert points[-1] == (count, float(count))
-    assert points == sorted(points)

@@ -11,6 +11,7 @@ import torch
 
 import galatune
 from galatune.controller.torch_hooks import backward
+from galatune.controller.torch_hooks.backward import leaves
 
 
 class CollectsWhenHeld:
@@ -37,6 +38,7 @@ def controlled_net() -> tuple[torch.nn.Module, torch.optim.Optimizer]:
 def test_an_optimizer_collected_under_the_lock_does_not_wait_for_ever(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    gc.collect()  # optimizers of other tests that only a collection finds
     original, finished = torch.autograd.backward, threading.Event()
     gc.disable()
     try:
@@ -55,3 +57,10 @@ def test_an_optimizer_collected_under_the_lock_does_not_wait_for_ever(
         gc.enable()
     gc.collect()
     assert torch.autograd.backward is original
+
+
+def test_leaves_are_those_a_backward_call_reaches():
+    a, b, c = (torch.ones(2, requires_grad=True) for _ in range(3))
+    loss = (a * b.detach() + torch.ones(2)).sum() * a.sum()
+    assert {id(leaf) for leaf in leaves((loss, c))} == {id(a), id(c)}
+    assert leaves((torch.ones(1),)) == []
