@@ -8,7 +8,7 @@
     ├── ObjectiveError      the objective cannot be imported, or fails in every trial
     ├── ControlError        an optimizer or a training loop cannot be controlled
     │   ├── ProbeError      this way of measuring curvature does not work here
-    │   └── DivergenceError the loss blew up, and the guard was told to stop
+    │   └── DivergenceError the training diverged, and the guard was told to stop
     └── ReportError         a report cannot be made or sent
 
 A message is one line: what is wrong, what was given, what to do. The command line
@@ -54,7 +54,7 @@ class ProbeError(ControlError):
 
 
 class DivergenceError(ControlError):
-    """The loss or a gradient blew up, and the guard was told to stop, or to go back no more often."""
+    """The training diverged, and the guard was told to stop, or not to go back another time."""
 
 
 class ReportError(GalatuneError):

@@ -1,4 +1,4 @@
-"""How far a long measurement is, and how long it will take, on stderr."""
+"""The progress of a long measurement and the time that is left, on stderr."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 __all__ = ["Countdown"]
 
 BETWEEN_LINES = 60.0
-"""Seconds, where stderr is not a terminal."""
+"""Seconds, if stderr is not a terminal."""
 
 
 class Countdown:

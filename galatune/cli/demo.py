@@ -1,4 +1,4 @@
-"""`galatune demo`: the whole way on built-in data."""
+"""`galatune demo`: scan, run and report on built-in data."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ OBJECTIVE = "galatune.demo.objective:objective"
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("galatune-demo"),
     show_default=True,
-    help="Where everything is written; what is finished there is not done again.",
+    help="Folder for everything that is written; what is finished there is not done again.",
 )
 @click.option(
     "--trials",
@@ -40,10 +40,10 @@ OBJECTIVE = "galatune.demo.objective:objective"
     "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Of both studies."
 )
 def demo(folder: Path, trials: int, seed: int) -> None:
-    """Go the whole way on built-in data: handwritten digits, a small convolutional net.
+    """Try everything on built-in data: handwritten digits, a small convolutional net.
 
-    First the old study, its learning rate searched; then scan, run and report, each as you would type it.
-    Takes about two minutes on two cores.
+    First an old study, its learning rate searched; then scan, run and report, each as you would type it.
+    It takes about four minutes on two cores.
 
     \b
     Example:

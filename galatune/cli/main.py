@@ -27,10 +27,10 @@ __all__ = ["main"]
 
 
 class Galatune(click.Group):
-    """A group that lists its commands in the order of the way and ends in one line where it must."""
+    """A group that lists its commands in the order of their use and ends errors in one line."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """As they were added, not by the alphabet."""
+        """Names of the commands, as they were added."""
         return list(self.commands)
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
@@ -46,7 +46,7 @@ class Galatune(click.Group):
 
 @contextmanager
 def _ended() -> Iterator[None]:
-    """How a command ends that does not get through."""
+    """End a command that fails: one line on stderr and the status."""
     try:
         yield
         sys.stdout.flush()
@@ -65,7 +65,7 @@ def _ended() -> Iterator[None]:
 
 
 def _discard_stdout() -> None:
-    """What is left for stdout goes nowhere, or Python would try it once more at its end."""
+    """Send the rest of stdout nowhere: Python would try to write it once more when it ends."""
     with suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
@@ -79,7 +79,7 @@ def main() -> None:
 
 
 def _load_commands() -> None:
-    """Add our own commands, in the order of the way, then those of installed hosts."""
+    """Add our own commands, in the order of their use, then those of installed hosts."""
     for command in (demo, scan, run, report, bench):
         main.add_command(command)
     for entry in entry_points(group="galatune.commands"):

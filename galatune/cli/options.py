@@ -31,7 +31,7 @@ EMPTY = "it is empty; give a value or leave the option out"
 
 
 def given(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
-    """Any text but none at all: the callback of whatever takes somebody's name for something."""
+    """Refuse an empty text: the callback of arguments that are names."""
     if value is not None and not value.strip():
         raise click.BadParameter(EMPTY)
     return value
@@ -89,7 +89,7 @@ name_option = click.option(
 )
 
 study_option = click.option(
-    "--study", metavar="NAME", callback=given, help="Study in STORAGE; may be left out where it holds one."
+    "--study", metavar="NAME", callback=given, help="Study in STORAGE; may be left out if it holds one."
 )
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of tables.")
@@ -98,14 +98,14 @@ lr_option = click.option(
     "--lr",
     multiple=True,
     metavar="NAME",
-    help="This parameter is a learning rate, whatever it looks like. May be repeated.",
+    help="This parameter is a learning rate in any case. May be repeated.",
 )
 
 keep_option = click.option(
     "--keep",
     multiple=True,
     metavar="NAME",
-    help="This parameter stays, whatever it looks like. May be repeated.",
+    help="This parameter stays in any case. May be repeated.",
 )
 
 drop_schedule_option = click.option(
@@ -134,7 +134,7 @@ _CONTROL = (
         type=click.Choice(["auto", "closure", "graph", "echo", "consecutive"]),
         default="auto",
         show_default=True,
-        help="Where the controller's gradient pairs come from.",
+        help="Source of the controller's gradient pairs.",
     ),
     click.option(
         "--step-scale",

@@ -1,4 +1,4 @@
-"""How a run goes, on stderr: a bar on a terminal, a line a trial elsewhere."""
+"""The progress of a run, on stderr: a bar on a terminal, a line per trial elsewhere."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ NUMBERS_WIDTH = 70
 
 
 class RunProgress:
-    """Watches a run.
+    """Shows how a run proceeds.
 
     Args:
         place: File or URL of the smaller study.
@@ -100,7 +100,7 @@ class RunProgress:
         self._state.capture = capture
 
     def trial_finished(self, trial: FrozenTrial) -> None:
-        """Count it; say so where there is no bar, and always when it failed."""
+        """Count it; say so if there is no bar, and always if it failed."""
         self._state.finish(trial)
         if self._live:
             self._bar.update(self._bar.task_ids[0], completed=self._state.done)
@@ -162,11 +162,11 @@ class AboveTheBar(io.TextIOBase):
         return len(text)
 
     def isatty(self) -> bool:
-        """Colours are welcome."""
+        """True, so that the objective prints in colour."""
         return True
 
     def fileno(self) -> int:
-        """Of the terminal."""
+        """Descriptor of the terminal."""
         return self._console.file.fileno()
 
 
@@ -235,7 +235,7 @@ class _Numbers(ProgressColumn):
 
 
 def _peak(trial: FrozenTrial) -> str | None:
-    """The highest learning rate of a trial: at its end a schedule has brought it to next to nothing."""
+    """The highest learning rate of a trial; at its end, the schedule has made the rate very small."""
     record = TrialRecord.from_attribute(trial.user_attrs.get(RECORD))
     rates = [] if record is None else [point.rate for point in record.learning_rate]
     return f"lr up to {rate(max(rates))}" if rates else None

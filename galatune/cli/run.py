@@ -39,8 +39,8 @@ __all__ = ["run"]
 @click.option(
     "--until-match",
     is_flag=True,
-    help="Stop as soon as the old best is reached; --trials or the old number of trials is the bound. "
-    "This is what happens where no budget is named.",
+    help="Stop as soon as the old best is reached, at the latest after --trials or as many trials as the old "
+    "study finished. This is the default without --trials.",
 )
 @tolerance_option
 @click.option(
@@ -74,7 +74,7 @@ def run(
     as_json: bool,
     **settings: Any,
 ) -> None:
-    """Run the smaller study: no learning rate in it, the rate set during training.
+    """Run the smaller study: it has no learning rate, which is set during training.
 
     STORAGE holds the old study, which is only read. OBJECTIVE is its objective, unchanged:
     path/to/file.py:function or package.module:function. The same command continues an interrupted run.

@@ -23,11 +23,11 @@ STUDY = "digits"
 def search(path: Path, trials: int, seed: int, on_trial: Callable[[FrozenTrial], None]) -> None:
     """Run the old study, unless it is there already.
 
-    An unfinished one begins anew: Optuna's sampler would draw its first configurations a second time, and
-    the trials wasted on that would count as our saving.
+    An unfinished one starts anew: otherwise Optuna's sampler would draw its first configurations a second
+    time, and the trials wasted on that would be reported as our saving.
 
     Args:
-        path: SQLite file; made where it does not exist.
+        path: SQLite file; made if it does not exist.
         trials: Number of trials in all.
         seed: Of the sampler and of torch.
         on_trial: Called with each finished trial.

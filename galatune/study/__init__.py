@@ -1,1 +1,1 @@
-"""Optuna studies, old and smaller: knows nothing of torch."""
+"""Optuna studies: the old one is read, the smaller one is run. Only search/ knows the controller."""

@@ -16,7 +16,7 @@ __all__ = ["is_another", "is_gone", "this_machine", "this_process", "versions"]
 
 @cache
 def this_machine() -> dict[str, str]:
-    """Platform, processor and number of cores; two trials with equal ones have comparable hours."""
+    """Platform, processor and number of cores: if they are equal, the hours of two trials can be compared."""
     return {
         "platform": platform.platform(),
         "processor": _processor(),
@@ -26,7 +26,7 @@ def this_machine() -> dict[str, str]:
 
 @cache
 def versions() -> dict[str, str]:
-    """Installed versions of what decides a trial's outcome."""
+    """Installed versions of the packages that decide how a trial ends."""
     found = {"python": platform.python_version()}
     for name in ("galatune", "optuna", "torch", "numpy"):
         try:
@@ -37,7 +37,7 @@ def versions() -> dict[str, str]:
 
 
 def this_process() -> dict[str, Any]:
-    """What tells this process from every other: the machine since it was started, the number, the time."""
+    """What identifies this process: the machine since its start, the process number, the start time."""
     return {"machine": _place(), "pid": os.getpid(), "started": _started(os.getpid())}
 
 
@@ -45,7 +45,7 @@ def is_gone(process: Any) -> bool:
     """Whether a process that `this_process` once described has certainly ended.
 
     Only this machine's own processes can be looked up: one of another machine, of another container or
-    from before a restart may be at work for all we know.
+    from before a restart may still be at work.
     """
     return _alive(process) is False
 
@@ -56,7 +56,7 @@ def is_another(process: Any) -> bool:
 
 
 def _alive(process: Any) -> bool | None:
-    """None where nobody here can tell."""
+    """None if it cannot be found out on this machine."""
     if not isinstance(process, Mapping) or process.get("machine") != _place() or os.name != "posix":
         return None
     pid = process.get("pid")
@@ -83,7 +83,7 @@ def _place() -> str:
 
 
 def _started(pid: int) -> str | None:
-    """Start of a process in ticks, None where unknown; "ended" for one that only waits to be reaped."""
+    """Start of a process in ticks, None if unknown; "ended" if it has ended and is only waited for."""
     try:
         status = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:

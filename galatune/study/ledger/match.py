@@ -1,7 +1,7 @@
-"""When a search has reached what the old study reached.
+"""Whether a search has reached what the old study reached, and after how many trials.
 
-Inside this file every score is "smaller is better": an objective value, negated where it is maximized,
-or a negated hypervolume where there are several objectives.
+Inside this file every score is "smaller is better": an objective value, negated if it is maximized,
+or a negated hypervolume if there are several objectives.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ class Goal:
     """What counts as "the same value as the old study's best".
 
     Attributes:
-        directions: "minimize" or "maximize", one an objective.
+        directions: "minimize" or "maximize", one per objective.
         tolerance: Fraction of `scale` that counts as no difference.
-        best: The old study's best, in its own units and sign; its hypervolume where there are several
+        best: The old study's best, in its own units and sign; its hypervolume if there are several
             objectives.
         scale: Distance from the old median to the old best, in the units of the objective; the old
-            hypervolume where there are several.
+            hypervolume if there are several.
         threshold: A trial at least this good matches, in the units and sign of `best`.
         reference_point: Of the hypervolume, in the objectives' own signs; None with one objective.
     """
@@ -65,7 +65,7 @@ def goal_of(old: Ledger, tolerance: float) -> Goal | None:
         tolerance: Fraction of |median - best| (of the hypervolume, with several objectives).
 
     Returns:
-        None where no trial is COMPLETE: there is nothing to match.
+        None if no trial is COMPLETE: there is nothing to match.
 
     Examples:
         >>> rows = [TrialRow(i, "COMPLETE", (v,)) for i, v in enumerate([5.0, 2.0, 1.0])]
@@ -92,7 +92,7 @@ def best_so_far(search: Ledger, goal: Goal) -> tuple[float | None, ...]:
 
     Args:
         search: Either study.
-        goal: Says how many objectives there are and where the reference point lies.
+        goal: Number of objectives, and the reference point of their hypervolume.
 
     Returns:
         One entry a finished trial, None before the first COMPLETE one.
@@ -119,11 +119,11 @@ def trials_to_reach(search: Ledger, goal: Goal, *, confirmed: bool = False) -> i
     Args:
         search: Either study.
         goal: What has to be reached.
-        confirmed: Where the study holds trials of the stage "confirm", only such a repeat can match, so
-            that the trials up to the repeat are counted.
+        confirmed: If the study holds trials of the stage "confirm", only such a repeat can match: the trials
+            up to it are counted.
 
     Returns:
-        None where it was not reached.
+        None if it was not reached.
     """
     if goal.reference_point is not None:
         reached = [goal.best > 0 and goal.reached(volume) for volume in best_so_far(search, goal)]
@@ -147,7 +147,7 @@ def hypervolume(points: Sequence[Point], reference: Point) -> float:
         reference: Points that are not better than it in every objective add nothing.
 
     Returns:
-        The volume, 0 where no point is better than the reference.
+        The volume, 0 if no point is better than the reference.
 
     Examples:
         >>> hypervolume([(0.0, 1.0), (1.0, 0.0)], (2.0, 2.0))

@@ -1,4 +1,4 @@
-"""Where a smaller study comes from: the study attribute ``galatune``."""
+"""How a smaller study was made: the study attribute ``galatune``."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
-"""What a controlled trial leaves behind: the user attribute ``galatune``.
+"""The record of a controlled trial: its user attribute ``galatune``, at most 32 kB.
 
-The study is the record between `run` and `report`, so everything a report says of a trial's learning
-rate comes from here. At most 32 kB a trial.
+`report` reads studies and nothing else, so everything it says of a trial's learning rate comes from here.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ class OptimizerRecord:
     Attributes:
         name: Class name, "AdamW".
         controlled: Whether galatune set its learning rate.
-        probe: Where its gradient pairs came from ("closure", "graph", ...), None where not controlled.
+        probe: Source of its gradient pairs ("closure", "graph", ...), None if not controlled.
         reason: Why it was controlled or left alone, in words.
     """
 
@@ -103,9 +102,9 @@ class TrialRecord:
         return any(optimizer.controlled for optimizer in self.optimizers) and self.steps > 0
 
     def to_attribute(self) -> dict[str, Any]:
-        """JSON-ready form, within the limits of the attribute: words are cut short until it fits.
+        """JSON-ready form, within the limits of the attribute: texts are cut until it fits.
 
-        A rate that is not finite has no place in JSON: its point is left out.
+        Points whose rate is not finite are left out: JSON has no number for it.
         """
         characters = MAX_CHARACTERS
         while len(json.dumps(body := self._body(characters))) > MAX_BYTES and characters:
@@ -145,8 +144,7 @@ class TrialRecord:
         """Read the attribute back.
 
         Returns:
-            None where there is none, or where it was written by another schema or another program:
-            what is not known is not guessed.
+            None if there is none, or if another schema or another program wrote it: nothing is guessed.
         """
         if not isinstance(body, Mapping) or body.get("schema") != SCHEMA:
             return None

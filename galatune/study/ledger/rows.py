@@ -1,6 +1,6 @@
-"""One row a trial: what it reached, how long it took, what it computed.
+"""One row per trial: what it reached, how long it took, what it computed.
 
-A ledger is read from a study and from nothing else, so that a report can be made again years later.
+Everything is read from the study alone, so that a report can be made again years later.
 """
 
 from __future__ import annotations
@@ -38,16 +38,16 @@ class TrialRow:
         number: Optuna's trial number.
         state: "COMPLETE", "PRUNED", "FAIL", "RUNNING" or "WAITING".
         values: Objective values, None unless the trial is COMPLETE.
-        seconds: Wall-clock duration, None where it was not recorded.
-        start: When it started, None where unknown.
-        end: When it finished, None where unknown or unfinished.
+        seconds: Wall-clock duration, None if it was not recorded.
+        start: When it started, None if unknown.
+        end: When it finished, None if unknown or unfinished.
         stage: "search", "confirm" (a match run once more) or "polish" (a search over step scales).
         params: What the sampler chose.
-        steps: Optimizer steps under control, None where nothing was recorded.
-        probes: Steps on which a gradient pair was measured, None where nothing was recorded.
-        gradient_evaluations: Gradients computed, probes included, None where nothing was recorded.
+        steps: Optimizer steps under control, None if nothing was recorded.
+        probes: Steps on which a gradient pair was measured, None if nothing was recorded.
+        gradient_evaluations: Gradients computed, probes included, None if nothing was recorded.
         record: What galatune left in the trial, None in an ordinary trial.
-        reason: Why a FAILed trial failed, None where nobody said.
+        reason: Why a FAIL trial failed, None if unknown.
         feasible: Whether it violates no constraint.
     """
 
@@ -68,7 +68,7 @@ class TrialRow:
 
     @property
     def finished(self) -> bool:
-        """Whether it came to an end, good or bad: only then is its cost known."""
+        """Whether it has ended: only then is its cost known."""
         return self.state in FINISHED
 
     @property
@@ -78,7 +78,7 @@ class TrialRow:
 
     @property
     def value(self) -> float | None:
-        """The objective value where there is exactly one."""
+        """The objective value, None if there are several."""
         return self.values[0] if self.values is not None and len(self.values) == 1 else None
 
 
@@ -88,11 +88,11 @@ class Ledger:
 
     Attributes:
         study: Study name.
-        directions: "minimize" or "maximize", one an objective.
+        directions: "minimize" or "maximize", one per objective.
         rows: By trial number, trials of every state.
         provenance: What `run` wrote into the study.
         constrained: Whether the sampler knew constraints that the objective does not set.
-        storage: URL or path that it was read from, without a password; None where unknown.
+        storage: URL or path that it was read from, without a password; None if unknown.
     """
 
     study: str
@@ -104,7 +104,7 @@ class Ledger:
 
     @property
     def finished(self) -> tuple[TrialRow, ...]:
-        """Trials that came to an end: these are counted."""
+        """Trials that have ended: these are counted."""
         return tuple(row for row in self.rows if row.finished)
 
     @property
@@ -120,9 +120,9 @@ class Ledger:
 
     @property
     def hours(self) -> float | None:
-        """Sum of the recorded durations of all finished trials, None where none was recorded.
+        """Sum of the recorded durations of all finished trials, None if none was recorded.
 
-        A lower bound where `untimed` is not 0.
+        A lower bound if `untimed` is not 0.
         """
         known = [row.seconds for row in self.finished if row.seconds is not None]
         return math.fsum(known) / 3600 if known else None
@@ -155,7 +155,7 @@ def ledger(study: optuna.Study, storage: str | None = None) -> Ledger:
         storage: URL or path that it was read from, without a password.
 
     Returns:
-        One row a trial, in the order of trial numbers.
+        One row per trial, in the order of trial numbers.
 
     Examples:
         >>> optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -199,7 +199,7 @@ def _row(trial: FrozenTrial) -> TrialRow:
 
 
 def _record(body: Any) -> TrialRecord | None:
-    """A record that does not have the agreed shape is not ours: nothing is known, nothing is guessed."""
+    """The record, None if it does not have the agreed shape: nothing is guessed."""
     try:
         return TrialRecord.from_attribute(body)
     except (KeyError, TypeError, ValueError):

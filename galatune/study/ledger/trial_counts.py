@@ -51,7 +51,7 @@ class RunningTrial:
 
     Attributes:
         number: In the study.
-        started: ISO time as recorded, None where it was not.
+        started: ISO time as recorded, None if it was not.
         abandoned: Whether it is so old that its process is certainly gone.
     """
 
@@ -74,7 +74,7 @@ def count_states(trials: Sequence[FrozenTrial]) -> TrialCounts:
 
 
 def seconds_of(trial: FrozenTrial) -> float | None:
-    """Duration of a finished trial; None where it was never started, or where the clock says nonsense.
+    """Duration of a finished trial; None if it was never started, or if it ended before it started.
 
     `optuna.trial.create_trial` sets both times to the same instant: exactly zero is "added, not run".
     """
@@ -90,7 +90,7 @@ def hours_of(trial: FrozenTrial) -> float | None:
 
 
 def total_hours(trials: Sequence[FrozenTrial]) -> float | None:
-    """Sum over the finished trials, None where no duration was recorded."""
+    """Sum over the finished trials, None if no duration was recorded."""
     durations = [hours for trial in trials if (hours := hours_of(trial)) is not None]
     return sum(durations) if durations else None
 
@@ -127,7 +127,7 @@ def age_in_hours(started: str | None) -> float | None:
     """Hours since an ISO time; one without a zone is local, as Optuna wrote it before 5.0.
 
     Returns:
-        None where there is no time, or it lies in the future.
+        None if there is no time, or it lies in the future.
     """
     if started is None:
         return None

@@ -1,7 +1,7 @@
-"""Which parameters of a study are learning rates, and by which evidence.
+"""Which parameters of a study are learning rates, and the evidence for it.
 
-A name opens the case, the distribution and the parameters beside it decide it. What only looks like a
-learning rate is refused with the reason; ``lr`` and ``keep`` let the user overrule both.
+A parameter is considered because of its name; its distribution and the parameters beside it decide. What
+only looks like a learning rate is refused with the reason; ``lr`` and ``keep`` overrule both.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ class RateDimension:
     Attributes:
         name: As suggested by the objective.
         role: "rate" (dropped), "schedule" or "multiplier" (reported; dropped when asked).
-        distribution: In words, "float 1e-05 to 0.001, log". Several where it changed midway.
-        placeholder: The constant that the objective is answered with once dropped. A legal value of the
-            distribution: the old study's best, else the middle on its scale.
+        distribution: In words, "float 1e-05 to 0.001, log". Several if it changed during the study.
+        placeholder: The value that the dimension is fixed at once dropped: the objective gets it from the
+            trial. It is legal: the old study's best, else the middle of the range on its scale.
         dropped: Whether the smaller study leaves it out.
         evidence: Why it is taken for what it is.
         distribution_json: The newest distribution, as Optuna writes it.
-        scale: How its values become learning rates; "unknown" where only the code knows.
+        scale: How its values become learning rates; "unknown" if only the code knows.
     """
 
     name: str
@@ -66,7 +66,7 @@ class RateDimension:
 
 @dataclass(frozen=True)
 class Refusal:
-    """A parameter that looks like a learning rate and is none of ours."""
+    """A parameter that looks like a learning rate, but is not that of a torch optimizer."""
 
     name: str
     reason: str
@@ -89,7 +89,7 @@ class Dimensions:
 
 @dataclass(frozen=True)
 class _Parameter:
-    """One name with everything the study holds about it."""
+    """One parameter with all its distributions."""
 
     name: str
     distributions: tuple[BaseDistribution, ...]
@@ -109,7 +109,7 @@ class _Parameter:
 
 @dataclass(frozen=True)
 class _Decision:
-    """A case decided: a role with its evidence, or the reason of a refusal."""
+    """What a parameter is: its role with the evidence, or None and the reason of a refusal."""
 
     evidence: str
     role: Role | None
@@ -124,13 +124,13 @@ def find_dimensions(
     keep: Collection[str] = (),
     drop_schedule: bool = False,
 ) -> Dimensions:
-    """Sort a study's parameters.
+    """Sort a study's parameters into those of the learning rate, look-alikes, and the rest.
 
     Args:
         trials: All trials, of every state.
-        best: Trials to take placeholders from, best first.
-        lr: Parameters that are learning rates whatever they look like.
-        keep: Parameters that stay whatever they look like.
+        best: Trials whose values the dropped dimensions are fixed at, best first.
+        lr: Parameters that are learning rates in any case.
+        keep: Parameters that stay in any case.
         drop_schedule: Drop schedules and multipliers as well.
 
     Raises:
@@ -202,7 +202,7 @@ def _dimension(
 
 
 def _decide(parameter: _Parameter, company: frozenset[str], forced: bool) -> _Decision | None:
-    """One parameter's case; None where nothing points to a learning rate."""
+    """Decide about one parameter; None if nothing points to a learning rate."""
     match = match_name(parameter.name, company)
     if forced:
         decision = _by_range(parameter.newest, match)
@@ -228,7 +228,7 @@ _MEANING: Mapping[Role, str] = {
 
 
 def _trees(distribution: BaseDistribution, match: NameMatch, company: frozenset[str]) -> str | None:
-    """Boosted trees have a learning rate too, and no optimizer whose rate could be set online."""
+    """The reason if it is the learning rate of boosted trees, which cannot be controlled; None otherwise."""
     if match.role != "rate":
         return None
     rests = [(other, tokens(other)) for other in sorted(company)]
@@ -244,7 +244,7 @@ def _trees(distribution: BaseDistribution, match: NameMatch, company: frozenset[
 
 
 def _by_range(distribution: BaseDistribution, match: NameMatch) -> _Decision:
-    """Whether the values can be learning rates, and how they become such."""
+    """Whether the values can be learning rates, and how they become learning rates."""
     bounds = _bounds(distribution)
     if bounds is None:
         return _by_choices(distribution)
@@ -297,7 +297,7 @@ def _by_choices(distribution: BaseDistribution) -> _Decision:
 
 
 def _bounds(distribution: BaseDistribution) -> tuple[float, float] | None:
-    """Lowest and highest value, None where they are not numbers."""
+    """Lowest and highest value, None if they are not numbers."""
     if isinstance(distribution, CategoricalDistribution):
         numbers = [as_number(choice) for choice in distribution.choices]
         known = [n for n in numbers if n is not None]

@@ -113,7 +113,7 @@ def middle(distribution: BaseDistribution) -> Any:
 
 
 def as_rate(value: Any, scale: Scale) -> float | None:
-    """The learning rate that a value stands for, None where only the code knows.
+    """The learning rate that a value stands for, None if only the objective's code knows.
 
     >>> as_rate(-3, "log10"), as_rate(3, "-log10"), as_rate("1e-4", "rate")
     (0.001, 0.001, 0.0001)
@@ -128,7 +128,7 @@ def as_rate(value: Any, scale: Scale) -> float | None:
 
 
 def from_rate(rate: float, distribution: BaseDistribution, scale: Scale) -> Any | None:
-    """The legal value that stands for a learning rate most nearly, None where only the code knows.
+    """The legal value that stands for a learning rate most nearly, None if only the objective's code knows.
 
     >>> from_rate(0.002, FloatDistribution(-5.0, -1.0, step=0.5), "log10")
     -2.5

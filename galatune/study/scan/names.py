@@ -72,13 +72,13 @@ class NameMatch:
     """What a name says.
 
     Attributes:
-        role: None where it is none of ours.
-        words: Why, to be read by a person.
+        role: None if it has nothing to do with the learning rate.
+        words: The evidence, in words.
         exponent: Whether the value is said to be an exponent of the rate.
-        base: Base of that exponent, where the name gives it.
+        base: Base of that exponent, None if the name does not give it.
         negated: Whether the exponent is said to be without its minus sign.
         rest: The tokens besides those of the rate, which tell one model's parameters from another's.
-        refusal: Why something named like a rate is none, None where nothing speaks against it.
+        refusal: Why something named like a rate is none, None if it may be one.
     """
 
     role: Role | None
@@ -92,7 +92,7 @@ class NameMatch:
 
 @lru_cache(maxsize=4096)
 def tokens(name: str) -> tuple[str, ...]:
-    """Split a name where its author did: at punctuation, capitals and digits.
+    """Split a name at punctuation, capitals and digits.
 
     >>> tokens("optim.headLR_0")
     ('optim', 'head', 'lr', '0')
@@ -101,7 +101,7 @@ def tokens(name: str) -> tuple[str, ...]:
 
 
 def holds(words: tuple[str, ...], phrase: str) -> tuple[str, ...] | None:
-    """The remaining words where the phrase's words stand in a row, None where they do not.
+    """The other words if the words of the phrase follow one another, else None.
 
     >>> holds(("xgb", "max", "depth"), "max depth")
     ('xgb',)
@@ -114,7 +114,7 @@ def holds(words: tuple[str, ...], phrase: str) -> tuple[str, ...] | None:
 
 
 def match_name(name: str, company: frozenset[str] = frozenset()) -> NameMatch:
-    """Read one name.
+    """What one name says.
 
     Args:
         name: As suggested by the objective.
@@ -206,7 +206,7 @@ def _read_eta(words: tuple[str, ...], company: frozenset[str]) -> str:
 
 
 def _gain(words: tuple[str, ...], company: frozenset[str]) -> str | None:
-    """PID gains are searched on the same scales as rates."""
+    """The reason if it is a PID gain: these are searched on the same scales as rates. None otherwise."""
     gains = ("kp", "ki", "kd")
     joined = "".join(words)
     own = [gain for gain in gains if joined == gain or (gain in words and "pid" in words)]

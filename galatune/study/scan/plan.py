@@ -33,14 +33,14 @@ __all__ = ["ShrinkPlan", "StoragePlans"]
 
 @dataclass(frozen=True)
 class ShrinkPlan:
-    """A study seen through galatune's eyes.
+    """What can be left out of a study.
 
     Attributes:
         storage: URL or path as it was given, without a password.
         study: Study name.
-        directions: "minimize" or "maximize", one an objective.
+        directions: "minimize" or "maximize", one per objective.
         trials: Counts by state.
-        hours: Sum of the durations of all finished trials, None where none was recorded.
+        hours: Sum of the durations of all finished trials, None if none was recorded.
         learning_rate: Rates, schedules and multipliers.
         kept: Everything that is not dropped.
         refused: Look-alikes, with the reason.
@@ -50,7 +50,7 @@ class ShrinkPlan:
         running: The trials without an end.
         constrained: Whether the sampler knew constraints that the objective does not set: the smaller search
             cannot know them.
-        note: What had to be done to read the storage, in words; None where nothing had to.
+        note: What had to be done to read the storage, in words; None if nothing had to be done.
     """
 
     storage: str
@@ -69,7 +69,7 @@ class ShrinkPlan:
 
     @property
     def placeholders(self) -> dict[str, CategoricalChoiceType]:
-        """Dropped dimension to the constant that stands in for it."""
+        """Dropped dimension to the value that it is fixed at."""
         return {d.name: d.placeholder for d in self.learning_rate if d.dropped}
 
     def to_json(self) -> dict[str, Any]:

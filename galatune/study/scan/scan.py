@@ -38,9 +38,9 @@ def scan(
 
     Args:
         storage: Optuna storage URL, SQLite file or journal file.
-        study: Study name; may be left out where the storage holds one.
-        lr: Parameters that are learning rates whatever they look like.
-        keep: Parameters that stay whatever they look like.
+        study: Study name; may be left out if the storage holds one.
+        lr: Parameters that are learning rates in any case.
+        keep: Parameters that stay in any case.
         drop_schedule: Drop schedules and multipliers as well.
 
     Raises:
@@ -108,9 +108,9 @@ def plan_study(
 
     Args:
         study: The old study; only read.
-        storage: Where it lies, without a password.
-        lr: Parameters that are learning rates whatever they look like.
-        keep: Parameters that stay whatever they look like.
+        storage: Its URL or path, without a password.
+        lr: Parameters that are learning rates in any case.
+        keep: Parameters that stay in any case.
         drop_schedule: Drop schedules and multipliers as well.
 
     Raises:
@@ -141,7 +141,7 @@ def plan_study(
 
 
 def _best_first(study: optuna.Study) -> list[FrozenTrial]:
-    """Trials to take placeholders from: the best first, or the middle of the Pareto front."""
+    """Trials whose values the dropped dimensions are fixed at: the best first, or the middle of the front."""
     if len(study.directions) > 1:
         front = sorted(study.best_trials, key=lambda trial: trial.values)
         middle = len(front) // 2

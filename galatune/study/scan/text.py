@@ -1,7 +1,7 @@
-"""The lines and tables that a plan shows, each from the data it is about.
+"""The lines and tables of a plan.
 
-Names of studies and parameters are somebody else's text: they are printed as they are, on one line, and
-nothing in them is markup.
+Names of studies and parameters may hold anything: they are printed on one line, and nothing in them is
+markup.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def dropped_line(trials: int, dropped: Collection[str], kept: Collection[str], u
 
 
 def ratio_line(dimensions: Sequence[RateDimension]) -> str | None:
-    """What several dropped rates keep of each other once one rate is controlled; None for fewer than two."""
+    """The ratio that several dropped rates keep in one optimizer; None for fewer than two rates."""
     dropped = [d for d in dimensions if d.dropped and d.role == "rate"]
     if len(dropped) < 2:
         return None

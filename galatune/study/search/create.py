@@ -1,4 +1,4 @@
-"""The smaller study itself: made, or continued where it is the same one."""
+"""The smaller study: created, or continued if it is the same one."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def create_or_continue(
 
 
 def _pruner(plan: ShrinkPlan) -> optuna.pruners.BasePruner:
-    """A pruner only if the old study had one: on one side alone it would be counted as our saving."""
+    """A pruner only if the old study had one: otherwise its savings would be reported as ours."""
     return optuna.pruners.MedianPruner() if plan.trials.pruned else optuna.pruners.NopPruner()
 
 
@@ -120,7 +120,7 @@ def _check_same(study: optuna.Study, plan: ShrinkPlan) -> None:
 def _check_begun(
     study: optuna.Study, objective: Fingerprint, options: RunOptions, agree: Callable[[str], bool] | None
 ) -> None:
-    """Trials of another sort do not belong into one study, unless somebody says so."""
+    """Ask before trials with other options or another objective go into one study."""
     changed = [*_changed_options(study, options), *_changed_objective(study, objective)]
     if not changed:
         return
@@ -139,7 +139,7 @@ def _changed_options(study: optuna.Study, options: RunOptions) -> list[str]:
 
 
 def _changed_objective(study: optuna.Study, objective: Fingerprint) -> list[str]:
-    """An objective that has only failed so far was meant to be mended."""
+    """What the objective was; nothing if it has only failed so far, since it had to be changed."""
     known = Provenance.of(study)
     states = {trial.state for trial in study.get_trials(deepcopy=False)}
     if known.objective is None or states.isdisjoint({TrialState.COMPLETE, TrialState.PRUNED}):

@@ -1,4 +1,4 @@
-"""Which code an objective is, so that a changed one is noticed when a search is continued."""
+"""Identifies the code of an objective, so that a change is noticed when a search is continued."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Fingerprint:
 
     Attributes:
         reference: "train.py:objective", the file without its folders.
-        sha256: Of the file's bytes, None where there is no such file (a notebook, an interactive session).
+        sha256: Of the file's bytes, None if there is no such file (a notebook, an interactive session).
     """
 
     reference: str
@@ -44,7 +44,7 @@ class Fingerprint:
         return cls(f"{path.name}:{code.__qualname__}", digest)
 
     def change(self, before: Fingerprint) -> str | None:
-        """What the objective was before, in words; None where it is the same or nobody can tell.
+        """What the objective was before, in words; None if it is the same or cannot be compared.
 
         A file that was only moved is the same.
 

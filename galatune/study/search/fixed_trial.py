@@ -25,8 +25,8 @@ def fixed_trial(study: optuna.Study) -> FixedTrial:
 
     ``FixedTrial(study.best_params)`` raises once the objective suggests a dimension that was dropped. Here
     a dropped rate is answered with the peak of the rates that the controller found, at the nearest legal
-    value; any other dropped dimension with its placeholder. Train inside `galatune.controlled` to have the
-    rate controlled again.
+    value; any other dropped dimension with the value that it was fixed at. Train inside
+    `galatune.controlled` to have the rate controlled again.
 
     Args:
         study: A study made by `galatune.run`.
@@ -59,7 +59,7 @@ def _plan(study: optuna.Study) -> ShrinkPlan:
 
 
 def _peak(record: TrialRecord | None) -> float | None:
-    """Highest rate applied in the trial, None where none was recorded."""
+    """Highest rate applied in the trial, None if none was recorded."""
     rates = [point.rate for point in record.learning_rate] if record is not None else []
     return max((rate for rate in rates if math.isfinite(rate) and rate > 0), default=None)
 

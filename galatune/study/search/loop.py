@@ -57,7 +57,7 @@ def _trial(search: Search, interruption: Interruption) -> FrozenTrial | None:
     """One trial, which is finished or given up at the end, whatever interrupts it.
 
     Returns:
-        None where another process had the last ticket.
+        None if another process had the last ticket.
     """
     study, budget = search.study, search.budget
     trial = None
@@ -81,7 +81,7 @@ def _trial(search: Search, interruption: Interruption) -> FrozenTrial | None:
 
 
 def _check_outcome(study: optuna.Study, reason: str, failures: int, left: int) -> None:
-    """Raise where the objective failed to the end: there is nothing to call a result."""
+    """Raise if the objective failed to the end: there is no result."""
     trials = [trial for trial in study.get_trials(deepcopy=False) if uses_ticket(trial)]
     every = bool(trials) and all(trial.state == TrialState.FAIL for trial in trials)
     if failures < MOST_FAILURES and not every:

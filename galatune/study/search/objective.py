@@ -1,4 +1,4 @@
-"""Import the user's objective as it is."""
+"""Import the user's objective unchanged, and call it as its script would."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ import optuna
 from galatune.errors import ObjectiveError
 from galatune.formatting import printable
 
-__all__ = ["Objective", "as_script", "imported", "where"]
+__all__ = ["Objective", "as_script", "imported", "in_one_line"]
 
 Objective = Callable[[optuna.trial.Trial], Any]
 
@@ -42,8 +42,8 @@ def imported(reference: str) -> Iterator[Objective]:
 
     A file is imported as a script would see itself: its folder is the first place that modules are looked
     for, and what lies under ``if __name__ == "__main__"`` does not run. The module of a file stays in
-    `sys.modules` under a name of galatune's own, so that it stands in nobody's way; afterwards `sys.path`
-    is as it was.
+    `sys.modules` under a name of galatune's own, which no other code imports. Afterwards `sys.path` is as
+    it was.
 
     Args:
         reference: ``path/to/file.py:function`` or ``package.module:function``.
@@ -84,7 +84,7 @@ def _function(module: ModuleType, place: str, name: str) -> Objective:
 
 @contextmanager
 def as_script(reference: str) -> Iterator[None]:
-    """The process as a script would see it: its own command line, empty but for its name.
+    """Give the objective the command line of a script without arguments.
 
     What it prints goes to stderr, from its child processes too: stdout is galatune's result.
     """
@@ -97,8 +97,8 @@ def as_script(reference: str) -> Iterator[None]:
         sys.argv = arguments
 
 
-def where(error: BaseException) -> str:
-    """An exception in one line: what, and the last line of code that is not a library's."""
+def in_one_line(error: BaseException) -> str:
+    """An exception in one line, with the last line of the user's code in its traceback."""
     words = " ".join(str(error).split())[:200]
     text = f"{type(error).__name__}: {words}" if words else type(error).__name__
     frames = []
@@ -112,7 +112,7 @@ def where(error: BaseException) -> str:
 
 @contextmanager
 def _descriptor_to_stderr() -> Iterator[None]:
-    """The same for whoever writes to file descriptor 1 without Python's `sys.stdout`."""
+    """The same for code that writes to file descriptor 1 without Python's `sys.stdout`."""
     _flush()
     try:
         saved = os.dup(1)
@@ -166,7 +166,7 @@ def _import_file(path: Path, folder: Path) -> ModuleType:
 
 
 def _own_name(path: Path) -> str:
-    """A name that no module has, and that nobody else would import."""
+    """A name that no module has and that no other code imports."""
     stem = re.sub(r"\W", "_", path.stem)
     names = (f"{OWN}{stem}{f'_{count}' if count else ''}" for count in itertools.count())
     return next(name for name in names if name not in sys.modules)
@@ -191,7 +191,7 @@ def _import_errors(place: str) -> Iterator[None]:
     except (Exception, SystemExit) as error:
         hint = f". {_as_module(Path(place))}" if "relative import" in str(error) else ""
         raise ObjectiveError(
-            f"Cannot import {printable(place)!r}: {printable(where(error))}{hint}"
+            f"Cannot import {printable(place)!r}: {printable(in_one_line(error))}{hint}"
         ) from error
 
 
@@ -229,7 +229,7 @@ def _check_takes_a_trial(found: Callable[..., Any], name: str) -> None:
 
 @contextmanager
 def _no_search(place: str) -> Iterator[None]:
-    """A script that searches when it is imported would spend the whole old budget before we start."""
+    """Refuse a script that searches when it is imported: it would run the whole old search first."""
     original = optuna.Study.optimize
 
     def refuse(*args: Any, **kwargs: Any) -> None:
@@ -257,7 +257,7 @@ def _functions(module: ModuleType) -> str:
 def _library(filename: str) -> bool:
     """Whether a file is Python's, an installed package's or galatune's own machinery.
 
-    The demo's objective is a user's for all it knows.
+    The demo's objective counts as a user's.
     """
     path, package = Path(filename), Path(__file__).resolve().parents[2]
     ours = path.is_relative_to(package) and not path.is_relative_to(package / "demo")

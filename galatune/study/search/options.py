@@ -1,4 +1,4 @@
-"""What a run is told, whom it tells how it goes, and the search that is made of it."""
+"""The options of a run, its watcher, and the search that is made of both."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["RunOptions", "Search", "Watcher"]
 
 
 class Watcher(Protocol):
-    """Told how a run goes; see `galatune.cli.progress`."""
+    """Is told how a run proceeds; see `galatune.cli.progress`."""
 
     def run_started(self, budget: Budget, study: optuna.Study) -> None:
         """Before the first trial; the study may hold earlier ones."""
@@ -39,7 +39,7 @@ class Watcher(Protocol):
 
 @dataclass(frozen=True)
 class RunOptions:
-    """What a run is told beside its plan and its objective.
+    """Options of a run.
 
     Attributes:
         trials: Number of trials; None for as many as the old study finished, until its best is matched.
@@ -50,7 +50,7 @@ class RunOptions:
         seed: Of the sampler and, with the trial's number added, of each trial.
         min_lr: See `galatune.attach`, like the next four.
         max_lr: Upper bound of the rate as applied.
-        probe: Where gradient pairs come from.
+        probe: Source of the gradient pairs.
         step_scale: Multiplier on the estimated rate.
         per_group: Whether each parameter group has a rate of its own.
         max_growth_per_step: See `galatune.Guard`; None for its default.
@@ -96,8 +96,8 @@ class Search:
         plan: What is dropped.
         objective: The old study's objective, unchanged.
         options: How its trials run.
-        budget: When it is over.
-        watcher: Told how it goes, if anybody is.
+        budget: Says when it is over.
+        watcher: Told how it proceeds, None for nobody.
     """
 
     study: optuna.Study

@@ -1,4 +1,4 @@
-"""The trial that answers dropped dimensions itself, so that an unchanged objective runs."""
+"""The trial that answers dropped dimensions with constants, so that an unchanged objective runs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class PlaceholderTrial(optuna.trial.Trial):
     """A trial whose dropped dimensions are answered with constants and never stored.
 
     It is the original trial under another class: both share one ``__dict__``, so `isinstance`, `tell`,
-    pruners and storages see what they always saw. The sampler and the storage never hear of a dropped
+    pruners and storages treat it as before. The sampler and the storage never see a dropped
     dimension; ``params`` and ``distributions`` show it to the running objective only.
 
     Make one with `adopt`; the constructor would ask the sampler a second time.
@@ -65,7 +65,7 @@ class PlaceholderTrial(optuna.trial.Trial):
 
 
 def legal_answer(placeholder: CategoricalChoiceType, distribution: BaseDistribution) -> Any:
-    """The placeholder, or the legal value nearest to it where the bounds are other ones today.
+    """The placeholder, or the legal value nearest to it if the distribution has changed since.
 
     Example:
         >>> from optuna.distributions import FloatDistribution

@@ -1,4 +1,4 @@
-"""The ticket that a trial runs on: claimed by a process, issued again where that process was stopped.
+"""The ticket that a trial runs on: claimed by a process, issued again if that process was stopped.
 
 A trial that was stopped is FAIL, uses no ticket, and its configuration is queued under the number it had.
 Seeds follow the ticket, so that an interruption changes nothing of what comes after it.
@@ -37,7 +37,7 @@ def uses_ticket(trial: FrozenTrial) -> bool:
 
 
 def running_elsewhere(study: optuna.Study) -> int:
-    """Trials that other living processes of this machine are at."""
+    """Number of trials that other processes of this machine are running."""
     return sum(map(_elsewhere, study.get_trials(deepcopy=False)))
 
 
@@ -68,7 +68,7 @@ def claim(study: optuna.Study, trial: optuna.trial.Trial, tickets: int) -> bool:
 
 
 def hand_back(study: optuna.Study, trial: optuna.trial.Trial) -> None:
-    """Put a trial that was only asked for back among the waiting, as if it had not been."""
+    """Make a trial that has not begun WAITING again."""
     study._storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
 
 
@@ -82,7 +82,7 @@ def ticket_of(study: optuna.Study, trial: optuna.trial.Trial | FrozenTrial) -> i
 
 
 def release(study: optuna.Study, number: int, reason: str) -> bool:
-    """Give a running trial up: it is told as FAIL and its configuration is queued again.
+    """Give up a running trial: it becomes FAIL, and its configuration is queued again.
 
     Args:
         study: The smaller study.

@@ -1,4 +1,4 @@
-"""`run`: the smaller study, under control, resumable."""
+"""`run`: run the smaller study, or continue it."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def run(
         into: File or URL of the smaller study; None for ``<study>-gala.db`` in the working directory.
         name: Name of the smaller study; None for ``<study>-gala``.
         options: See `RunOptions`.
-        watcher: Told how it goes.
+        watcher: Told how the run proceeds.
         agree: Asked before a study is continued with other options or other code than it was begun with,
             and before trials that differ in their seed alone; None refuses.
         **settings: Fields of `RunOptions`, if ``options`` is not given.
@@ -115,7 +115,7 @@ def _chosen(
 
 
 def _alike(plan: ShrinkPlan, options: RunOptions, agree: Callable[[str], bool] | None) -> RunOptions:
-    """If nothing but rates was searched, trials differ in their seed alone: few of them, if any."""
+    """If nothing but rates was searched, trials differ in their seed alone: ask, and run few."""
     if plan.kept or options.trials is not None:
         return options
     words = (
@@ -154,7 +154,7 @@ def _read_old(place: str, plan: ShrinkPlan, options: RunOptions) -> tuple[Budget
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Optuna says a line a trial; the watcher says it better."""
+    """Without Optuna's line per trial: the watcher says it."""
     level = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:

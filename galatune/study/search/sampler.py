@@ -1,4 +1,4 @@
-"""Draws that can be repeated: they follow from the seed, the ticket and the finished trials alone."""
+"""A sampler whose draws can be repeated: they depend on seed, ticket and finished trials alone."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["SeededSampler"]
 
 
 class SeededSampler(BaseSampler):
-    """TPE that begins anew, with a seed of its own, in every trial.
+    """TPE that starts anew in every trial, with a seed for that trial.
 
     A run that was interrupted and continued draws what it would have drawn without the interruption,
     and never the first draws twice.

@@ -1,7 +1,7 @@
-"""Which optimizers a dropped dimension drives: those whose initial rate moves with it.
+"""Which optimizers are controlled: those whose initial rate follows a dropped dimension.
 
-An objective may hold optimizers that have nothing to do with the search: a calibration, an attack, a
-loss's own centres. Their rates stay what the code says.
+An objective may hold optimizers that have nothing to do with the search: a calibration, an attack, the
+centres of a loss. Their rates stay as the code sets them.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ _SIMPLE = tuple(m * 10.0**e for m in (1, 2, 2.5, 4, 5, 8) for e in range(-4, 5))
 def select_optimizers(plan: ShrinkPlan) -> Select:
     """Decide for an optimizer from the rates that its groups were built with.
 
-    It is controlled where one of them equals what a dropped rate's placeholder stands for, or a simple
-    multiple of it. Where no optimizer made so far does so (the code computes its rate in another way),
-    every optimizer is taken to be driven, and the reason says so.
+    It is controlled if one of them equals the rate that a dropped dimension is fixed at, or a simple
+    multiple of it. If that holds for no optimizer made so far (the code computes its rate in another way),
+    every optimizer is controlled, and the reason says so.
     """
     rates = [(d.name, rate) for d in plan.learning_rate if d.dropped for rate in _meant(d)]
 
     def select(initial: Sequence[float], everyone: Sequence[Sequence[float]]) -> Choice:
-        name = _driver(initial, rates)
+        name = _followed(initial, rates)
         if name is not None:
             return Choice(True, f"its initial rate follows {name}")
         names = ", ".join(d.name for d in plan.learning_rate if d.dropped)
         given = ", ".join(f"{rate:g}" for rate in initial[:3])
-        if any(_driver(other, rates) is not None for other in everyone):
+        if any(_followed(other, rates) is not None for other in everyone):
             return Choice(False, f"its initial rate {given} does not follow {names}")
         return Choice(True, f"assumed: no optimizer's initial rate is seen to follow {names} (here {given})")
 
@@ -45,7 +45,7 @@ def select_optimizers(plan: ShrinkPlan) -> Select:
 
 
 def _meant(dimension: RateDimension) -> list[float]:
-    """Rates that the placeholder may stand for in the code."""
+    """Rates that the code may make of the value that the dimension is fixed at."""
     known = as_rate(dimension.placeholder, dimension.scale)
     if known is not None:
         return [known]
@@ -56,7 +56,7 @@ def _meant(dimension: RateDimension) -> list[float]:
     return [value, *exponents]
 
 
-def _driver(initial: Sequence[float], rates: Sequence[tuple[str, float]]) -> str | None:
+def _followed(initial: Sequence[float], rates: Sequence[tuple[str, float]]) -> str | None:
     for name, rate in rates:
         for given in initial:
             if rate > 0 and any(math.isclose(given / rate, k, rel_tol=AGREES) for k in _SIMPLE):

@@ -13,13 +13,13 @@ from typing import Any
 __all__ = ["Interruption"]
 
 SIGNALS = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
-"""What is replaced, and only where the program around us has no handler of its own."""
+"""Handlers that are replaced, and only if they are still Python's own."""
 
 
 class Interruption:
-    """Raises `KeyboardInterrupt` at a signal, unless something is being written; then right after it.
+    """Raises `KeyboardInterrupt` at a signal; while something is written, right after that.
 
-    Use it as a context manager. Outside the main thread, where Python allows no handlers, it does nothing.
+    Use it as a context manager. It does nothing outside the main thread: Python allows no handlers there.
 
     Attributes:
         came: Whether a signal has arrived, even if the objective swallowed the exception.
@@ -58,7 +58,7 @@ class Interruption:
             raise KeyboardInterrupt
 
     def check(self) -> None:
-        """Raise where a signal has arrived and the objective swallowed it."""
+        """Raise if a signal has arrived and the objective swallowed it."""
         if self.came:
             raise KeyboardInterrupt
 

@@ -24,7 +24,7 @@ class Budget:
 
     Attributes:
         trials: Tickets: each COMPLETE, PRUNED or FAILed trial of the search uses one.
-        goal: The old study's best within the tolerance; None where it is not the aim.
+        goal: The old study's best within the tolerance; None if it need not be reached.
         patience: Trials without a better value that end the search, None for no such bound.
         confirm: Whether a match counts only once its configuration has reached it a second time.
     """
@@ -35,7 +35,7 @@ class Budget:
     confirm: bool = False
 
     def text(self) -> str:
-        """One sentence for whoever starts the run."""
+        """One sentence for the beginning of the run."""
         words = plural(self.trials, "trial")
         if self.goal is not None:
             what = "a trial reaches" if self.goal.reference_point is None else "the hypervolume reaches"
@@ -71,7 +71,7 @@ class Budget:
         return None
 
     def to_confirm(self, study: optuna.Study) -> FrozenTrial | None:
-        """A trial that matches and has not been repeated yet, where matches must be confirmed."""
+        """A trial that matches and has not been repeated yet; None if matches need no confirmation."""
         if self.goal is None or not self.confirm:
             return None
         trials = study.get_trials(deepcopy=False)
@@ -100,7 +100,7 @@ def budget_for(
     Args:
         old: The old study; only read.
         trials: Number of trials; None for as many as the old study finished.
-        until_match: End as soon as the old best is matched; also what is done where nothing is said.
+        until_match: End as soon as the old best is matched. This is also done if ``trials`` is None.
         tolerance: Share of |median - best| of the old values that counts as no difference.
         patience: See `Budget`.
         confirm: See `Budget`.
@@ -138,7 +138,7 @@ def _configuration(trial: FrozenTrial) -> list[tuple[str, str]]:
 
 
 def _confirmable(rows: Ledger, confirm: bool) -> Ledger:
-    """Where matches must be confirmed and nothing was repeated yet, nothing has matched."""
+    """The trials that may match: none, if matches must be confirmed and nothing was repeated yet."""
     if not confirm or any(row.stage == "confirm" for row in rows.finished):
         return rows
     return Ledger(rows.study, rows.directions, ())

@@ -1,4 +1,4 @@
-"""What a run has done, for its end: the result of `galatune run`."""
+"""What a run has done: the result of `galatune run`."""
 
 from __future__ import annotations
 

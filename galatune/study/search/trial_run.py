@@ -1,4 +1,4 @@
-"""One trial of the smaller study: the unchanged objective, once, under control."""
+"""One trial of the smaller study: the unchanged objective is called once, its rates controlled."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from galatune.study.ledger.attributes import REASON, RECORD
 from galatune.study.ledger.machine import this_machine, versions
 from galatune.study.ledger.record import OptimizerRecord, RateEvent, RatePoint, TrialRecord
 from galatune.study.scan.plan import ShrinkPlan
-from galatune.study.search.objective import Objective, where
+from galatune.study.search.objective import Objective, in_one_line
 from galatune.study.search.options import Search
 from galatune.study.search.placeholder_trial import PlaceholderTrial
 from galatune.study.search.quota import ticket_of
@@ -32,8 +32,8 @@ class Outcome:
 
     Attributes:
         state: COMPLETE, PRUNED or FAIL.
-        values: Objective values where COMPLETE.
-        reason: Why it FAILed, None otherwise.
+        values: Objective values if COMPLETE, None otherwise.
+        reason: Why it is FAIL, None otherwise.
     """
 
     state: TrialState
@@ -44,8 +44,8 @@ class Outcome:
 def run_trial(search: Search, trial: optuna.trial.Trial, interruption: Interruption) -> Outcome:
     """Call the objective, record what was controlled, and tell the study.
 
-    A trial in which nothing was controlled trained on the placeholder, and one that searched another space
-    is no trial of this study: both FAIL with that reason, since they would count as a saving that is none.
+    A trial becomes FAIL if no learning rate was controlled in it, or if it searched another space.
+    Otherwise it would be reported as a saving although no rate was controlled.
 
     Raises:
         KeyboardInterrupt: The trial was interrupted and is still RUNNING.
@@ -92,7 +92,7 @@ def _call(objective: Objective, trial: PlaceholderTrial, objectives: int) -> Out
     except optuna.TrialPruned:
         return Outcome(TrialState.PRUNED)
     except (Exception, SystemExit) as error:
-        return Outcome(TrialState.FAIL, reason=where(error))
+        return Outcome(TrialState.FAIL, reason=in_one_line(error))
     values = result if isinstance(result, (list, tuple)) else [result]
     try:
         numbers = tuple(float(value) for value in values)
@@ -115,9 +115,9 @@ def _judged(numbers: tuple[float, ...], objectives: int) -> Outcome:
 
 
 def _of_another_study(trial: PlaceholderTrial, plan: ShrinkPlan) -> str | None:
-    """Why the objective cannot be that of the old study, None where it may be.
+    """Why the objective cannot be that of the old study, None if it may be.
 
-    Parameters that the old study does not have are no reason by themselves: an objective may have grown.
+    Parameters that the old study does not have are no reason by themselves: they may have been added since.
     """
     foreign = [name for name in trial.params if name not in plan.kept]
     if trial.answered or not foreign:
@@ -130,7 +130,7 @@ def _of_another_study(trial: PlaceholderTrial, plan: ShrinkPlan) -> str | None:
 
 
 def _shown(result: object) -> str:
-    """Start of a value's text; some have none."""
+    """The beginning of a value's text; some values have none."""
     try:
         return f"{result!r:.80}"
     except Exception:

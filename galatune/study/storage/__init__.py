@@ -1,1 +1,1 @@
-"""Where studies lie: addresses, reading without writing, writing."""
+"""Storages: their addresses, reading that changes nothing, writing."""

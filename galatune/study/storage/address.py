@@ -1,4 +1,4 @@
-"""Where a storage is, as text: URL or path, fit to be opened and fit to be printed."""
+"""The address of a storage, a URL or a path: taken apart, opened, and printed without its password."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ _DRIVERS = {
 
 
 def no_driver(url: str, error: ImportError) -> StorageError:
-    """What to say where the Python package that speaks to this database is missing."""
+    """The error for a database whose Python driver is not installed."""
     cause = error.__cause__ or error.__context__ or error
     hint = _DRIVERS.get(backend(parse_url(url)), "install the package that SQLAlchemy names for it")
     return StorageError(
@@ -129,7 +129,7 @@ def no_driver(url: str, error: ImportError) -> StorageError:
 
 
 def reason_of(error: BaseException, place: str) -> str:
-    """What a storage's driver complains of, in one line without the password of the storage.
+    """The complaint of a storage's driver in one line, without the password of the storage.
 
     Args:
         error: From SQLAlchemy, a driver or the system.

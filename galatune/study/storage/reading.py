@@ -1,7 +1,7 @@
 """Open any Optuna storage read-only: SQLite file, journal file or database server.
 
 An SQLite file is read from a private copy, so that nothing is written to it or beside it, and so that a
-schema of Optuna 2 or 3.1 can be upgraded where it does no harm. A journal file is read in place through a
+schema of Optuna 2 or 3.1 can be upgraded without changing the file. A journal file is read in place through a
 back end that refuses to append. A server is asked for its tables first, and none is ever created.
 """
 
@@ -32,7 +32,7 @@ from galatune.study.storage.address import (
     sqlite_file,
     sqlite_url,
 )
-from galatune.study.storage.sqlite_copy import snapshot
+from galatune.study.storage.sqlite_copy import copy_database
 
 if TYPE_CHECKING:
     from sqlalchemy import URL, Engine
@@ -53,7 +53,7 @@ class Source:
     Attributes:
         storage: As Optuna sees it. It is gone once `open_source` has ended.
         label: URL or path as it was given, without a password.
-        note: What had to be done to read it, in words; None where nothing had to.
+        note: What had to be done to read it, in words; None if nothing had to be done.
     """
 
     storage: optuna.storages.BaseStorage
@@ -69,7 +69,7 @@ class Source:
         """Load one study.
 
         Args:
-            name: May be left out where there is only one.
+            name: May be left out if there is only one.
 
         Raises:
             StorageError: No such study, no study at all, or several and none named.
@@ -90,7 +90,7 @@ class Source:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without Optuna's warnings of what an old study holds: choices that are lists, old distributions."""
+    """Silence Optuna's warnings of what old studies hold: choices that are lists, old distributions."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         warnings.simplefilter("ignore", FutureWarning)
@@ -169,7 +169,7 @@ def _open_sqlite(path: Path, label: str, stack: ExitStack) -> Source:
     folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="galatune-", ignore_cleanup_errors=True))
     copy = Path(folder, "study.db")
     try:
-        snapshot(path, copy)
+        copy_database(path, copy)
     except OSError as error:
         raise StorageError(f"Cannot copy '{label}' in order to read it: {first_line(error)}") from error
     version = _check_sqlite(copy, label)
@@ -267,7 +267,7 @@ def _open_server(url: str, label: str, stack: ExitStack) -> Source:
 
 
 def _engine_options(url: URL) -> dict[str, Any]:
-    """Engine options for reading: give up soon, and where the server offers it, refuse to write."""
+    """Engine options for reading: give up soon, and refuse to write if the server offers that."""
     options: dict[str, Any] = {}
     driver = url.drivername.partition("+")[2]
     if driver in ("psycopg2", "psycopg", "pymysql", "mysqldb") and "connect_timeout" not in url.query:

@@ -11,7 +11,7 @@ from pathlib import Path
 from galatune.errors import StorageError
 from galatune.formatting import first_line, printable
 
-__all__ = ["snapshot"]
+__all__ = ["copy_database"]
 
 BUSY_SECONDS = 5.0
 ATTEMPTS = 10
@@ -20,7 +20,7 @@ WRITE_VERSION_BYTE = 18
 WRITE_VERSION_WAL = 2
 
 
-def snapshot(source: Path, target: Path) -> None:
+def copy_database(source: Path, target: Path) -> None:
     """Copy an SQLite database as it stands now, even while another process writes to it.
 
     A database with a rollback journal is read through SQLite under a shared lock, which leaves no file

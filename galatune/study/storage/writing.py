@@ -1,4 +1,4 @@
-"""Where the smaller study lives: never where the old one does."""
+"""The storage of the smaller study, which is never that of the old one."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _DEFAULT_PORTS = {"postgresql": 5432, "mysql": 3306, "mariadb": 3306}
 def default_target(study: str) -> tuple[str, str]:
     """File and study name of the smaller study.
 
-    A study's name is somebody else's text: in the file name, everything but letters, digits, dots, dashes
+    A study's name may hold anything. In the file name, everything but letters, digits, dots, dashes
     and underscores becomes a dash, so that it stays in the working directory.
 
     Args:
@@ -60,7 +60,7 @@ def default_target(study: str) -> tuple[str, str]:
 
 
 def open_target(into: str | None, study: str, *, source: str) -> optuna.storages.BaseStorage:
-    """Open the storage that the smaller study is written to, making it where it does not exist.
+    """Open the storage that the smaller study is written to, making it if it does not exist.
 
     Args:
         into: File or storage URL; None for the default file of this study. A new file named ``.log`` or
@@ -95,12 +95,12 @@ def open_target(into: str | None, study: str, *, source: str) -> optuna.storages
 
 
 def find_target(study: str, into: str | None = None, name: str | None = None) -> tuple[str, str]:
-    """Where the smaller study of this study was put, without opening or making anything.
+    """The storage and name of the smaller study of an old one; nothing is opened or made.
 
     Args:
         study: Name of the old study.
-        into: File or storage URL, where it is not the default file.
-        name: Name of the smaller study, where it is not the default.
+        into: File or storage URL, if it is not the default file.
+        name: Name of the smaller study, if it is not the default.
 
     Returns:
         Storage, ready for `galatune.study.storage.reading.open_source`, and study name.
@@ -213,7 +213,7 @@ def _server(url: str) -> tuple[str, str, int | None, str | None]:
 
 @contextmanager
 def storage_errors(place: str) -> Iterator[None]:
-    """A full disk or a lost server, in one line. What the objective raises does not come this far."""
+    """Turn a full disk or a lost server into a `StorageError`. What the objective raises is caught before."""
     try:
         yield
     except Exception as error:

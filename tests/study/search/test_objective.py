@@ -13,7 +13,7 @@ import pytest
 from tiny_search import objective_file
 
 from galatune.errors import ObjectiveError
-from galatune.study.search.objective import Objective, as_script, imported, where
+from galatune.study.search.objective import Objective, as_script, imported, in_one_line
 
 TWO = "def objective(trial):\n    return 1.0\n\n\ndef other(trial):\n    return 2.0\n"
 
@@ -208,6 +208,6 @@ def test_an_error_is_told_with_the_last_line_of_the_users_code(folder: Path) -> 
     function = load_objective("reading.py:objective")
     with pytest.raises(ValueError, match="Expecting") as caught:
         function(None)  # type: ignore[arg-type]
-    assert where(caught.value).endswith("(reading.py:3)")
-    assert where(ValueError()) == "ValueError"
-    assert len(where(ValueError("x" * 9999))) < 300
+    assert in_one_line(caught.value).endswith("(reading.py:3)")
+    assert in_one_line(ValueError()) == "ValueError"
+    assert len(in_one_line(ValueError("x" * 9999))) < 300
