@@ -56,7 +56,7 @@ def demo(folder: Path, trials: int, seed: int) -> None:
     _search(old, trials, seed)
     _type("scan", str(old))
     _type("run", str(old), OBJECTIVE, "--into", str(new), "--seed", str(seed))
-    sent = ("--html", str(page), "--sink", "mlflow", "--tracking-uri", store)
+    sent = ("--html", str(page), "--sink", "mlflow", "--sink-to", store)
     _type("report", str(old), "--into", str(new), *sent)
     click.secho("Look at it:", bold=True)
     click.echo(f"  the page          {page}")
