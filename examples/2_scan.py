@@ -3,7 +3,7 @@
 import galatune
 
 plan = galatune.scan("digits.db")
+print(plan.text())
 for dimension in plan.learning_rate:
-    print(f"{dimension.name}: {dimension.role}, {dimension.distribution} ({dimension.evidence})")
-print(f"kept: {', '.join(plan.kept)}")
-print(f"{plan.unique_configurations} distinct configurations in {plan.trials.total} trials")
+    print(f"{dimension.name}: {dimension.role}, fixed at {dimension.placeholder:.4g}")
+    print(f"because: {dimension.evidence}")
