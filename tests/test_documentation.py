@@ -44,8 +44,18 @@ def test_module_documents_its_public_names(name: str) -> None:
             assert inspect.getdoc(value), f"{name}.{public} has no docstring"
 
 
+def commands(group: click.Group = main, path: str = "") -> dict[str, click.Command]:
+    """Every command by its words, those of groups included."""
+    found: dict[str, click.Command] = {}
+    for name, command in group.commands.items():
+        found[f"{path}{name}"] = command
+        if isinstance(command, click.Group):
+            found |= commands(command, f"{path}{name} ")
+    return found
+
+
 def test_every_command_has_help_and_an_example_of_itself() -> None:
-    for name, command in main.commands.items():
+    for name, command in commands().items():
         text = command.help or ""
         assert f"galatune {name}" in text, f"`galatune {name} --help` shows no example"
         for parameter in command.params:
@@ -58,8 +68,9 @@ def test_readme_names_only_commands_and_options_that_exist() -> None:
     text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
     for line in re.findall(r"^\$ galatune (.+)$", text, flags=re.MULTILINE):
         words = line.split()
-        assert words[0] in main.commands, line
-        known = {spelling for p in main.commands[words[0]].params for spelling in p.opts}
+        named = [name for name in commands() if words[: len(name.split())] == name.split()]
+        assert named, line
+        known = {spelling for p in commands()[max(named, key=len)].params for spelling in p.opts}
         unknown = [word for word in words if word.startswith("--") and word not in known]
         assert not unknown, line
 

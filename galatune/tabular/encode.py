@@ -1,8 +1,8 @@
-"""A table of numbers, text, booleans and categories becomes a matrix of well-scaled numbers.
+"""Encode a table of numbers, text, booleans and categories as a matrix of well-scaled numbers.
 
-What a column is, is decided by its dtype when the encoder is fitted and never again: numbers are
-centred by their median and divided by their interquartile range, everything else is one-hot. The
-encoder is frozen, and fitting it weighs rows, so that a row of weight 2 counts as two rows.
+The dtype of a column decides how it is encoded, once, when the encoder is fitted: numbers are centred by
+their median and divided by their interquartile range, everything else is one-hot. The encoder is frozen.
+Fitting it weighs rows, so that a row of weight 2 counts as two rows.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ Series: TypeAlias = "pd.Series[Any]"
 Table: TypeAlias = Matrix | pd.DataFrame
 
 CLIP = 3.0
-"""Where scaled numbers start to saturate, in half-widths of the bulk of the column."""
+"""Scaled numbers saturate from here on, in units of the interquartile range."""
 
 MAX_LEVELS = 128
-"""One-hot columns a feature gets at most, the most frequent levels first; the others are zeros."""
+"""Most one-hot columns per feature, for its most frequent levels; other levels are encoded as zeros."""
 
 
 @dataclass(frozen=True)
@@ -33,9 +33,9 @@ class NumberColumn:
     """How one numeric column is encoded.
 
     Attributes:
-        centre: Median of the values seen; a missing value counts as this.
+        centre: Median of the values seen, which also replaces missing values.
         scale: Factor after centring; 0 for a constant column.
-        indicator: Whether values were missing, so that a 0/1 column says where.
+        indicator: Whether values were missing, so that a 0/1 column marks them.
     """
 
     centre: float
@@ -68,8 +68,8 @@ class LevelColumn:
     """How one column of levels is encoded.
 
     Attributes:
-        levels: The levels that get a column, the most frequent first.
-        indicator: Whether values were missing, so that one more column says where.
+        levels: The levels that get a column, most frequent first.
+        indicator: Whether values were missing, so that one more column marks them.
     """
 
     levels: tuple[Hashable, ...]
@@ -85,7 +85,7 @@ class LevelColumn:
         return cls(tuple(found[code] for code in order[:MAX_LEVELS]), not bool(seen.all()))
 
     def encode(self, values: Series) -> Matrix:
-        """Return shape (n_rows, n_levels), one more with the indicator; unseen levels are zeros."""
+        """Return shape (n_rows, n_levels), one column more with the indicator; unseen levels are zeros."""
         code = pd.Index(self.levels, dtype=object).get_indexer(pd.Index(values, dtype=object))
         missing = values.isna().to_numpy(dtype=bool)
         code[missing] = len(self.levels)
@@ -101,7 +101,7 @@ class TableEncoder:
     """The encoding of a whole table, fixed once fitted.
 
     Attributes:
-        columns: One entry a feature, in the table's order.
+        columns: One entry per feature, in the order of the table.
 
     Example:
         >>> table = pd.DataFrame({"age": [20.0, 30.0, 40.0], "sex": ["f", "m", None]})
@@ -178,7 +178,7 @@ def _numbers(name: Hashable, values: Series) -> Matrix:
 
 
 def _quantiles(values: Matrix, weight: Matrix) -> Matrix:
-    """Minimum, quartiles and maximum, where a value of weight 2 counts as two values."""
+    """Return minimum, quartiles and maximum; a value of weight 2 counts as two values."""
     order = np.argsort(values, kind="stable")
     reached = np.cumsum(weight[order]) / weight.sum()
     position = np.searchsorted(reached, np.array([0.0, 0.25, 0.5, 0.75, 1.0]) - 1e-12)

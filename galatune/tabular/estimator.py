@@ -24,14 +24,14 @@ from galatune.tabular.train import RowLoss, Rows, TrainingOptions, train
 __all__ = ["GalaClassifier", "GalaRegressor"]
 
 AUTO_STOPPING_ROWS = 50
-"""Below this many rows, early_stopping="auto" has too few of them to hold any out."""
+"""With fewer rows, early_stopping="auto" holds none out."""
 
 PREDICTED_AT_ONCE = 8192
 """Rows that predict holds in memory at a time."""
 
 
 class _GalaEstimator(BaseEstimator):  # type: ignore[misc]
-    """What classifier and regressor share: a table in, a network fitted, outputs."""
+    """What classifier and regressor share: they read a table, fit a network and compute outputs."""
 
     def __init__(
         self,
@@ -159,28 +159,28 @@ class GalaClassifier(ClassifierMixin, _GalaEstimator):  # type: ignore[misc]
         hidden_layer_sizes: Widths of the hidden layers.
         batch_size: Rows in a minibatch; "auto" takes a 16th of the rows, at least 16, at most 256.
         dropout: Probability that a hidden unit is dropped in training.
-        weight_decay: Decoupled weight decay, which acts with the learning rate found.
-        max_iter: Epochs at most.
+        weight_decay: Decoupled weight decay, multiplied by the learning rate that was found.
+        max_iter: Largest number of epochs.
         early_stopping: Whether rows are held out to choose the best epoch by log loss and to stop;
             "auto" does so from 50 rows on.
-        validation_fraction: Of the rows, held out for that.
-        n_iter_no_change: Epochs without a lower log loss on them before training stops.
+        validation_fraction: Fraction of the rows that is held out for that.
+        n_iter_no_change: Training stops after this many epochs without a lower log loss on those rows.
         class_weight: "balanced", or a weight for each class, multiplied with sample_weight.
         device: Torch device to train on; prediction is done on the CPU.
         random_state: Seed of the split, initial weights, batches and dropout; no global seed is read
-            where it is an integer.
-        verbose: Whether to print a line an epoch.
+            if it is an integer.
+        verbose: Whether to print a line per epoch.
 
     Attributes:
         classes_: The labels, sorted, shape (n_classes,).
         n_features_in_: Columns of the table.
-        feature_names_in_: Their names, where X had only names that are strings.
+        feature_names_in_: Their names, set if all names in X were strings.
         n_iter_: Epochs run.
         best_iteration_: The epoch, from 1, whose weights were kept.
         loss_curve_: Training loss by epoch.
         validation_scores_: Minus the log loss on the rows held out, by epoch; empty without them.
         learning_rate_curve_: Shape (n_steps, 2): the step, from 1, and the learning rate as applied.
-        encoder_: How the table becomes numbers, a `TableEncoder`.
+        encoder_: Encodes the table as numbers, a `TableEncoder`.
         network_: The network, a `torch.nn.Module` in float64 on the CPU.
 
     Example:
@@ -228,7 +228,7 @@ class GalaClassifier(ClassifierMixin, _GalaEstimator):  # type: ignore[misc]
         Args:
             X: Data frame, or numbers of shape (n_rows, n_features); NaN is understood.
             y: Labels, shape (n_rows,).
-            sample_weight: Weights of the rows, shape (n_rows,); a row of weight 0 is as if not there.
+            sample_weight: Weights of the rows, shape (n_rows,); a row of weight 0 is ignored.
 
         Returns:
             The classifier itself.
@@ -270,29 +270,29 @@ class GalaRegressor(RegressorMixin, _GalaEstimator):  # type: ignore[misc]
         hidden_layer_sizes: Widths of the hidden layers.
         batch_size: Rows in a minibatch; "auto" takes a 16th of the rows, at least 16, at most 256.
         dropout: Probability that a hidden unit is dropped in training.
-        weight_decay: Decoupled weight decay, which acts with the learning rate found.
-        max_iter: Epochs at most.
+        weight_decay: Decoupled weight decay, multiplied by the learning rate that was found.
+        max_iter: Largest number of epochs.
         early_stopping: Whether rows are held out to choose the best epoch by squared error and to stop;
             "auto" does so from 50 rows on.
-        validation_fraction: Of the rows, held out for that.
-        n_iter_no_change: Epochs without a lower error on them before training stops.
+        validation_fraction: Fraction of the rows that is held out for that.
+        n_iter_no_change: Training stops after this many epochs without a lower error on those rows.
         device: Torch device to train on; prediction is done on the CPU.
         random_state: Seed of the split, initial weights, batches and dropout; no global seed is read
-            where it is an integer.
-        verbose: Whether to print a line an epoch.
+            if it is an integer.
+        verbose: Whether to print a line per epoch.
 
     Attributes:
         n_features_in_: Columns of the table.
-        feature_names_in_: Their names, where X had only names that are strings.
+        feature_names_in_: Their names, set if all names in X were strings.
         n_iter_: Epochs run.
         best_iteration_: The epoch, from 1, whose weights were kept.
         loss_curve_: Training loss by epoch: squared error in units of the target's variance.
         validation_scores_: Minus that loss on the rows held out, by epoch; empty without them.
         learning_rate_curve_: Shape (n_steps, 2): the step, from 1, and the learning rate as applied.
-        encoder_: How the table becomes numbers, a `TableEncoder`.
+        encoder_: Encodes the table as numbers, a `TableEncoder`.
         network_: The network, a `torch.nn.Module` in float64 on the CPU.
-        target_mean_: Of y, shape () or (n_outputs,), in the units of y.
-        target_scale_: Standard deviation of y, of the same shape; 1 where y is constant.
+        target_mean_: Mean of y, shape () or (n_outputs,), in the units of y.
+        target_scale_: Standard deviation of y, of the same shape; 1 if y is constant.
 
     Example:
         >>> from sklearn.datasets import load_diabetes
@@ -314,7 +314,7 @@ class GalaRegressor(RegressorMixin, _GalaEstimator):  # type: ignore[misc]
         Args:
             X: Data frame, or numbers of shape (n_rows, n_features); NaN is understood.
             y: Numbers, shape (n_rows,) or (n_rows, n_outputs).
-            sample_weight: Weights of the rows, shape (n_rows,); a row of weight 0 is as if not there.
+            sample_weight: Weights of the rows, shape (n_rows,); a row of weight 0 is ignored.
 
         Returns:
             The regressor itself.

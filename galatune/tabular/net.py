@@ -14,12 +14,12 @@ __all__ = ["MLP"]
 class MLP(nn.Module):
     """Linear layers with an activation and dropout between them.
 
-    Initial weights and dropout masks come from a generator of the caller's, so a fit neither reads
-    nor moves torch's global random state, and two fits in two threads do not disturb each other.
+    Initial weights and dropout masks are drawn from the caller's generator. A fit neither reads nor changes
+    torch's global random state, and fits in several threads do not disturb each other.
 
     Args:
         n_inputs: Width of the encoded table.
-        hidden_layer_sizes: Widths of the hidden layers; none makes a linear model.
+        hidden_layer_sizes: Widths of the hidden layers; without any the model is linear.
         n_outputs: Width of the output.
         dropout: Probability that a hidden unit is dropped, in [0, 1).
         generator: Source of initial weights and masks; its device is the network's.
@@ -50,7 +50,7 @@ class MLP(nn.Module):
         )
 
     def forward(self, inputs: Tensor, masks: Sequence[Tensor] | None = None) -> Tensor:
-        """Return outputs; masks as `draw_masks` makes them, None where nothing is dropped."""
+        """Return outputs; masks come from `draw_masks`, None if nothing is dropped."""
         hidden = inputs
         for depth, layer in enumerate(self.layers):
             if depth > 0:
@@ -61,7 +61,7 @@ class MLP(nn.Module):
         return hidden
 
     def draw_masks(self, n_rows: int, generator: torch.Generator) -> list[Tensor]:
-        """Draw one dropout mask a hidden layer, (n_rows, width): 0 or 1 / (1 - dropout)."""
+        """Draw one dropout mask per hidden layer, (n_rows, width), of 0 or 1 / (1 - dropout)."""
         if self.dropout == 0:
             return []
         keep = 1 - self.dropout

@@ -1,4 +1,4 @@
-"""What the parameters of the estimators may be; checked in fit, as scikit-learn wants it."""
+"""Rules for the parameters of the estimators; scikit-learn wants them checked in fit."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def check_parameters(parameters: Mapping[str, object]) -> None:
 
 
 def layer_sizes(value: object) -> tuple[int, ...]:
-    """Return hidden_layer_sizes as a tuple, be it given as one width or several."""
+    """Return hidden_layer_sizes as a tuple, whether one width was given or several."""
     return tuple(int(width) for width in np.atleast_1d(np.asarray(value, dtype=int)))
 
 

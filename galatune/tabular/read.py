@@ -1,4 +1,4 @@
-"""What a user passes to fit and predict, checked: scikit-learn's contract at the door."""
+"""Check what a user passes to fit and predict, after scikit-learn's contract."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def read_table(estimator: BaseEstimator, X: object, *, reset: bool) -> Table:
     """Return X as a data frame if it is one, else as numbers of shape (n_rows, n_features).
 
     Args:
-        estimator: Gets `n_features_in_` and `feature_names_in_`, or is compared with them.
-        X: Whatever was passed.
+        estimator: Its `n_features_in_` and `feature_names_in_` are set in fit and compared in predict.
+        X: What was passed.
         reset: True in fit, False in predict.
 
     Raises:
@@ -66,7 +66,7 @@ def read_values(y: object) -> Matrix:
 
 
 def read_weight(sample_weight: ArrayLike | None, table: Table) -> Matrix:
-    """Return one weight a row, shape (n_rows,), of ones where none are given.
+    """Return one weight per row, shape (n_rows,); ones if none are given.
 
     Raises:
         ValueError: Another shape, a negative weight, or nothing but zeros.
@@ -82,15 +82,15 @@ def split_rows(
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Hold out a fraction of the rows at random, the same of each stratum.
 
-    The first row of a stratum always stays, so that no class is unknown to the training.
+    The first row of a stratum always stays, so that training sees every class.
 
     Args:
         strata: Number of the stratum of each row, shape (n_rows,).
-        fraction: Of the rows, held out, between 0 and 1.
-        random: Source of the order.
+        fraction: Fraction of the rows to hold out, between 0 and 1.
+        random: Source of the random order.
 
     Returns:
-        The rows that stay and the rows held out, which may be none.
+        The rows that stay, and the rows held out, possibly none.
     """
     order = np.lexsort((random.permutation(len(strata)), strata))
     whole = np.floor(np.arange(len(strata) + 1) * fraction)

@@ -1,8 +1,8 @@
 """The training loop: minibatches, the controller, and the averaged weights of the best epoch.
 
-There is no learning rate here either: AdamW is built with a placeholder, and the controller sets the
-rate from a second gradient of the same minibatch on a few of the steps. There is no schedule, so when
-to stop need not be known beforehand; the moving average of the weights does what a decay would.
+There is no learning rate here either: the controller sets that of AdamW from a second gradient of the same
+minibatch, on a few of the steps. There is no schedule, so the number of steps need not be known beforehand;
+the moving average of the weights has the effect of a decaying rate.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from galatune.tabular.net import MLP
 __all__ = ["RowLoss", "Rows", "Training", "TrainingOptions", "train"]
 
 RowLoss: TypeAlias = Callable[[Tensor, Tensor], Tensor]
-"""Outputs (n_rows, n_outputs) and targets to one loss a row, (n_rows,)."""
+"""Outputs (n_rows, n_outputs) and targets to one loss per row, (n_rows,)."""
 
-PLACEHOLDER_RATE = 1e-3
-"""What AdamW is built with; the controller overrides it from the first step on."""
+BUILT_WITH = 1e-3
+"""Rate that AdamW is built with; the controller overrides it from the first step on."""
 
 BETAS = (0.9, 0.95)
-"""Decay of AdamW's two moments a step; a short second one follows the small batches of small tables."""
+"""Decay per step of AdamW's two moments; a short second one suits the few steps of small tables."""
 
 AVERAGE = 0.99
-"""Decay of the moving average of the weights a step, once it is warm."""
+"""Decay per step of the moving average of the weights; it is smaller in the first steps."""
 
 
 @dataclass(frozen=True)
@@ -40,11 +40,11 @@ class TrainingOptions:
     """How to train.
 
     Attributes:
-        batch_size: Rows in a minibatch, about: the batches of an epoch are of equal size.
-        max_iter: Epochs at most.
-        n_iter_no_change: Epochs without a better validation loss before training stops.
+        batch_size: Approximate number of rows in a minibatch: the batches of an epoch are of equal size.
+        max_iter: Largest number of epochs.
+        n_iter_no_change: Training stops after this many epochs without a better validation loss.
         weight_decay: AdamW's decoupled weight decay, per step and unit of rate.
-        verbose: Whether to print a line an epoch.
+        verbose: Whether to print a line per epoch.
     """
 
     batch_size: int
@@ -82,11 +82,11 @@ class Rows:
 
 @dataclass(frozen=True)
 class Training:
-    """What training left behind beside the weights.
+    """The history of a training.
 
     Attributes:
-        losses: Mean loss of the minibatches, one an epoch.
-        validation_scores: Minus the validation loss, one an epoch; empty without validation rows.
+        losses: Mean loss of the minibatches, one per epoch.
+        validation_scores: Minus the validation loss, one per epoch; empty without validation rows.
         best_epoch: The epoch, from 1, whose weights were kept.
         learning_rates: Shape (n_steps, 2): the step, from 1, and the rate as applied.
     """
@@ -109,9 +109,9 @@ def train(
 
     Args:
         network: Fresh network, on the device of the rows.
-        rows: What it learns from.
-        validation: What chooses the epoch and when to stop; None runs every epoch and keeps the last.
-        row_loss: The loss, a value a row.
+        rows: Training rows.
+        validation: Rows that choose the epoch and when to stop; None runs every epoch and keeps the last.
+        row_loss: The loss, one value per row.
         options: How to train.
         generator: Source of batches and dropout masks, on the same device.
 
@@ -139,7 +139,7 @@ def train(
 
 
 class _Loop:
-    """Steps through epochs under the controller, with the averaged network beside the trained one."""
+    """Takes steps under the controller and keeps an averaged copy of the network."""
 
     def __init__(
         self, network: MLP, row_loss: RowLoss, options: TrainingOptions, generator: torch.Generator
@@ -147,7 +147,7 @@ class _Loop:
         self.network, self.row_loss, self.generator = network, row_loss, generator
         self.batch_size = options.batch_size
         self.optimizer = torch.optim.AdamW(
-            network.parameters(), lr=PLACEHOLDER_RATE, betas=BETAS, weight_decay=options.weight_decay
+            network.parameters(), lr=BUILT_WITH, betas=BETAS, weight_decay=options.weight_decay
         )
         self.controller = attach(self.optimizer, probe="closure")
         self.average = _Average(network)
@@ -162,7 +162,7 @@ class _Loop:
         return float(total) / len(rows)
 
     def _step(self, batch: Rows) -> Tensor:
-        # Drawn outside of the closure: a probe evaluates it twice and both must see the same masks.
+        # Drawn outside the closure: a probe evaluates it twice, and both evaluations need the same masks.
         masks = self.network.draw_masks(len(batch), self.generator)
 
         def closure() -> Tensor:
@@ -188,7 +188,7 @@ def _line(epoch: int, losses: list[float], scores: list[float], rates: list[floa
 
 
 class _Average:
-    """A second network whose weights are the moving average of the first one's."""
+    """A second network whose weights are the moving average of the first network's."""
 
     def __init__(self, network: MLP) -> None:
         self.source, self.network = network, deepcopy(network)
@@ -196,7 +196,7 @@ class _Average:
 
     @torch.no_grad()
     def update(self) -> None:
-        """Follow the source by one step; the early average is short, it must forget the initial weights."""
+        """Include the weights of one more step; the early average is short, to forget the initial weights."""
         self._steps += 1
         decay = min(AVERAGE, self._steps / (9 + self._steps))
         torch._foreach_lerp_(list(self.network.parameters()), list(self.source.parameters()), 1 - decay)
@@ -216,5 +216,5 @@ class _Best:
             self.weights = {name: value.clone() for name, value in network.state_dict().items()}
 
     def stale(self, epoch: int) -> bool:
-        """Whether the best epoch lies too far back to go on."""
+        """Whether there was no better epoch for too long."""
         return epoch - self.epoch >= self._patience

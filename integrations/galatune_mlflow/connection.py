@@ -1,4 +1,4 @@
-"""Reach a tracking store: which one, quickly, and quietly."""
+"""Choose and reach a tracking store, with short timeouts and without its log messages."""
 
 from __future__ import annotations
 
@@ -28,26 +28,26 @@ LIMITS = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
-"""MLflow alone tries seven times, for minutes, and prints on stdout. What the user has set stays."""
+"""By default MLflow tries seven times, for minutes, and prints to stdout. Settings of the user stay."""
 
 
 def tracking_uri_or_default(tracking_uri: str | None) -> str:
-    """The given URI, else MLFLOW_TRACKING_URI, else a SQLite file in the working directory.
+    """Return the given URI, else MLFLOW_TRACKING_URI, else a SQLite file in the working directory.
 
-    It is never left to MLflow: an old ``./mlruns`` would change where MLflow writes.
+    MLflow's own default is not used, since an old ``./mlruns`` changes it.
     """
     return tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
 
 
 @contextmanager
 def open_client(uri: str) -> Iterator[MlflowClient]:
-    """A client for the length of the block; no global tracking URI, no active run.
+    """Open a client for the length of the block, without a global tracking URI or an active run.
 
     Args:
         uri: Tracking URI.
 
     Raises:
-        ReportError: The store cannot be reached, or refuses. The message says what to do.
+        ReportError: The store cannot be reached, or it refuses. The message says what to do.
     """
     _reach(uri)
     _refuse_study(uri)
@@ -64,15 +64,15 @@ def open_client(uri: str) -> Iterator[MlflowClient]:
 
 
 def is_new_store(uri: str) -> bool:
-    """Whether MLflow will have to make this SQLite store first, which takes about 7 seconds."""
+    """Whether this SQLite store does not exist yet; making it takes MLflow about 7 seconds."""
     path = _store_file(uri)
     return path is not None and (not path.exists() or path.stat().st_size == 0)
 
 
 def artifact_location(uri: str) -> str | None:
-    """Beside a SQLite store; a server knows by itself.
+    """Return a folder next to a SQLite store, None for a server, which has its own.
 
-    MLflow would take ``./mlruns``, and a folder of that name changes where it looks next time.
+    MLflow's default is ``./mlruns``, and a folder of that name changes where it looks next time.
     """
     path = _store_file(uri)
     return None if path is None else (path.absolute().parent / "mlartifacts").as_uri()
@@ -83,7 +83,7 @@ def _store_file(uri: str) -> Path | None:
 
 
 def _reach(uri: str) -> None:
-    """A server that is away is noticed in seconds, not after MLflow's retries."""
+    """Notice within seconds, before MLflow's retries, that a server cannot be reached."""
     parts = urlsplit(uri)
     if parts.scheme not in ("http", "https") or any(map(os.environ.get, ("HTTP_PROXY", "HTTPS_PROXY"))):
         return
@@ -95,10 +95,10 @@ def _reach(uri: str) -> None:
 
 
 def _refuse_study(uri: str) -> None:
-    """MLflow makes its tables in whatever database it is given, also in the one that holds a study.
+    """Refuse a database that holds a study, in which MLflow would make its tables.
 
     Raises:
-        ReportError: The database is an Optuna storage, or cannot be looked at.
+        ReportError: The database is an Optuna storage, or it cannot be read.
     """
     if urlsplit(uri).scheme in ("", "http", "https", "file", "databricks"):
         return
@@ -135,7 +135,7 @@ def _failure(uri: str, reason: str) -> str:
 
 
 def _without_credentials(line: str, uri: str) -> str:
-    """Drivers and HTTP libraries repeat what they were given."""
+    """Remove what drivers and HTTP libraries repeat of the URI."""
     line = line.replace(uri, redact(uri))
     try:
         password = urlsplit(uri).password
@@ -146,7 +146,7 @@ def _without_credentials(line: str, uri: str) -> str:
 
 @contextmanager
 def _limits() -> Iterator[None]:
-    """MLflow reads these from the environment and from nowhere else."""
+    """Set `LIMITS` in the environment, the only place where MLflow reads them."""
     added = {name: value for name, value in LIMITS.items() if name not in os.environ}
     os.environ.update(added)
     try:
@@ -158,7 +158,7 @@ def _limits() -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """A new store is made in fifty migrations and as many log lines."""
+    """Silence the log: a new store is made in fifty migrations with a line each."""
     loggers = [logging.getLogger(name) for name in ("alembic", "mlflow", "urllib3")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

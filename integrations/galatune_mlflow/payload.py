@@ -1,6 +1,6 @@
-"""A report and a trial in MLflow's terms: names it accepts, numbers it can hold, times it knows.
+"""A report and a trial in MLflow's terms: names, numbers and times that it accepts.
 
-Pure functions of the ledgers: nothing here talks to a server.
+Pure functions of the ledgers; nothing here talks to a server.
 """
 
 from __future__ import annotations
@@ -49,9 +49,9 @@ class Curve:
 
 
 def identity(baseline: Ledger, shrunk: Ledger) -> str:
-    """A name for this pair of studies that stays the same while the smaller one grows.
+    """Return an identifier of this pair of studies that does not change while the smaller one grows.
 
-    Two studies may bear the same name, so the start of their first trials goes in as well.
+    Two studies may have the same name, so the start of their first trials is included.
 
     Returns:
         32 hexadecimal digits, safe in a search filter.
@@ -65,7 +65,7 @@ def identity(baseline: Ledger, shrunk: Ledger) -> str:
 
 
 def key(name: str) -> str:
-    """A name that MLflow takes for a parameter or metric.
+    """Return a name that MLflow accepts for a parameter or metric.
 
     >>> key("lr (base)"), key("../x"), key("")
     ('lr _base_', '_x', '_')
@@ -77,7 +77,7 @@ def key(name: str) -> str:
 
 
 def params_of(row: TrialRow) -> dict[str, str]:
-    """Parameters under names that MLflow takes, none lost where two names become one."""
+    """Return parameters under names that MLflow accepts; names that become equal are numbered."""
     params: dict[str, str] = {}
     for name, value in row.params.items():
         clean, count = key(name), 2
@@ -88,7 +88,7 @@ def params_of(row: TrialRow) -> dict[str, str]:
 
 
 def trial_metrics(row: TrialRow) -> dict[str, float | None]:
-    """What a trial reached and cost; None where it is not known."""
+    """Return what a trial reached and cost; None if it is not known."""
     values = row.values or ()
     names = ["value"] if len(values) == 1 else [f"value_{i}" for i in range(len(values))]
     return {
@@ -101,7 +101,7 @@ def trial_metrics(row: TrialRow) -> dict[str, float | None]:
 
 
 def rate_curves(row: TrialRow) -> tuple[Curve, ...]:
-    """The learning rate by step, one curve an optimizer."""
+    """Return the learning rate by step, one curve per optimizer."""
     points: dict[int, list[tuple[int, float]]] = {}
     for point in row.record.learning_rate if row.record else ():
         if math.isfinite(point.rate):
@@ -118,7 +118,7 @@ def rate_curves(row: TrialRow) -> tuple[Curve, ...]:
 
 
 def report_metrics(report: SavingsReport) -> dict[str, float | None]:
-    """The report's numbers as ``galatune/<name>``; None where it was not measured."""
+    """Return the numbers of the report as ``galatune/<name>``; None if one was not measured."""
     match, saved, quality = report.to_match, report.saved, report.quality
     timed = saved.hours_measured
     found: dict[str, float | None] = {
@@ -146,25 +146,25 @@ def report_metrics(report: SavingsReport) -> dict[str, float | None]:
 
 
 def split_finite(metrics: Mapping[str, float | None]) -> tuple[dict[str, float], list[str]]:
-    """Metrics that can be stored, and the names of those that are unknown or not finite."""
+    """Return the metrics that can be stored, and the names of those that are unknown or not finite."""
     known = {name: float(v) for name, v in metrics.items() if v is not None and math.isfinite(v)}
     return known, [name for name in metrics if name not in known]
 
 
 def description(delivery: Delivery) -> str:
-    """The three sentences as markdown, with nothing in a name that markdown would obey."""
+    """Return the three sentences as markdown, with names escaped."""
     sentences = delivery.report.verdict.lines
     lines = [f"**{heading}:** {_escaped(sentence)}" for heading, sentence in sentences]
     return "\n\n".join([*lines, "The page is the artifact report.html."])
 
 
 def milliseconds(moment: datetime | None) -> int | None:
-    """Since 1970; a time without a zone is local time, as Optuna writes it."""
+    """Return milliseconds since 1970; a time without a zone is local time, as Optuna writes it."""
     return None if moment is None else max(0, round(moment.timestamp() * 1000))
 
 
 def chunks(items: Sequence[T], size: int) -> list[Sequence[T]]:
-    """Pieces of at most ``size``.
+    """Cut items into pieces of at most ``size``.
 
     >>> chunks([1, 2, 3], 2)
     [[1, 2], [3]]

@@ -1,7 +1,7 @@
-"""A report as one MLflow run with a child run a trial.
+"""A report as one MLflow run with a child run per trial.
 
-Only `mlflow.MlflowClient` is used: the caller's active run, experiment and tracking URI stay what they
-are. Runs are found again by tags, so that a second report adds what is missing and repeats nothing.
+Only `mlflow.MlflowClient` is used, so that the caller's active run, experiment and tracking URI do not
+change. Runs are found again by tags: a second report adds what is missing and repeats nothing.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ __all__ = ["MlflowSink"]
 
 IDENTITY, STUDY, TRIAL, PARENT = "galatune.identity", "galatune.study", "galatune.trial", "mlflow.parentRunId"
 MODEL_TRAINING = ("mlflow.experimentKind", "custom_model_development")
-"""Tells MLflow's pages that this is no experiment with language models."""
+"""Tells MLflow's user interface that this is not an experiment with language models."""
 
 STATUS = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}
 MOST_METRICS, MOST_PARAMS, PAGE = 1_000, 100, 1_000
@@ -86,7 +86,7 @@ class MlflowSink:
 
 
 def _experiment(client: MlflowClient, study: str, uri: str) -> str:
-    """Id of the experiment of a study, made where there is none."""
+    """Return the id of a study's experiment, which is made if there is none."""
     name = f"galatune: {printable(study)}"[:500]
     found = client.get_experiment_by_name(name)
     if found is None:
@@ -97,7 +97,7 @@ def _experiment(client: MlflowClient, study: str, uri: str) -> str:
 
 
 def _runs(client: MlflowClient, experiment: str, tag: str) -> tuple[Run | None, dict[int, Run]]:
-    """The report's run and the runs of its trials, as far as they are there."""
+    """Return the run of the report and those of its trials, as far as they exist."""
     parent, trials, token = None, {}, None
     while True:
         page = client.search_runs(
@@ -117,7 +117,7 @@ def _runs(client: MlflowClient, experiment: str, tag: str) -> tuple[Run | None, 
 def _send_report(
     client: MlflowClient, experiment: str, tag: str, parent: Run | None, delivery: Delivery
 ) -> str:
-    """The parent run: numbers and words may change from report to report, parameters may not."""
+    """Send the parent run; MLflow lets metrics and tags change from report to report, parameters not."""
     study = delivery.shrunk
     if parent is None:
         starts = [milliseconds(row.start) for row in study.finished if row.start]
@@ -169,7 +169,7 @@ def _report_tags(delivery: Delivery, missing: Sequence[str]) -> dict[str, str]:
 def _send_trial(
     client: MlflowClient, experiment: str, tag: str, parent: str, study: str, row: TrialRow, run: Run | None
 ) -> None:
-    """One child run; it is ended last, so that one that was cut short is recognized and completed."""
+    """Send one child run. It is ended last, so that one that was cut short is recognized and completed."""
     start, end = milliseconds(row.start), milliseconds(row.end)
     moment = end or start or 0
     if run is None:
@@ -216,7 +216,7 @@ def _finish(client: MlflowClient, run_id: str, study: Ledger) -> None:
 
 
 def _add_params(client: MlflowClient, run: Run, params: Mapping[str, str]) -> None:
-    """Only those that are not there: a parameter of a run cannot change."""
+    """Add the parameters that are missing: a parameter of a run cannot change."""
     from mlflow.entities import Param
 
     missing = [Param(name, value) for name, value in params.items() if name not in run.data.params]
@@ -236,7 +236,7 @@ def _metric(name: str, value: float, moment: int, step: int = 0) -> Metric:
 
 
 def _same(one: float | None, other: float) -> bool:
-    """Equal, or both not a number."""
+    """Whether both are equal, or both not a number."""
     return one is not None and (one == other or (math.isnan(one) and math.isnan(other)))
 
 

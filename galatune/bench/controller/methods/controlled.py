@@ -13,6 +13,7 @@ from galatune.bench.controller.methods.method import Closure, Driver, Method, Sc
 from galatune.controller import EchoProbe, attach
 from galatune.controller.options import Options
 from galatune.controller.probes.schedule import RateStart
+from galatune.controller.state import control_states
 
 __all__ = ["CONTROLLED", "under_control"]
 
@@ -40,6 +41,9 @@ class _Controlled(Driver):
             self.optimizer.step()
         self.scheduler.step()
         self.gradient_evaluations = self.controller.gradient_evaluations
+
+    def state(self) -> list[Any]:
+        return [*super().state(), [state.pending for state in control_states(self.optimizer.param_groups)]]
 
 
 def under_control(name: str, base: str, cost: int, **options: Any) -> Method:
