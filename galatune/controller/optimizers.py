@@ -133,10 +133,11 @@ def has_stepped(state: State | None) -> TypeGuard[State]:
 
 def has_seen_gradient(state: State) -> bool:
     """Whether any gradient that an optimizer's running means took in was other than zero."""
-    return any(bool(local(state[name]).any()) for name in _MEANS if name in state)
+    means = set(_MEANS) & set(state) or set(state) - {"step"}
+    return any(isinstance(state[name], Tensor) and bool(local(state[name]).any()) for name in means)
 
 
-_MEANS = ("exp_avg", "exp_avg_sq", "square_avg", "sum")
+_MEANS = ("exp_avg", "exp_avg_sq", "square_avg", "sum")  # if there are none: every tensor but the step
 
 
 # -- metrics, from the state before the step of the probed minibatch

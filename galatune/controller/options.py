@@ -65,11 +65,13 @@ class Options:
         if named and self.probe not in (AUTO, *PROBES):
             raise ControlError(f"unknown probe {self.probe!r}; use one of {', '.join([AUTO, *PROBES])}")
         wanted: Any = PROBES.get(self.probe) if isinstance(self.probe, str) else self.probe
-        missing = [] if named else [one for one in _PROTOCOL if not hasattr(wanted, one)]
+        missing = [f"has no {one!r}" for one in _PROTOCOL if not (named or hasattr(wanted, one))]
+        if isinstance(wanted, type) and not named:
+            missing = [f"is a class; make an object of it: {wanted.__name__}()"]
         if missing:
             raise ControlError(
                 "a probe is a name or an object of a class derived from galatune.controller.Probe, however: "
-                f"probe={self.probe!r}, which has no {missing[0]!r}"
+                f"probe={self.probe!r}, which {missing[0]}"
             )
         if self.alignment not in ALIGNMENTS:
             raise ControlError(
