@@ -25,7 +25,7 @@ type: $(VENV)/.installed-test
 	$(BIN)/mypy --num-workers 2
 
 bench: $(VENV)/.installed ## the table in the README
-	$(BIN)/galatune bench --tasks digits-cnn --seeds 5 --invariance
+	$(BIN)/galatune bench compare --tasks digits-cnn --seeds 5 --invariance
 
 clean:
 	rm -rf $(VENV) galatune-demo bench-results build dist .pytest_cache .mypy_cache .ruff_cache
