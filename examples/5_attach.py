@@ -23,5 +23,5 @@ for lr in (1e-6, 10.0):
     net.eval()
     with torch.no_grad():
         loss = functional.cross_entropy(net(x_valid), y_valid).item()
-    peak = max(rate for _, rate in controller.trace.points())
+    peak = max(rate for _, rate in controller.rate_curve.points())
     print(f"built with {lr:g}: loss {loss:.6f}, peak rate {peak:.3f}, probe {controller.probe}")
