@@ -90,7 +90,8 @@ def train(  # noqa: C901, PLR0912, PLR0915 - in one piece, as the rule is writte
         scale: s, step scale; a function of the number of steps taken if it changes.
         direction: a compares g0 with the previous update instead of g1, and counts as a running mean.
         probe: "closure" evaluates g0 at x0 and measures in the metric of the next step (Adam);
-            "graph" takes g1 - H d; "echo" had this minibatch in the step before, and takes its share out of Adam's direction.
+            "graph" takes g1 - H d; "echo" had this minibatch in the step before, and takes its share
+            out of Adam's direction.
         probed: Step, from 0, to whether it is probed, if the probe schedule does not say.
         ratio: Rate of each parameter relative to the controlled one.
     """
