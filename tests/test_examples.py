@@ -26,7 +26,9 @@ def test_examples_run_in_their_order(
     for script in scripts:
         if script.name == APART:
             continue
-        runpy.run_path(str(script))
+        names = runpy.run_path(str(script))
+        if "controller" in names:  # an optimizer's class defined in a script keeps the script's names alive
+            names["controller"].detach()
         printed[script.stem] = capsys.readouterr().out
     assert "lr: rate" in printed["2_scan"]
     assert float(printed["7_tabular"].split()[1]) > 0.9

@@ -323,7 +323,6 @@ def test_closure_is_probed_inside():
 
 
 def test_backward_wrapped_by_others_is_survived():
-    gc.collect()  # an optimizer of another test, dead but not collected, would keep our wrapper in place
     torch_backward = torch.autograd.backward
     try:
         with controlled() as first:
