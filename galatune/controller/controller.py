@@ -41,7 +41,7 @@ class Controller:
     What it must remember is in ``optimizer.param_groups[...]["galatune"]`` (see `state.ControlState`).
 
     Attributes:
-        history: One `ProbeRecord` per probe; not part of the state.
+        history: One `ProbeRecord` per probe (and per group with `per_group`); not part of the state.
         rate_curve: The applied rate by step, thinned.
     """
 
@@ -55,17 +55,20 @@ class Controller:
         self._log = EventLog(lambda: self.steps + 1, options.on_event)
         self._groups = ControlledGroups(optimizer, options, self._log.note_once)
         starts = self._groups.rate_starts
-        self._probes = probes = ProbeSelector(options.probe, options.probe_schedule, self._log.note, starts)
+        self._selector = selector = ProbeSelector(
+            options.probe, options.probe_schedule, self._log.note, starts
+        )
         # Once the optimizer is gone, what the probe keeps of its parameters goes too.
-        self._optimizer: Callable[[], Optimizer | None] = weakref.ref(optimizer, probes.closing())
+        self._optimizer: Callable[[], Optimizer | None] = weakref.ref(optimizer, selector.closing())
         self._reads_losses, self._rolls_back = guard.reads_losses, guard.reaction == "roll back"
         self._watch, self._snapshot = LossWatch(), Snapshot()
         if self._reads_losses:
             listen(self._watch)
         self._rates_chosen: list[RateState] = []
-        self._scaling: tuple[Tensor | None, Tensor | None] = (None, None)
-        self._depth, self._looks, self._idle, self._frozen = 0, True, False, False
-        self._attention: float = 0
+        self._scale_before: Tensor | None = None
+        self._overflow_before: Tensor | None = None
+        self._depth, self._full_step, self._ignored, self._frozen = 0, True, False, False
+        self._next_full_step: float = 0
         self._hooks = [
             optimizer.register_step_pre_hook(self._before_step),
             optimizer.register_step_post_hook(self._after_step),
@@ -73,7 +76,7 @@ class Controller:
             optimizer.register_state_dict_post_hook(_pack),
         ]
         self._guarded = GuardedStep(optimizer, failed=self._forget_step, finished=self._finish)
-        lost_hooks.controllers[optimizer] = self
+        lost_hooks.controlled.add(optimizer)
         lost_hooks.use()
         self._release = weakref.finalize(optimizer, lost_hooks.leave)
         self._release.atexit = False
@@ -83,11 +86,7 @@ class Controller:
 
     @property
     def optimizer(self) -> Optimizer:
-        """The optimizer under control.
-
-        Raises:
-            ControlError: It is gone.
-        """
+        """The optimizer under control; a `ControlError` if it is gone."""
         optimizer = self._optimizer()
         if optimizer is None:
             raise ControlError("the optimizer of this controller is gone; keep a reference to it")
@@ -121,7 +120,7 @@ class Controller:
     @property
     def probe(self) -> str:
         """Name of the probe that gradient pairs come from."""
-        return self._probes.probe.name
+        return self._selector.probe.name
 
     @property
     def _largest_rate(self) -> float:
@@ -131,14 +130,14 @@ class Controller:
         """Keep the rate as it is from here on (the schedule still acts); no more probes."""
         self._frozen = True
         self._forget_step()
-        self._probes.close()
+        self._selector.close()
 
     def detach(self) -> None:
         """Let the optimizer go: hooks, state and wrapper are removed, its rate is its schedule's again."""
         checkpoint.clear(self._groups.states[0])
         self._conclude()
         optimizer = self._optimizer()
-        self._probes.close()
+        self._selector.close()
         unlisten(self._watch)
         if optimizer is None:
             return
@@ -148,7 +147,7 @@ class Controller:
         self._guarded.remove(optimizer)
         for group in optimizer.param_groups:
             group.pop(KEY, None)
-        lost_hooks.controllers.pop(optimizer, None)
+        lost_hooks.controlled.discard(optimizer)
         self._release()
         self._optimizer = lambda: None
 
@@ -184,12 +183,12 @@ class Controller:
         if self._depth > 1:
             return None  # a subclass whose step calls that of its base: torch runs the hooks of both
         closure = args[1] if len(args) > 1 else kwargs.get("closure")
-        self._looks, self._idle = self.steps >= self._attention, False
-        if self._looks:
-            self._idle = closure is None and not self.steps and checkpoint.only_makes_state(optimizer)
-            if self._idle:
+        self._full_step, self._ignored = self.steps >= self._next_full_step, False
+        if self._full_step:
+            self._ignored = closure is None and not self.steps and checkpoint.only_makes_state(optimizer)
+            if self._ignored:
                 return None
-            self._spend(self._probes.before(closure))
+            self._spend(self._selector.before(closure))
         if closure is None:
             self._choose_rates(optimizer)
             return None
@@ -210,21 +209,24 @@ class Controller:
 
     def _choose_rates(self, optimizer: Optimizer, returned: Any = None) -> None:
         """With this step's gradients there: keep the rates if no probe needs this step, else decide."""
-        if self._looks or not self._groups.keep_rates(optimizer):
-            self._looks = True
+        if self._full_step or not self._groups.keep_rates(optimizer):
+            self._full_step = True
             self._decide(optimizer, returned)
 
     def _decide(self, optimizer: Optimizer, returned: Any) -> None:
-        """Choose the rates, apply them, keep what the next probe needs."""
-        self._groups.start(optimizer)
+        """Choose the rates, apply them, keep what the next probe needs.
+
+        The probe copies tensors now (`remember`); after the step they go into the state, for checkpoints.
+        """
+        self._groups.initialize(optimizer)
         if any(p.grad is not None and p.grad.layout != torch.strided for p in _all(optimizer)):
             refuse_sparse(optimizer)
         factors, rate_groups = self._groups.factors(optimizer), self._groups.rate_groups(optimizer)
-        self._probes.probe.agree()
+        self._selector.probe.agree()  # on all ranks, whether this step is probed
         if self._is_skipped(optimizer, rate_groups):
-            self._idle = True
+            self._ignored = True
             return
-        settings, news = self._groups.estimate_settings(optimizer, self._probes.probe, max(factors))
+        settings, news = self._groups.estimate_settings(optimizer, self._selector.probe, max(factors))
         if news is not None:
             scale = settings.step_scale
             self._log.note("schedule", f"step scale {scale:g}: {news}", {"step_scale": scale})
@@ -239,42 +241,42 @@ class Controller:
         self._groups.apply(optimizer, factors)
         if probed:
             self._record(rate_groups, seen, played)
-        self._rates_chosen = [one.mark_start(self.steps) for one in rate_groups]
+        self._rates_chosen = [one.mark_first_step(self.steps) for one in rate_groups]
         if not self._frozen:
-            self._probes.remember(self.steps + 1, self._groups.moving(optimizer))
-            self._scaling = gradient_scale(optimizer), overflow(optimizer)
+            self._selector.remember(self.steps + 1, self._groups.moving(optimizer))
+            self._scale_before, self._overflow_before = gradient_scale(optimizer), overflow(optimizer)
         self._await_loss(self.steps + 1)
         if self._rolls_back and (probed or not self._snapshot.taken):
             self._snapshot.take(optimizer)
 
     def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         self._depth -= 1
-        if self._depth > 0 or self._idle:
+        if self._depth > 0 or self._ignored:
             return
         self._groups.restore()
         state = self._groups.states[0]
         taken = state.optimizer.step + 1
-        if self._looks:
-            self._probes.stepped(taken)
+        if self._full_step:
+            self._selector.stepped(taken)
             if self._rolls_back and self._snapshot.settle(optimizer):
-                self._probes.forget()
-            checkpoint.store(state, self._probes)
-            self._attention = self._next_attention(taken)
-        elif taken >= self._attention:
-            self._probes.expect(taken)
-            self._attention = self._probes.attention
+                self._selector.forget()
+            checkpoint.store(state, self._selector)
+            self._next_full_step = self._find_next_full_step(taken)
+        elif taken >= self._next_full_step:
+            self._selector.expect(taken)
+            self._next_full_step = self._selector.next_step
         evaluations = state.optimizer.gradient_evaluations + 1
         state.optimizer = replace(state.optimizer, step=taken, gradient_evaluations=evaluations)
         self.rate_curve.add(taken, self._largest_rate)
 
-    def _next_attention(self, taken: int) -> float:
+    def _find_next_full_step(self, taken: int) -> float:
         """Number of the first step from here on that has to be looked at."""
         unsettled = self._groups.metric.begins_as_momentum is not None
         if any(not state.rate or (unsettled and state.plain_momentum) for state in self._rates_chosen):
             return taken
         if self._rolls_back and not self._snapshot.taken:
             return taken
-        return math.inf if self._frozen else self._probes.attention
+        return math.inf if self._frozen else self._selector.next_step
 
     def _finish(self) -> None:
         """After a step, also one that raised."""
@@ -283,39 +285,39 @@ class Controller:
 
     def _forget_step(self) -> None:
         """The last step is not going to be probed."""
-        self._probes.forget()
+        self._selector.forget()
         checkpoint.clear(self._groups.states[0])
-        self._attention = 0
+        self._next_full_step = 0
 
     def _after_load(self, optimizer: Optimizer) -> None:
         # The remembered step belongs to parameters that may just have been replaced.
-        self._probes.forget()
+        self._selector.forget()
         self._snapshot.forget()
         self._groups.forget_schedule()
-        self._scaling = None, None
+        self._scale_before = self._overflow_before = None
         self._log.forget_once()
         self._restore(optimizer)
 
     def _restore(self, optimizer: Optimizer) -> None:
         """Go on with the step that the state, if it comes from elsewhere, holds."""
-        self._attention = 0
+        self._next_full_step = 0
         self._groups.load(optimizer)
-        if self._groups.started:
-            checkpoint.restore(self._groups.states[0], self._probes, self._groups.moving(optimizer))
-        self._probes.expect(self.steps)
+        if self._groups.initialized:
+            checkpoint.restore(self._groups.states[0], self._selector, self._groups.moving(optimizer))
+        self._selector.expect(self.steps)
         self._await_loss(self.steps)
 
     # -- probes
 
     def _take(self, optimizer: Optimizer) -> tuple[list[GradientPair] | None, int]:
         """The pair of this step, if any, without the loss's scale; and the number of gradients it cost."""
-        before, skipped = self._scaling
-        if self._probes.probe.ready and skipped is not None and bool(skipped):
-            self._probes.postpone()
-        after, own = gradient_scale(optimizer), self._probes.probe.uses_loop_gradients
-        pairs, spent = self._probes.take()
+        overflowed, scale = self._overflow_before, gradient_scale(optimizer)
+        if self._selector.probe.ready and overflowed is not None and bool(overflowed):
+            self._selector.postpone()  # the remembered step was skipped
+        loop_gradients = self._selector.probe.uses_loop_gradients
+        pairs, spent = self._selector.take()
         if pairs is not None:
-            pairs = unscaled(pairs, before if own else after, after)
+            pairs = unscaled(pairs, self._scale_before if loop_gradients else scale, scale)
         return pairs, spent
 
     def _is_skipped(self, optimizer: Optimizer, rate_groups: Sequence[RateGroup]) -> bool:
@@ -324,12 +326,12 @@ class Controller:
         Asked of such steps alone: the answer lies on the device.
         """
         found = overflow(optimizer)
-        learns = self._probes.probe.ready or not all(one.states[0].rate.rate for one in rate_groups)
+        learns = self._selector.probe.ready or not all(one.states[0].rate.rate for one in rate_groups)
         return found is not None and learns and bool(found)
 
     def _await_loss(self, step: int) -> None:
         """Watch for the loss of the step with this number, from 0, if it is probed and the guard needs it."""
-        if self._reads_losses and not self._frozen and self._probes.awaits(step):
+        if self._reads_losses and not self._frozen and self._selector.awaits(step):
             self._watch.watch(_all(self.optimizer))
 
     # -- rates

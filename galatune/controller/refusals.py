@@ -13,7 +13,7 @@ __all__ = ["refuse_flattened", "refuse_sparse", "refuse_twice"]
 
 def refuse_twice(optimizer: Optimizer) -> None:
     """Raise if it is under control already, by itself or through one that wraps it."""
-    if optimizer in lost_hooks.controllers:
+    if optimizer in lost_hooks.controlled:
         raise ControlError(f"this {type(optimizer).__name__} is already under control; detach() it first")
     other = lost_hooks.sharing_groups(optimizer)
     if other is not None:

@@ -16,7 +16,7 @@ from galatune.controller.optimizers import OptimizerMetric, metric_of
 from galatune.controller.options import Options
 from galatune.controller.probes.base import Probe
 from galatune.controller.probes.schedule import RateStart
-from galatune.controller.rule.rate import EstimateSettings, growth_is_limited
+from galatune.controller.rule.rate import EstimateSettings, is_early_in_schedule
 from galatune.controller.state import KEY, ControlState, GroupState, OptimizerState, control_states
 from galatune.controller.torch_hooks.lr_schedule import (
     SetRates,
@@ -80,7 +80,7 @@ class ControlledGroups:
         """Rates may have been replaced: a checkpoint was loaded."""
         self._rates.forget()
 
-    def start(self, optimizer: Optimizer) -> None:
+    def initialize(self, optimizer: Optimizer) -> None:
         """Give every new group its state: the ratio of its initial rate, and its peak so far.
 
         The ratio is that of the initial rates, which the user fixed, to the largest of them. A group that
@@ -99,7 +99,7 @@ class ControlledGroups:
                 state.group = GroupState(float(ratio > 0) if self._options.per_group else ratio, rate)
 
     @property
-    def started(self) -> bool:
+    def initialized(self) -> bool:
         """True once every group has its state."""
         return all(state.group is not None for state in self.states)
 
@@ -126,7 +126,7 @@ class ControlledGroups:
     def rate_starts(self) -> list[RateStart]:
         """Since when each rate is chosen, for those that are."""
         rates = [state.rate for state in self.states if state.rate.rate]
-        return [RateStart(rate.started or 0, rate.far_below) for rate in rates]
+        return [RateStart(rate.first_step or 0, rate.far_below) for rate in rates]
 
     def estimate_settings(
         self, optimizer: Optimizer, probe: Probe, factor: float
@@ -147,13 +147,14 @@ class ControlledGroups:
             independent = not probe.uses_loop_gradients
         direction = self._exact and independent and self._compares_update
         adaptive = direction and metric.diagonal is not None
+        early = self._exact and is_early_in_schedule(factor)
         scale = probe.step_scales.scale(decays=bool(state.decays), adaptive=adaptive, steps=state.step)
         settings = EstimateSettings(
             step_scale=self._options.step_scale or scale,
             use_direction_alignment=direction,
             own_share_removed=probe.echoes_minibatch,
             next_step_metric=probe.next_step_metric,
-            growth_steps=state.step - state.last_probe if self._exact and growth_is_limited(factor) else None,
+            steps_since_probe=state.step - state.last_probe if early else None,
         )
         return settings, why
 

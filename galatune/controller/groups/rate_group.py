@@ -62,7 +62,7 @@ class RateGroup:
         """
         state = self._up_to_date()
         if not state.rate:
-            return self._start(state)
+            return self._choose_first_rate(state)
         products = None if pairs is None else self._products(pairs, settings)
         if products is None:
             return Outcome(state)
@@ -93,16 +93,18 @@ class RateGroup:
             state = self.rule.restart(state)
         return replace(state, plain_momentum=plain)
 
-    def _start(self, state: RateState) -> Outcome:
+    def _choose_first_rate(self, state: RateState) -> Outcome:
         """The first rate, the learner's own if it has one; none while there is no gradient."""
         own = self.rule.learner.rate(self.rule.learner.init())
         if own is not None:
             finding = Finding("start", "the first rate is the learner's own", {"rate": own})
-            return Outcome(self.rule.start(state, own), findings=(finding,))
+            return Outcome(self.rule.with_first_rate(state, own), findings=(finding,))
         if self.metric.first_direction is None:
             if not self._has_gradient():
                 return Outcome(state)
-            state = replace(self.rule.start(state, UNKNOWN_STEP_RATE), step_unknown=True)
+            state = replace(self.rule.with_first_rate(state, UNKNOWN_STEP_RATE), step_unknown=True)
+            if self.metric.known:
+                return Outcome(state)
             reason = (
                 f"the metric of {type(self.optimizer).__name__} is not known: gradients are compared with "
                 "the previous update (galatune.controller.register_optimizer tells the metric)"
@@ -113,17 +115,20 @@ class RateGroup:
             return Outcome(state)
         reason = f"first step moves the parameters by {FIRST_MOVE:g} of their norm, whatever rate was given"
         finding = Finding("start", reason, {"rate": rate})
-        return Outcome(self.rule.start(state, rate), findings=(finding,))
+        return Outcome(self.rule.with_first_rate(state, rate), findings=(finding,))
 
-    def mark_start(self, steps: int) -> RateState:
+    def mark_first_step(self, steps: int) -> RateState:
         """Once the rate is chosen, remember after how many steps: its first probes are counted from there."""
         state = self.states[0]
-        if state.rate.rate and state.rate.started is None:
-            state.rate = replace(state.rate, started=steps)
+        if state.rate.rate and state.rate.first_step is None:
+            state.rate = replace(state.rate, first_step=steps)
         return state.rate
 
     def played_rate(self) -> float:
-        """The rate of the last step, before group ratios and the momentum factor."""
+        """The rate that the last step was made with, schedule and bounds included.
+
+        It is divided by group ratio and momentum factor, which the metric holds.
+        """
         return max(
             (
                 state.group.applied / (state.group.ratio * self.metric.one_step(group))

@@ -53,7 +53,7 @@ class FTRL:
 
     Differs from the paper: nothing here; but the inner products are in the optimizer's metric, and the
     controller's guard, step scale and probe interval act around it. ``Guard(math.inf, math.inf)``,
-    ``step_scale=1`` and ``probe_thinning=0`` take them away.
+    ``step_scale=1`` and ``probe_schedule=ProbeSchedule(thinning=0.0)`` take them away.
 
     Example:
         >>> learner = FTRL(initial_rate=0.01, max_rate=0.4, regularizer=Quadratic(0.0))

@@ -34,8 +34,8 @@ class ProbeSelector:
     Attributes:
         probe: The probe in use.
         owed: True if a probe was due and could not be prepared: the next step that can makes up for it.
-        attention: Number of the first step that has to be looked at; before it, nothing is probed, and
-            nothing remembered.
+        next_step: Number of the first step that it is needed at; before it, nothing is probed, and nothing
+            remembered.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class ProbeSelector:
         self._chosen = False
         self._stepping = False
         self.owed = False
-        self.attention = 0
+        self.next_step = 0
         self.probe: Probe = self._first_choice()
         self._use(self.probe)
 
@@ -123,9 +123,9 @@ class ProbeSelector:
         wanted = self.owed or not starts or self._schedule.due(taken + 1, starts)
         self.probe.expect(wanted)
         if wanted or self.probe.holds:
-            self.attention = taken
+            self.next_step = taken
         else:
-            self.attention = self._schedule.next_due(taken + 2, starts) - 1
+            self.next_step = self._schedule.next_due(taken + 2, starts) - 1
 
     def restore(self, name: str, state: Mapping[str, Any], parameters: Sequence[Tensor], owed: bool) -> None:
         """Continue with the probe of this name, if the options allow it, from its state."""

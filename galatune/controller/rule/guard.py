@@ -79,7 +79,8 @@ class Guard:
         growth: Largest factor from one probe to the next, 2.
         shrink: Largest divisor from one probe to the next, 4; also what a retreat divides the rate by.
         max_growth_per_step: Largest factor per step, 1.05. Not applied during the first, tiny steps, after
-            the schedule has decayed by 10 %, or if recent curvature estimates agree (docs/method.md).
+            the schedule has decayed by 10 %, if recent curvature estimates agree, or if the proposed rate is
+            300 times higher (docs/method.md).
             Infinite `growth` switches it off.
         smoothing: Share of the old rate in the logarithm of the new one, 0 for none.
         confidence: Distance of an observation's log curvature c from its running median up to which the
@@ -132,8 +133,8 @@ class Guard:
         """The proposed rate, clipped to ``[previous / shrink, previous * growth]``.
 
         Args:
-            previous: Rate of the last step.
-            proposed: Rate that the learner asks for.
+            previous: The present rate, before group ratio, schedule and bounds.
+            proposed: The rate that the learner asks for, times the step scale.
             steps: Steps since the last probe if growth per step is limited, else None.
 
         Example:
@@ -164,7 +165,7 @@ class Guard:
         return math.exp(self.smoothing * math.log(previous) + (1 - self.smoothing) * math.log(limited))
 
     def retreat(self, previous: float) -> float:
-        """The rate after a loss or gradient that is not finite."""
+        """The rate after an accident, if the reaction is to retreat."""
         return previous / self.shrink
 
     def weigh(

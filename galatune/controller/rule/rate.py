@@ -1,11 +1,15 @@
 """From an observation to the next rate: the equation and its limits, in the order in which they act.
 
-1. `same_minibatch` or `direction_alignment` turns inner products into an observation.
-2. The guard lowers its confidence if the curvature is unusual.
-3. `alignment_mean` replaces one minibatch's alignment by the running mean.
-4. The learner adds the observation to its state and proposes a rate, times the step scale.
-5. The guard clips the proposal to what one probe, and one step, may change.
-6. The guard smooths the result.
+1. If the loss or a gradient went wrong, the guard reacts, and nothing else happens.
+2. If the length of the first step was unknown, it is known now and corrects the present rate.
+3. `same_minibatch` or `direction_alignment` turns inner products into an observation.
+4. The guard lowers its confidence if the curvature is unusual.
+5. `alignment_mean` limits its weight and replaces one minibatch's alignment by the running mean.
+6. The learner adds the observation to its state and proposes a rate, by default bounded by that of the whole
+   run; it is multiplied by the step scale.
+7. The guard clips the proposal to what one probe, and one step, may change, and smooths the result.
+
+Group ratio, momentum factor, schedule, `min_lr` and `max_lr` act on the result (`groups.controlled_groups`).
 """
 
 from __future__ import annotations
@@ -35,11 +39,11 @@ __all__ = [
     "ProbedStep",
     "RateState",
     "Rule",
-    "growth_is_limited",
+    "is_early_in_schedule",
 ]
 
 EARLY_IN_SCHEDULE = 0.9
-"""Growth per step is limited while the schedule factor is above this; later there is no time for it."""
+"""Growth per step is limited while the schedule factor is above this; later there is no time for that."""
 
 LARGE_STEPS = 300.0
 """Times the first rate, at which a step moves the parameters by 0.3 % of their norm: growth per step is
@@ -63,15 +67,12 @@ class Learner(Protocol):
 
     def init(self) -> Any:
         """The state before any observation."""
-        ...
 
     def update(self, state: Any, observation: Observation) -> Any:
         """The state after one more observation; the old state is left as it was."""
-        ...
 
     def rate(self, state: Any) -> float | None:
         """The chosen rate at step scale 1; None before the first observation."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -148,13 +149,13 @@ class RateState:
     """What the rule remembers of one rate. All numbers; a learner's state is a dataclass of numbers too.
 
     Attributes:
-        rate: The present rate, before group ratios, momentum factor and schedule; 0 without any gradient yet.
+        rate: The present rate, before group ratio, momentum factor, schedule and bounds; 0 at the beginning.
         first_rate: The rate of the first step.
         learner: State of the learner; None before the first step.
         alignment_mean: Sums of the alignment's running mean.
-        curvatures: Logarithms of the last curvatures.
-        sharpness: The same, kept by the guard's doubt.
-        losses: Last losses seen, kept by the guard's spike test.
+        curvatures: Logarithms of the last 8 curvatures, by whose agreement growth per step is not limited.
+        sharpness: Logarithms of the last 15 curvatures; only kept if the guard has a finite `confidence`.
+        losses: Last 15 losses seen; only kept if the guard tests for spikes.
         limited: 1 if the last probe wanted a higher rate than allowed, -1 if a lower one, else 0.
         far_below: True if that limit was the one per probe: the rate still is far too low.
         settled: True once a probe did not want a higher rate than allowed.
@@ -163,7 +164,7 @@ class RateState:
         flat_probes: Probes that saw no curvature before any was seen.
         step_unknown: True if the first rate was chosen without knowing the length of its step.
         plain_momentum: True if the coming step is plain momentum, for optimizers that begin so (RAdam).
-        started: Number of steps before the first one with a gradient; None before that.
+        first_step: Number of steps before the first one with a gradient; None before that.
     """
 
     rate: float = 0.0
@@ -181,7 +182,7 @@ class RateState:
     flat_probes: int = 0
     step_unknown: bool = False
     plain_momentum: bool = True
-    started: int | None = None
+    first_step: int | None = None
 
     @property
     def still_growing(self) -> bool:
@@ -199,7 +200,8 @@ class EstimateSettings:
         metric_known: False if the inner products are in the identity because the metric is unknown.
         own_share_removed: The probed minibatch has a share in that update, which is to be removed.
         next_step_metric: Inner products are in the metric of the coming step, the probed gradient taken in.
-        growth_steps: Steps since the last probe, None if growth per step is not limited now.
+        steps_since_probe: Steps since the last probe, which limit growth. None if they do not: late in the
+            schedule, or if parameters of low precision make the step inexact.
     """
 
     step_scale: float
@@ -207,7 +209,7 @@ class EstimateSettings:
     metric_known: bool = True
     own_share_removed: bool = False
     next_step_metric: bool = False
-    growth_steps: int | None = None
+    steps_since_probe: int | None = None
 
 
 @dataclass(frozen=True)
@@ -216,7 +218,8 @@ class ProbedStep:
 
     Attributes:
         products: Inner products of the pair and the step between.
-        played_rate: Rate of that step, before group ratios and momentum factor.
+        played_rate: Rate that step was made with: schedule and bounds included, divided by group ratio and
+            momentum factor.
         own_share: Share of g0 in the direction of that step, if it was part of it.
         loss: Of the probed step, None if the guard does not need it or it is not known.
         first_move: See `first_rate.first_move`; needed while the length of the first step is unknown.
@@ -247,8 +250,8 @@ class Outcome:
     findings: tuple[Finding, ...] = ()
 
 
-def growth_is_limited(schedule_factor: float) -> bool:
-    """True if the schedule is so early that growth per step is limited."""
+def is_early_in_schedule(schedule_factor: float) -> bool:
+    """True if the schedule is so early that growth per step may be limited."""
     return schedule_factor > EARLY_IN_SCHEDULE
 
 
@@ -290,15 +293,18 @@ class Rule:
         chosen = self.learner.rate(state.learner)
         if chosen is None:
             return Outcome(state, observation, doubts)
-        state, limits = self._limit(state, settings.step_scale * chosen, settings.growth_steps)
+        state, limits = self._limit(state, settings.step_scale * chosen, settings.steps_since_probe)
         return Outcome(state, observation, doubts + limits)
 
-    def start(self, state: RateState, rate: float) -> RateState:
-        """The state with its first rate; `state.started` is the controller's."""
+    def with_first_rate(self, state: RateState, rate: float) -> RateState:
+        """The state with its first rate."""
         return replace(state, rate=rate, first_rate=rate)
 
     def restart(self, state: RateState) -> RateState:
-        """The state before any gradient; for optimizers whose rate changes its unit (RAdam)."""
+        """The state without a rate, for optimizers whose rate changes its unit (RAdam).
+
+        The guard's memory and the counts stay.
+        """
         return replace(
             state,
             rate=0.0,
@@ -329,11 +335,11 @@ class Rule:
     ) -> tuple[RateState, tuple[Finding, ...]]:
         """The proposed rate within the guard's limits, smoothed; limited probes in a row are one finding."""
         previous, steps = state.rate, self._growth_steps(state, proposed, steps)
-        limited = self.guard.limit(previous, proposed, steps)
-        held = (limited < proposed) - (limited > proposed)
+        clipped = self.guard.limit(previous, proposed, steps)
+        held = (clipped < proposed) - (clipped > proposed)
         findings: tuple[Finding, ...] = ()
         if held and held != state.limited:
-            values = {"previous": previous, "proposed": proposed, "rate": limited}
+            values = {"previous": previous, "proposed": proposed, "rate": clipped}
             most, least = self.guard.most_growth(steps), self.guard.shrink
             reason = (
                 f"rate increase limited to {most:.3g}x"
@@ -342,12 +348,12 @@ class Rule:
             )
             findings = (Finding("limit", f"{reason} per probe", values),)
         state = self._after_limit(state, held, steps)
-        return replace(state, rate=self.guard.smooth(previous, limited)), findings
+        return replace(state, rate=self.guard.smooth(previous, clipped)), findings
 
     def _growth_steps(self, state: RateState, proposed: float, steps: int | None) -> int | None:
         """Steps since the last probe if growth per step is limited, else None."""
-        small = state.rate <= LARGE_STEPS * state.first_rate or state.rate * FAR_BELOW < proposed
-        return None if small or CURVATURES.spread(state.curvatures) < AGREEMENT else steps
+        tiny_step, far_below = state.rate <= LARGE_STEPS * state.first_rate, state.rate * FAR_BELOW < proposed
+        return None if tiny_step or far_below or CURVATURES.spread(state.curvatures) < AGREEMENT else steps
 
     def _after_limit(self, state: RateState, held: int, steps: int | None) -> RateState:
         """Remember the limit. If it was that per probe, the rate is far below and probes stay frequent."""
@@ -371,10 +377,10 @@ class Rule:
             reason = f"{FLAT_PROBES} probes saw no curvature at all: the rate stays at its start"
             return Outcome(state, findings=(Finding("flat", reason, {"rate": state.rate}),))
         wanted = max(settings.step_scale * chosen, state.first_rate)
-        steps = self._growth_steps(state, wanted, settings.growth_steps)
-        limited = self.guard.limit(state.rate, wanted, steps)
-        state = self._after_limit(state, int(limited < wanted), steps)
-        return Outcome(replace(state, rate=max(state.rate, limited)))
+        steps = self._growth_steps(state, wanted, settings.steps_since_probe)
+        clipped = self.guard.limit(state.rate, wanted, steps)
+        state = self._after_limit(state, int(clipped < wanted), steps)
+        return Outcome(replace(state, rate=max(state.rate, clipped)))
 
     def _after_accident(self, state: RateState, accident: Accident) -> Outcome:
         """The guard's reaction; of several retreats in a row only the first is a finding."""

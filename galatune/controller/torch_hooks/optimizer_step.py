@@ -69,26 +69,26 @@ class LostHooks(SharedHook):
         key: Of a parameter group, under which its state is found.
 
     Attributes:
-        controllers: Optimizers under control, with their controllers.
+        controlled: Optimizers under control.
     """
 
     def __init__(self, key: str) -> None:
         # After the step, since `controlled` may have taken the optimizer over at its start.
         super().__init__(register_optimizer_step_post_hook, self._warn)
-        self.controllers: weakref.WeakKeyDictionary[Optimizer, Any] = weakref.WeakKeyDictionary()
+        self.controlled: weakref.WeakSet[Optimizer] = weakref.WeakSet()
         self._key = key
         self._warned: weakref.WeakSet[Optimizer] = weakref.WeakSet()
 
     def sharing_groups(self, optimizer: Optimizer) -> Optimizer | None:
         """A controlled optimizer with the same parameter groups: it wraps this one, or is wrapped by it."""
         groups = {id(group) for group in optimizer.param_groups}
-        for other in list(self.controllers):
+        for other in list(self.controlled):
             if any(id(group) in groups for group in other.param_groups):
                 return other
         return None
 
     def _warn(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        if self._key not in optimizer.param_groups[0] or optimizer in self.controllers:
+        if self._key not in optimizer.param_groups[0] or optimizer in self.controlled:
             return
         if optimizer in self._warned or self.sharing_groups(optimizer) is not None:
             return
