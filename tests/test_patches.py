@@ -1,0 +1,585 @@
+"""What galatune changes in torch and in Python, all of it, and that it is as it was afterwards."""
+
+from __future__ import annotations
+
+import ast
+import copy
+import gc
+import io
+import pickle
+import random
+import re
+import subprocess
+import sys
+import textwrap
+import warnings
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from controller.training import batches, classifier, train
+from torch import nn
+from torch.distributed import checkpoint
+from torch.distributed.checkpoint.state_dict import get_optimizer_state_dict, set_optimizer_state_dict
+from torch.nn import functional
+from torch.nn.modules import module as module_hooks
+from torch.optim import SGD, AdamW, Optimizer
+from torch.optim import optimizer as optimizer_hooks
+from torch.utils.data import DataLoader
+from torch.utils.data.dataloader import _BaseDataLoaderIter
+
+import galatune
+from galatune.controller import ProbeSchedule, attach, controlled
+from galatune.controller.probes.schedule import RateStart
+from galatune.controller.state import lost_hooks
+
+REPOSITORY = Path(__file__).parents[1]
+MOMENTUM = partial(SGD, momentum=0.9)
+
+# -- the list: whoever changes something else has to add it here, with how it is undone
+
+LIST = {
+    # torch, by the controller
+    "galatune/controller/controlled.py": {
+        "Patch(Optimizer.__init__)",  # off with the last `controlled` block
+        "SharedHook(register_optimizer_step_pre_hook)",  # the same
+    },
+    "galatune/controller/controller.py": {
+        # all of one optimizer: gone with `detach`
+        "optimizer.register_step_pre_hook()",
+        "optimizer.register_step_post_hook()",
+        "optimizer.register_load_state_dict_post_hook()",
+        "optimizer.register_state_dict_post_hook()",
+    },
+    "galatune/controller/torch_hooks/attention.py": {
+        "Patch(Module.__call__)",  # off once no probed step is in its forward
+        "sdpa_kernel()",  # a block around one call of a module
+    },
+    "galatune/controller/torch_hooks/backward.py": {"Patch(torch.autograd.backward)"},  # the last listener
+    "galatune/controller/torch_hooks/dataloader.py": {"Patch(_BaseDataLoaderIter.__next__)"},  # the same
+    "galatune/controller/torch_hooks/isolated_evaluation.py": {
+        # a block around one more evaluation of a closure
+        "module_hooks.register_module_forward_pre_hook()",
+        "warnings.filterwarnings()",
+    },
+    "galatune/controller/torch_hooks/optimizer_step.py": {
+        "SharedHook(register_optimizer_step_post_hook)",  # the last controller; a copy keeps it
+        "optimizer.step",  # of one optimizer: gone with `detach`
+    },
+    "galatune/controller/torch_hooks/patch.py": {"setattr()"},  # what each Patch above goes through
+    "galatune/controller/torch_hooks/random_state.py": {
+        # `seed_everything` inside `restored_afterwards`; a probe that repeats random numbers restores them
+        "np.random.seed()",
+        "np.random.set_state()",
+        "random.seed()",
+        "random.setstate()",
+        "torch.cuda.manual_seed_all()",
+        "torch.cuda.set_rng_state()",
+        "torch.manual_seed()",
+        "torch.set_rng_state()",
+    },
+    "galatune/controller/__init__.py": {"sys.modules.__class__"},  # of galatune.controller alone
+    # Python and Optuna, by a search: until the end of the run
+    "galatune/study/search/objective.py": {
+        "optuna.Study.optimize",
+        "sys.argv",
+        "sys.modules",
+        "sys.path",
+        "sys.path.append()",
+        "sys.path.insert()",
+    },
+    "galatune/study/search/run.py": {"optuna.logging.set_verbosity()"},
+    "galatune/study/search/signals.py": {"signal.signal()"},
+    "galatune/study/storage/reading.py": {"warnings.simplefilter()"},
+    # processes of a command of ours
+    "galatune/cli/demo.py": {"optuna.logging.set_verbosity()"},
+    "galatune/cli/progress.py": {"sys.stderr", "sys.stdout"},
+    "galatune/demo/baseline.py": {"torch.manual_seed()"},
+    "galatune/demo/objective.py": {"torch.set_num_threads()"},
+    "galatune/bench/controller/runs.py": {"torch.manual_seed()", "torch.set_num_threads()"},
+    "galatune/bench/controller/tasks/images.py": {"torch.manual_seed()"},
+    "galatune/bench/cost/side.py": {
+        "torch.cuda.set_sync_debug_mode()",
+        "torch.manual_seed()",
+        "torch.set_warn_always()",
+        "warnings.simplefilter()",
+    },
+    # MLflow's settings, while it sends
+    "integrations/galatune_mlflow/__init__.py": {"os.environ.setdefault()"},
+    "integrations/galatune_mlflow/connection.py": {"os.environ.pop()", "os.environ.update()"},
+}
+
+CALLS = re.compile(
+    r"(setattr|delattr|sdpa_kernel|(\w+\.)*register_\w*hook|signal\.signal|sys\.path\.\w+|sys\.set\w+"
+    r"|torch\.(cuda\.)?(set_\w+|use_\w+|manual_seed\w*)|(np\.)?random\.(seed|set_?state)"
+    r"|np\.set\w+|warnings\.(simplefilter|filterwarnings)|optuna\.logging\.(set|enable|disable)_\w+"
+    r"|os\.(environ\.(setdefault|update|pop)|putenv|chdir|umask)|(\w+\.)*mock\.\w+)$"
+)
+"""Calls that change something which others see."""
+
+METHODS = ("step", "backward", "forward", "zero_grad", "__call__", "__init__", "__next__", "__class__")
+
+
+def dotted(node: ast.AST) -> str:
+    if isinstance(node, ast.Attribute):
+        return f"{dotted(node.value)}.{node.attr}"
+    if isinstance(node, ast.Subscript):
+        return dotted(node.value)
+    return node.id if isinstance(node, ast.Name) else "?"
+
+
+def called(node: ast.Call) -> Iterator[str]:
+    name = dotted(node.func)
+    if CALLS.match(name):
+        yield f"{name}()"
+    if name == "Patch":
+        yield f"Patch({dotted(node.args[0])}.{ast.literal_eval(node.args[1])})"
+    hooks = [one for one in map(dotted, node.args) if re.match(r"register_optimizer_\w+_hook$", one)]
+    yield from (f"SharedHook({hook})" for hook in hooks)
+
+
+def set_by(node: ast.AST, foreign: set[str]) -> Iterator[str]:
+    """Attributes and items of what was imported that a statement sets, and methods of any object."""
+    given = getattr(node, "targets", None) or [getattr(node, "target", None)]
+    for target in [part for one in given for part in getattr(one, "elts", [one])]:
+        name = dotted(target) if isinstance(target, (ast.Attribute, ast.Subscript)) else ""
+        first, last = name.partition(".")[0], name.rpartition(".")[2]
+        if name and (first in foreign or (last in METHODS and first != "self")):
+            yield name
+
+
+def changes(path: Path) -> set[str]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    own = {"galatune"}
+    foreign = {
+        (alias.asname or alias.name).partition(".")[0]
+        for node in ast.walk(tree)
+        if isinstance(node, (ast.Import, ast.ImportFrom))
+        and (getattr(node, "module", None) or "").partition(".")[0] not in own
+        for alias in node.names
+    }
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            found.update(called(node))
+        if isinstance(node, (ast.Assign, ast.AugAssign, ast.AnnAssign, ast.Delete)):
+            found.update(set_by(node, foreign))
+    return found
+
+
+def test_the_list_is_complete() -> None:
+    found = {}
+    for folder in ("galatune", "integrations"):
+        for path in sorted((REPOSITORY / folder).rglob("*.py")):
+            if here := changes(path):
+                found[path.relative_to(REPOSITORY).as_posix()] = here
+    assert found == LIST
+
+
+# -- what is patched is put back
+
+
+PATCHED = {
+    "backward": lambda: torch.autograd.backward,
+    "call": lambda: nn.Module.__call__,
+    "constructor": lambda: Optimizer.__init__,
+    "minibatch": lambda: _BaseDataLoaderIter.__next__,
+    "step hooks before": lambda: tuple(optimizer_hooks._global_optimizer_pre_hooks),
+    "step hooks after": lambda: tuple(optimizer_hooks._global_optimizer_post_hooks),
+    "forward hooks": lambda: tuple(module_hooks._global_forward_pre_hooks),
+    "kernels": lambda: (
+        torch.backends.cuda.flash_sdp_enabled(),
+        torch.backends.cuda.mem_efficient_sdp_enabled(),
+        torch.backends.cuda.math_sdp_enabled(),
+        torch.backends.cuda.cudnn_sdp_enabled(),
+    ),
+    "warnings": lambda: list(warnings.filters),
+}
+"""Everything of the process that the list names for the controller, but random states."""
+
+
+def present() -> dict[str, Any]:
+    return {name: look() for name, look in PATCHED.items()}
+
+
+def different(before: dict[str, Any]) -> set[str]:
+    return {name for name, value in present().items() if value != before[name]}
+
+
+@pytest.fixture(autouse=True)
+def _alone() -> Iterator[None]:
+    """Optimizers of tests before are gone, and copies, which use the hook for good, let it go meanwhile."""
+    gc.collect()
+    users = lost_hooks._users
+    for _ in range(users):
+        lost_hooks.leave()
+    yield
+    gc.collect()
+    for _ in range(users):
+        lost_hooks.use()
+
+
+class Attending(nn.Module):
+    """Attention, batch normalization and dropout: with them each probe makes all of its patches.
+
+    Args:
+        watch: Called in each forward.
+    """
+
+    def __init__(self, watch: Callable[[], Any] = lambda: None) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.last = nn.Linear(4, 8), nn.Linear(8, 3)
+        self.norm, self.dropout, self.watch = nn.BatchNorm1d(8), nn.Dropout(0.1), watch
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        self.watch()
+        hidden = self.first(inputs)[None, None]
+        hidden = functional.scaled_dot_product_attention(hidden, hidden, hidden)[0, 0]
+        return self.last(self.dropout(self.norm(hidden)))
+
+
+PROBES = {
+    "closure": {"backward", "forward hooks", "warnings"},
+    "graph": {"backward", "call", "kernels"},
+    "echo": {"minibatch"},
+    "consecutive": set(),
+}
+"""What each probe is seen to change during a training, beside the hook of lost hooks."""
+
+
+class StoppedError(Exception):
+    """Raised by a loop."""
+
+
+class Loop:
+    """A training that a probe serves, and what is changed meanwhile.
+
+    Args:
+        probe: The probe.
+        until: Number of forwards after which it raises; None for never.
+    """
+
+    def __init__(self, probe: str, until: int | None = None) -> None:
+        self.before, self.seen, self.left = present(), set(), until
+        self.net, self.probe = Attending(self.watch), probe
+        self.optimizer = AdamW(self.net.parameters(), lr=1.0)
+
+    def watch(self) -> None:
+        self.seen |= different(self.before)
+        if self.left is not None:
+            self.left -= 1
+            if self.left < 0:
+                raise StoppedError
+
+    def run(self, steps: int = 12) -> None:
+        torch.manual_seed(1)  # for dropout
+        for batch in DataLoader(batches(steps), batch_size=None):
+            self.seen |= different(self.before)
+            train(self.net, self.optimizer, [batch], closure=self.probe == "closure")
+
+
+def assert_own(optimizer: Optimizer) -> None:
+    """Nothing of ours is on it."""
+    assert "step" not in optimizer.__dict__
+    assert not any("galatune" in group for group in optimizer.param_groups)
+    hooks = {name: value for name, value in vars(optimizer).items() if "hooks" in name}
+    assert len(hooks) >= 4
+    assert not any(hooks.values()), hooks
+
+
+@pytest.mark.parametrize("probe", PROBES)
+def test_detached_optimizer_leaves_nothing_behind(probe):
+    loop = Loop(probe)
+    controller = attach(loop.optimizer, probe=probe)
+    loop.run()
+    assert loop.seen == PROBES[probe] | {"step hooks after"}
+    assert controller.probes > 3
+    controller.detach()
+    assert not different(loop.before)
+    assert_own(loop.optimizer)
+
+
+@pytest.mark.parametrize("probe", PROBES)
+def test_block_leaves_nothing_behind(probe):
+    loop = Loop(probe)
+    with controlled(probe=probe):
+        loop.run()
+    assert loop.seen == PROBES[probe] | {"step hooks after", "step hooks before", "constructor"}
+    assert not different(loop.before)
+    assert_own(loop.optimizer)
+
+
+@pytest.mark.parametrize("steps", [3, 12])
+@pytest.mark.parametrize("probe", PROBES)
+def test_collected_optimizer_leaves_nothing_behind(probe, steps):
+    loop = Loop(probe)
+    _ = attach(loop.optimizer, probe=probe)
+    loop.run(steps)
+    before = loop.before
+    del loop, _
+    gc.collect()  # the net knows the loop that watches it
+    assert not different(before)
+
+
+@pytest.mark.parametrize("probe", PROBES)
+def test_body_that_raises_leaves_nothing_behind(probe):
+    """In any forward: of an ordinary step, of one that is remembered or probed, or of a probe's own."""
+    for forwards in range(18):
+        loop = Loop(probe, forwards)
+        with pytest.raises(StoppedError), controlled(probe=probe):
+            loop.run(steps=20)
+        assert not different(loop.before), forwards
+        assert_own(loop.optimizer)
+
+
+@pytest.mark.parametrize("probe", PROBES)
+def test_step_that_raises_leaves_patches_to_detach(probe):
+    for forwards in range(18):
+        loop = Loop(probe, forwards)
+        controller = attach(loop.optimizer, probe=probe)
+        with pytest.raises(StoppedError):
+            loop.run(steps=20)
+        assert not different(loop.before) & {"forward hooks", "warnings"}
+        assert loop.optimizer.param_groups[0]["lr"] == 1.0
+        loop.left = None
+        loop.run(steps=3)
+        controller.detach()
+        assert not different(loop.before), forwards
+
+
+@pytest.mark.parametrize("ends", ["detach", "collected"])
+@pytest.mark.parametrize("probe", PROBES)
+def test_the_first_of_two_users_leaves_the_patches_to_the_other(probe, ends):
+    alone = Loop(probe)
+    expected = attach(alone.optimizer, probe=probe)
+    alone.run(30)
+    expected.detach()
+    before = present()
+    first, second = Loop(probe), Loop(probe)
+    first.before = second.before = before
+    leaving, staying = attach(first.optimizer, probe=probe), attach(second.optimizer, probe=probe)
+    first.run(5)
+    if ends == "detach":
+        leaving.detach()
+    else:
+        del first, leaving
+        gc.collect()
+    assert different(before) == different(before) | {"step hooks after"}
+    second.run(30)
+    assert staying.history == expected.history
+    staying.detach()
+    assert not different(before)
+
+
+def test_nested_blocks_share_the_patches_until_the_last_one_ends():
+    before = present()
+    with controlled():
+        with controlled():
+            pass
+        assert different(before) == {"constructor", "step hooks before"}
+    assert not different(before)
+
+
+def test_patches_that_another_library_wrapped_stay_and_do_nothing(monkeypatch):
+    before, loop = present(), Loop("graph")
+    controller = attach(loop.optimizer, probe="graph")
+    ours = torch.autograd.backward
+    monkeypatch.setattr(torch.autograd, "backward", lambda *args, **kwargs: ours(*args, **kwargs))
+    controller.detach()
+    assert different(before) == {"backward"}
+    evaluations = controller.gradient_evaluations
+    loop.run(3)
+    assert controller.gradient_evaluations == evaluations
+    monkeypatch.undo()
+    torch.autograd.backward = before["backward"]  # undo put back ours, which only calls torch's
+    assert not different(before)
+
+
+@pytest.mark.parametrize("probe", PROBES)
+def test_random_states_are_those_of_the_loop_alone(probe):
+    def after(control: bool) -> list[Any]:
+        loop = Loop(probe)
+        random.seed(0)
+        np.random.seed(0)
+        if control:
+            attach(loop.optimizer, probe=probe)
+        loop.run()
+        return [random.getstate(), str(np.random.get_state()), torch.get_rng_state().tolist()]
+
+    same = [one == other for one, other in zip(after(True), after(False), strict=True)]
+    assert same == [True, True, probe != "echo"]  # which has a loop draw the same numbers twice
+
+
+# -- copies lose their hooks, and say so
+
+
+IN_ANOTHER_PROCESS = """
+    import pickle, sys, warnings
+
+    assert not any(name.startswith("galatune") for name in sys.modules)
+    with open(sys.argv[1], "rb") as file:
+        net, optimizer = pickle.load(file)
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        for _ in range(3):
+            optimizer.zero_grad()
+            net(net[0].weight.new_ones(2, 4)).sum().backward()
+            optimizer.step()
+    print([str(one.message) for one in seen])
+"""
+
+
+def test_unpickled_optimizer_warns_in_a_process_that_never_imported_galatune(tmp_path):
+    net = classifier()
+    optimizer = AdamW(net.parameters(), lr=0.1)
+    _ = attach(optimizer)
+    train(net, optimizer, batches(5))
+    (tmp_path / "pickled").write_bytes(pickle.dumps((net, optimizer)))
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(IN_ANOTHER_PROCESS), str(tmp_path / "pickled")],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    (message,) = ast.literal_eval(done.stdout)
+    assert message.startswith("this AdamW is a copy of a controlled optimizer and is not under control")
+
+
+def copied_by_pickle(given: Any) -> Any:
+    return pickle.loads(pickle.dumps(given))
+
+
+COPIES = {"copied": copy.deepcopy, "unpickled": copied_by_pickle}
+
+
+def one_copy(how: str, steps: int = 5) -> tuple[nn.Module, Optimizer]:
+    """A copy of an optimizer that is gone."""
+    net = classifier()
+    optimizer = AdamW(net.parameters(), lr=0.1)
+    _ = attach(optimizer)
+    train(net, optimizer, batches(steps))
+    return COPIES[how]((net, optimizer))
+
+
+@pytest.mark.parametrize("how", COPIES)
+def test_copy_warns_once_also_if_the_original_is_gone(how):
+    net, optimizer = one_copy(how)
+    gc.collect()
+    with pytest.warns(UserWarning, match=r"galatune\.attach\(optimizer\) continues") as seen:
+        train(net, optimizer, batches(3))
+    assert len(seen) == 1
+    train(net, optimizer, batches(3))
+
+
+@pytest.mark.parametrize("steps", [4, 5, 40])
+@pytest.mark.parametrize("how", COPIES)
+def test_state_of_a_copy_without_hooks_is_plain(how, steps):
+    net, optimizer = one_copy(how, steps)
+    file = io.BytesIO()
+    torch.save(optimizer.state_dict(), file)
+    file.seek(0)
+    state = torch.load(file, weights_only=True)
+    other = classifier()
+    other.load_state_dict(net.state_dict())
+    twin = AdamW(other.parameters(), lr=0.1)
+    twin.load_state_dict(state)
+    pair = attach(optimizer), attach(twin)
+    train(net, optimizer, batches(30))
+    train(other, twin, batches(30))
+    assert pair[0].steps == steps + 30
+    assert pair[0].history == pair[1].history != []
+
+
+@pytest.mark.parametrize("how", COPIES)
+def test_copy_that_is_attached_goes_through_a_distributed_checkpoint(how, tmp_path):
+    net, optimizer = one_copy(how, 45)
+    first = attach(optimizer)
+    other = classifier()
+    twin = AdamW(other.parameters(), lr=0.1)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="torch.distributed")  # without processes it says so
+        saved = {"net": net.state_dict(), "optimizer": get_optimizer_state_dict(net, optimizer)}
+        checkpoint.save(saved, checkpoint_id=tmp_path, no_dist=True)
+        second = attach(twin)
+        loaded = {"net": other.state_dict(), "optimizer": get_optimizer_state_dict(other, twin)}
+        checkpoint.load(loaded, checkpoint_id=tmp_path, no_dist=True)
+        other.load_state_dict(loaded["net"])
+        set_optimizer_state_dict(other, twin, loaded["optimizer"])
+    train(net, optimizer, batches(40))
+    train(other, twin, batches(40))
+    assert first.steps == second.steps == 85
+    assert first.history == second.history != []
+
+
+# -- what a step costs
+
+
+@pytest.mark.parametrize("groups", [1, 3])
+def test_schedule_that_makes_a_new_tensor_each_step_keeps_one_per_group(groups):
+    nets = [classifier() for _ in range(groups)]
+    optimizer = SGD([{"params": net.parameters()} for net in nets], lr=torch.tensor(0.1), momentum=0.9)
+    _ = attach(optimizer, probe="consecutive", probe_schedule=ProbeSchedule(every=1, first=0, thinning=0.0))
+    found = []
+    for step, (inputs, labels) in zip(count(1), batches(121), strict=False):
+        optimizer.zero_grad()
+        sum(functional.cross_entropy(net(inputs), labels) for net in nets).backward()
+        for group in optimizer.param_groups:
+            group["lr"] = torch.tensor(0.1 / step)
+        optimizer.step()
+        if step in (40, 80, 120):
+            gc.collect()
+            found.append(sum(type(one) is torch.Tensor for one in gc.get_objects()))
+    assert found[0] == found[1] == found[2]
+
+
+class Entered:
+    """Files of galatune that are entered, and calls of their functions."""
+
+    def __init__(self) -> None:
+        self.files: set[str] = set()
+        self.calls = 0
+        self._root = str(Path(galatune.__file__).parent)
+
+    def __call__(self, frame: Any, event: str, argument: Any) -> None:
+        if event == "call" and frame.f_code.co_filename.startswith(self._root):
+            self.files.add(frame.f_code.co_filename)
+            self.calls += 1
+
+    def __enter__(self) -> Entered:
+        sys.setprofile(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        sys.setprofile(None)
+
+
+@pytest.mark.parametrize("closure", [False, True], ids=["graph", "closure"])
+@pytest.mark.parametrize("kind", [AdamW, MOMENTUM], ids=["adamw", "momentum"])
+def test_step_enters_few_files(kind, closure):
+    net, schedule = classifier(), ProbeSchedule()
+    optimizer = kind(net.parameters(), lr=0.1)
+    controller = attach(optimizer)
+    steps, quiet, probed = 300, [], []
+    for step, batch in enumerate(batches(steps)):
+        events, probes = len(controller.events), controller.probes
+        with Entered() as entered:
+            train(net, optimizer, [batch], closure=closure)
+        if controller.probes > probes and len(controller.events) == events and step > 40:
+            probed.append(entered)
+        # Neither probed nor remembered, nor told that the next one is.
+        if not any(schedule.due(step + ahead, [RateStart()]) for ahead in range(3)):
+            quiet.append(entered)
+    assert len(quiet) > 0.6 * steps
+    assert max(len(one.files) for one in quiet) <= 6
+    assert max(one.calls for one in quiet) <= 40
+    assert len(probed) > 10
+    # The closure probe also undoes what one more evaluation of the closure changes.
+    assert max(len(one.files) for one in probed) <= (22 if closure else 20)
