@@ -20,9 +20,16 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 from torch.utils.data import DataLoader
 
 import galatune
-from galatune.controller import ClosureProbe, ConsecutiveProbe, EchoProbe, GraphProbe, Guard, ProbeSchedule
+from galatune.controller import (
+    ClosureProbe,
+    ConsecutiveProbe,
+    EchoProbe,
+    GraphProbe,
+    Guard,
+    ProbeSchedule,
+    StepScales,
+)
 from galatune.controller.groups import rate_group
-from galatune.controller.probes.base import StepScales
 from galatune.controller.rule import estimate, first_rate, rate
 from galatune.controller.rule.estimate import InnerProducts
 

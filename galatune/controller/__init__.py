@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from galatune.controller.controlled import controlled as controlled
     from galatune.controller.controller import Controller as Controller
     from galatune.controller.events import Event as Event
+    from galatune.controller.gradient_pair import GradientPair as GradientPair
     from galatune.controller.history import ProbeRecord as ProbeRecord
     from galatune.controller.learners import FTRL as FTRL
     from galatune.controller.learners import CoinBetting as CoinBetting
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from galatune.controller.probes import EchoProbe as EchoProbe
     from galatune.controller.probes import GraphProbe as GraphProbe
     from galatune.controller.probes import Probe as Probe
+    from galatune.controller.probes.base import StepScales as StepScales
     from galatune.controller.probes.schedule import ProbeSchedule as ProbeSchedule
     from galatune.controller.rule.guard import Guard as Guard
 
@@ -33,6 +35,7 @@ _HOMES = {
     "controlled": "controlled",
     "Controller": "controller",
     "Event": "events",
+    "GradientPair": "gradient_pair",
     "ProbeRecord": "history",
     "CoinBetting": "learners",
     "DiscountedFTRL": "learners",
@@ -46,6 +49,7 @@ _HOMES = {
     "EchoProbe": "probes",
     "GraphProbe": "probes",
     "Probe": "probes",
+    "StepScales": "probes.base",
     "ProbeSchedule": "probes.schedule",
     "Guard": "rule.guard",
 }

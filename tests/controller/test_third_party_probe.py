@@ -22,8 +22,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 from torch.utils.data import DataLoader
 
 from galatune import attach
-from galatune.controller import EchoProbe, Probe
-from galatune.controller.gradient_pair import GradientPair
+from galatune.controller import EchoProbe, GradientPair, Probe, StepScales
 from galatune.errors import ControlError, ProbeError
 
 from .training import batches, classifier, train, weights
@@ -79,7 +78,7 @@ class Shared(Neighbours):
 
     name = "shared"
     echoes_minibatch = True
-    step_scales = EchoProbe.step_scales
+    step_scales = StepScales(3.0, 1.5, adaptive=StepScales(5.0, 2.5))
 
 
 class Asking(Probe):
