@@ -315,7 +315,7 @@ def test_block_leaves_nothing_behind(probe):
     assert_own(loop.optimizer)
 
 
-@pytest.mark.parametrize("steps", [3, 12])
+@pytest.mark.parametrize("steps", [2, 3, 12])
 @pytest.mark.parametrize("probe", PROBES)
 def test_collected_optimizer_leaves_nothing_behind(probe, steps):
     loop = Loop(probe)

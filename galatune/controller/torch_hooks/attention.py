@@ -8,6 +8,7 @@ switched that kernel off (it keeps the whole attention matrix), it stays off.
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -47,19 +48,22 @@ class MathForwards:
     """
 
     def __init__(self) -> None:
-        self._thread: int | None = threading.get_ident()
+        thread = threading.get_ident()
         with _lock:
-            _threads.append(self._thread)
+            _threads.append(thread)
             _patch.put_on()
+        self._leave = weakref.finalize(self, _leave, thread)
 
     def close(self) -> None:
-        """Everything is as it was; once more does no harm."""
-        with _lock:
-            if self._thread is not None:
-                _threads.remove(self._thread)
-                if not _threads:
-                    _patch.take_off()
-            self._thread = None
+        """Everything is as it was; once more does no harm. It is called when the object is collected, too."""
+        self._leave()
+
+
+def _leave(thread: int) -> None:
+    with _lock:
+        _threads.remove(thread)
+        if not _threads:
+            _patch.take_off()
 
 
 @contextmanager

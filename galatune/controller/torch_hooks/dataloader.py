@@ -32,20 +32,27 @@ class Drawing(Protocol):
 
 
 _lock = threading.RLock()
-_listeners: weakref.WeakSet[Any] = weakref.WeakSet()
+"""Reentrant: an optimizer may be collected, and its listener leave, while this thread holds it."""
+
+_listeners: dict[int, weakref.ref[Any]] = {}
 
 
 def listen(listener: Drawing) -> None:
     """Tell the listener of minibatches until `unlisten`, or until it is gone."""
     with _lock:
-        _listeners.add(listener)
+        key = id(listener)
+        _listeners[key] = weakref.ref(listener, lambda _: _leave(key))
         _patch.put_on()
 
 
 def unlisten(listener: Drawing) -> None:
     """Stop telling the listener; with the last one gone torch's function is back in place."""
+    _leave(id(listener))
+
+
+def _leave(key: int) -> None:
     with _lock:
-        _listeners.discard(listener)
+        _listeners.pop(key, None)
         if not _listeners:
             _patch.take_off()
 
@@ -70,7 +77,7 @@ def serve(listeners: list[Any], source: Any, draw: Callable[[], Any]) -> Any:
 
 def _following(inner: Callable[[Any], Any], iterator: Any, /) -> Any:
     with _lock:
-        listeners = list(_listeners)
+        listeners = [one for reference in list(_listeners.values()) if (one := reference()) is not None]
     return serve(listeners, iterator._dataset, functools.partial(inner, iterator))
 
 
