@@ -18,7 +18,7 @@ positive = st.floats(1e-6, 1e6)
 
 def started(optimizer):
     groups = ControlledGroups(optimizer, Options(), lambda kind, reason: None)
-    groups.start(optimizer)
+    groups.initialize(optimizer)
     return groups
 
 
