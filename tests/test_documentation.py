@@ -64,15 +64,45 @@ def test_every_command_has_help_and_an_example_of_itself() -> None:
                 assert described, f"`galatune {name} {parameter.opts[0]}` is not explained"
 
 
-def test_readme_names_only_commands_and_options_that_exist() -> None:
-    text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-    for line in re.findall(r"^\$ galatune (.+)$", text, flags=re.MULTILINE):
+PAGES = {
+    path.relative_to(REPOSITORY).as_posix(): path.read_text(encoding="utf-8")
+    for path in (REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md")))
+}
+"""What is read before the code: the README and docs/."""
+
+
+def typed_commands(text: str) -> list[str]:
+    """What follows `galatune` in transcripts and between backquotes."""
+    shown = re.findall(r"^(?:\$ |    )galatune (.+)$", text, flags=re.MULTILINE)
+    named = [" ".join(words.split()) for words in re.findall(r"`galatune ([^`]+)`", text)]
+    return [*shown, *(line for line in named if line.split()[0].islower())]
+
+
+def assert_exist(lines: list[str]) -> None:
+    """Each is a command, and its options are those of that command."""
+    for line in lines:
         words = line.split()
         named = [name for name in commands() if words[: len(name.split())] == name.split()]
         assert named, line
         known = {spelling for p in commands()[max(named, key=len)].params for spelling in p.opts}
-        unknown = [word for word in words if word.startswith("--") and word not in known]
+        unknown = [word for word in words if word.startswith("--") and word not in {*known, "--help"}]
         assert not unknown, line
+
+
+def test_readme_names_only_commands_and_options_that_exist() -> None:
+    assert_exist(typed_commands(PAGES["README.md"]))
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page != "README.md"])
+def test_docs_name_only_commands_and_options_that_exist(page: str) -> None:
+    assert_exist(typed_commands(PAGES[page]))
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page != "docs/research.md"])
+def test_pages_name_only_options_that_exist(page: str) -> None:
+    known = {spelling for command in commands().values() for p in command.params for spelling in p.opts}
+    foreign = {"--help", "--no-deps", "--backend-store-uri"}
+    assert not set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", PAGES[page])) - known - foreign
 
 
 def test_citation_names_the_version() -> None:
@@ -80,11 +110,14 @@ def test_citation_names_the_version() -> None:
     assert f"\nversion: {galatune.__version__}\n" in text
 
 
-def test_readme_code_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("page", ["README.md", "docs/handbook.md"])
+def test_code_of_a_page_runs(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-    blocks = re.findall(r"^```python\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+    blocks = re.findall(r"^```python\n(.*?)^```", PAGES[page], flags=re.MULTILINE | re.DOTALL)
     assert blocks
-    scope = ModuleType("readme").__dict__
+    scope = ModuleType("page").__dict__
     for block in blocks:
-        exec(compile(block, "README.md", "exec"), scope)
+        exec(compile(block, page, "exec"), scope)
+    if page == "README.md":
+        weights = scope["net"].weight.detach().ravel().tolist()
+        assert weights == pytest.approx([1.0] * 10, abs=0.05)

@@ -1,7 +1,7 @@
-"""What the README shows is what the commands print: words exactly, and numbers where nothing was trained.
+"""What README and handbook show is what the commands print: all words, and numbers if nothing was trained.
 
-Another processor rounds otherwise, and a training amplifies that: how many trials match the old best, and
-what they reach, is not compared.
+The handbook shows the whole output, the README its beginning. Another processor rounds differently, and a
+training amplifies that: how many trials match the old best, and what they reach, is not compared.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ from galatune.cli import main
 from galatune.study.ledger.attributes import MACHINE
 from galatune.study.ledger.machine import this_machine
 
-README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+REPOSITORY = Path(__file__).parents[1]
+README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+HANDBOOK = (REPOSITORY / "docs" / "handbook.md").read_text(encoding="utf-8")
 NUMBER = r"[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?"
 TIME = rf"[-+]?{NUMBER} (?:s|min|h)\b(?: {NUMBER} (?:s|min)\b)?(?: \([-+]?\d+ %\))?"
 SPACE: dict[str, BaseDistribution] = {
@@ -42,16 +44,16 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def transcripts() -> dict[str, str]:
-    """Command to what the README shows below it."""
-    blocks = re.findall(r"^```console\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+def transcripts(text: str) -> dict[str, str]:
+    """Command to what the text shows below it."""
+    blocks = re.findall(r"^```console\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
     pieces = [piece for block in blocks for piece in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]]
     return {command: shown for command, _, shown in (piece.partition("\n") for piece in pieces) if shown}
 
 
 def command(start: str) -> tuple[str, str]:
-    """The README's command that begins so, and what it shows."""
-    (found,) = [(typed, shown) for typed, shown in transcripts().items() if typed.startswith(start)]
+    """The handbook's command that begins so, and what it shows."""
+    (found,) = [(typed, shown) for typed, shown in transcripts(HANDBOOK).items() if typed.startswith(start)]
     return found
 
 
@@ -87,7 +89,7 @@ def assert_same_words(shown: str, now: str) -> None:
 
 
 def digits() -> None:
-    """The demo's old study as far as the README's commands look at it, without the half minute it takes."""
+    """The demo's old study as far as the handbook's commands look at it, without the half minute it takes."""
     best, median, away, matched, trials = 0.0388059, 0.0723759, 0.02, 23, 40
     values = [median - away] * (trials // 2 - 1) + [median + away] * (trials // 2)
     values.insert(matched - 1, best)
@@ -122,7 +124,7 @@ def as_if_each_took(seconds: float, name: str) -> None:
         connection.commit()
 
 
-def test_the_way_is_what_the_readme_shows(folder: Path) -> None:
+def test_commands_print_what_the_handbook_shows(folder: Path) -> None:
     digits()
     as_if_each_took(0.725, "digits")
     typed, shown = command("galatune scan")
@@ -140,7 +142,7 @@ def test_the_way_is_what_the_readme_shows(folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_demo_types_what_the_readme_shows(folder: Path) -> None:
+def test_the_demo_types_what_the_handbook_shows(folder: Path) -> None:
     result = CliRunner().invoke(main, ["demo", "--seed", "0"])
     assert result.exit_code == 0
     for start in ("galatune scan", "galatune run", "galatune report"):
@@ -149,6 +151,47 @@ def test_the_demo_types_what_the_readme_shows(folder: Path) -> None:
     _, shown = command("galatune scan")
     after = result.stdout.partition("digits.db\n")[2].partition("digits.db\n")[2]
     assert pieces(after.partition("Projected")[0])[0] == pieces(shown)[0]
+
+
+def test_readme_shows_the_beginning_of_what_the_handbook_shows() -> None:
+    beginnings = transcripts(README)
+    assert [typed.split()[1] for typed in beginnings] == ["scan", "run", "report"]
+    for typed, beginning in beginnings.items():
+        assert transcripts(HANDBOOK)[typed].startswith(beginning)
+    _, report = command("galatune report")
+    assert beginnings.popitem()[1].splitlines() == report.splitlines()[:3]
+
+
+def test_readme_is_a_page_that_begins_with_output_and_the_one_line_to_add() -> None:
+    lines = README.splitlines()
+    assert len(lines) <= 130
+    assert lines.index("```console") < 25
+    python = [i for i, line in enumerate(lines) if line == "```python"]
+    codes = [lines[i + 1 : lines.index("```", i)] for i in python]
+    attach, estimator = ([line for line in code if line] for code in codes)
+    assert len(attach) == 8
+    assert len(estimator) == 4
+    assert next(i for i, line in enumerate(lines) if "galatune.attach(" in line) < 60
+
+
+@pytest.mark.parametrize(
+    "page", ["README.md", *sorted(f"docs/{p.name}" for p in (REPOSITORY / "docs").glob("*.md"))]
+)
+def test_links_lead_somewhere(page: str) -> None:
+    source = REPOSITORY / page
+    for target in re.findall(r"\]\(([^)\s]+)\)", source.read_text(encoding="utf-8")):
+        name, _, section = target.partition("#")
+        if name.startswith("https://"):
+            continue
+        file = source if not name else source.parent / name
+        assert file.exists(), target
+        assert not section or section in sections(file), target
+
+
+def sections(file: Path) -> set[str]:
+    """The names by which a link reaches the headings of a page."""
+    titles = re.findall(r"^#+ (.*)$", file.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
 def test_a_changed_word_or_number_would_be_noticed() -> None:
