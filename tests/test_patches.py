@@ -3,43 +3,30 @@
 from __future__ import annotations
 
 import ast
-import copy
 import gc
-import io
-import pickle
 import random
 import re
-import subprocess
-import sys
-import textwrap
 import warnings
 from collections.abc import Callable, Iterator
-from functools import partial
-from itertools import count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from controller.training import batches, classifier, train
+from controller.training import batches, train
 from torch import nn
-from torch.distributed import checkpoint
-from torch.distributed.checkpoint.state_dict import get_optimizer_state_dict, set_optimizer_state_dict
 from torch.nn import functional
 from torch.nn.modules import module as module_hooks
-from torch.optim import SGD, AdamW, Optimizer
+from torch.optim import AdamW, Optimizer
 from torch.optim import optimizer as optimizer_hooks
 from torch.utils.data import DataLoader
 from torch.utils.data.dataloader import _BaseDataLoaderIter
 
-import galatune
-from galatune.controller import ProbeSchedule, attach, controlled
-from galatune.controller.probes.schedule import RateStart
+from galatune.controller import attach, controlled
 from galatune.controller.state import lost_hooks
 
 REPOSITORY = Path(__file__).parents[1]
-MOMENTUM = partial(SGD, momentum=0.9)
 
 # -- the list: whoever changes something else has to add it here, with how it is undone
 
@@ -155,12 +142,11 @@ def set_by(node: ast.AST, foreign: set[str]) -> Iterator[str]:
 
 def changes(path: Path) -> set[str]:
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    own = {"galatune"}
     foreign = {
         (alias.asname or alias.name).partition(".")[0]
         for node in ast.walk(tree)
         if isinstance(node, (ast.Import, ast.ImportFrom))
-        and (getattr(node, "module", None) or "").partition(".")[0] not in own
+        and (getattr(node, "module", None) or "").partition(".")[0] != "galatune"
         for alias in node.names
     }
     found: set[str] = set()
@@ -198,7 +184,7 @@ PATCHED = {
         torch.backends.cuda.math_sdp_enabled(),
         torch.backends.cuda.cudnn_sdp_enabled(),
     ),
-    "warnings": lambda: list(warnings.filters),
+    "warnings": lambda: [one for one in warnings.filters if "global hooks on modules" in str(one[1])],
 }
 """Everything of the process that the list names for the controller, but random states."""
 
@@ -288,9 +274,7 @@ def assert_own(optimizer: Optimizer) -> None:
     """Nothing of ours is on it."""
     assert "step" not in optimizer.__dict__
     assert not any("galatune" in group for group in optimizer.param_groups)
-    hooks = {name: value for name, value in vars(optimizer).items() if "hooks" in name}
-    assert len(hooks) >= 4
-    assert not any(hooks.values()), hooks
+    assert not any(value for name, value in vars(optimizer).items() if "hooks" in name)
 
 
 @pytest.mark.parametrize("probe", PROBES)
@@ -414,172 +398,3 @@ def test_random_states_are_those_of_the_loop_alone(probe):
 
     same = [one == other for one, other in zip(after(True), after(False), strict=True)]
     assert same == [True, True, probe != "echo"]  # which has a loop draw the same numbers twice
-
-
-# -- copies lose their hooks, and say so
-
-
-IN_ANOTHER_PROCESS = """
-    import pickle, sys, warnings
-
-    assert not any(name.startswith("galatune") for name in sys.modules)
-    with open(sys.argv[1], "rb") as file:
-        net, optimizer = pickle.load(file)
-    with warnings.catch_warnings(record=True) as seen:
-        warnings.simplefilter("always")
-        for _ in range(3):
-            optimizer.zero_grad()
-            net(net[0].weight.new_ones(2, 4)).sum().backward()
-            optimizer.step()
-    print([str(one.message) for one in seen])
-"""
-
-
-def test_unpickled_optimizer_warns_in_a_process_that_never_imported_galatune(tmp_path):
-    net = classifier()
-    optimizer = AdamW(net.parameters(), lr=0.1)
-    _ = attach(optimizer)
-    train(net, optimizer, batches(5))
-    (tmp_path / "pickled").write_bytes(pickle.dumps((net, optimizer)))
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(IN_ANOTHER_PROCESS), str(tmp_path / "pickled")],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    (message,) = ast.literal_eval(done.stdout)
-    assert message.startswith("this AdamW is a copy of a controlled optimizer and is not under control")
-
-
-def copied_by_pickle(given: Any) -> Any:
-    return pickle.loads(pickle.dumps(given))
-
-
-COPIES = {"copied": copy.deepcopy, "unpickled": copied_by_pickle}
-
-
-def one_copy(how: str, steps: int = 5) -> tuple[nn.Module, Optimizer]:
-    """A copy of an optimizer that is gone."""
-    net = classifier()
-    optimizer = AdamW(net.parameters(), lr=0.1)
-    _ = attach(optimizer)
-    train(net, optimizer, batches(steps))
-    return COPIES[how]((net, optimizer))
-
-
-@pytest.mark.parametrize("how", COPIES)
-def test_copy_warns_once_also_if_the_original_is_gone(how):
-    net, optimizer = one_copy(how)
-    gc.collect()
-    with pytest.warns(UserWarning, match=r"galatune\.attach\(optimizer\) continues") as seen:
-        train(net, optimizer, batches(3))
-    assert len(seen) == 1
-    train(net, optimizer, batches(3))
-
-
-@pytest.mark.parametrize("steps", [4, 5, 40])
-@pytest.mark.parametrize("how", COPIES)
-def test_state_of_a_copy_without_hooks_is_plain(how, steps):
-    net, optimizer = one_copy(how, steps)
-    file = io.BytesIO()
-    torch.save(optimizer.state_dict(), file)
-    file.seek(0)
-    state = torch.load(file, weights_only=True)
-    other = classifier()
-    other.load_state_dict(net.state_dict())
-    twin = AdamW(other.parameters(), lr=0.1)
-    twin.load_state_dict(state)
-    pair = attach(optimizer), attach(twin)
-    train(net, optimizer, batches(30))
-    train(other, twin, batches(30))
-    assert pair[0].steps == steps + 30
-    assert pair[0].history == pair[1].history != []
-
-
-@pytest.mark.parametrize("how", COPIES)
-def test_copy_that_is_attached_goes_through_a_distributed_checkpoint(how, tmp_path):
-    net, optimizer = one_copy(how, 45)
-    first = attach(optimizer)
-    other = classifier()
-    twin = AdamW(other.parameters(), lr=0.1)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="torch.distributed")  # without processes it says so
-        saved = {"net": net.state_dict(), "optimizer": get_optimizer_state_dict(net, optimizer)}
-        checkpoint.save(saved, checkpoint_id=tmp_path, no_dist=True)
-        second = attach(twin)
-        loaded = {"net": other.state_dict(), "optimizer": get_optimizer_state_dict(other, twin)}
-        checkpoint.load(loaded, checkpoint_id=tmp_path, no_dist=True)
-        other.load_state_dict(loaded["net"])
-        set_optimizer_state_dict(other, twin, loaded["optimizer"])
-    train(net, optimizer, batches(40))
-    train(other, twin, batches(40))
-    assert first.steps == second.steps == 85
-    assert first.history == second.history != []
-
-
-# -- what a step costs
-
-
-@pytest.mark.parametrize("groups", [1, 3])
-def test_schedule_that_makes_a_new_tensor_each_step_keeps_one_per_group(groups):
-    nets = [classifier() for _ in range(groups)]
-    optimizer = SGD([{"params": net.parameters()} for net in nets], lr=torch.tensor(0.1), momentum=0.9)
-    _ = attach(optimizer, probe="consecutive", probe_schedule=ProbeSchedule(every=1, first=0, thinning=0.0))
-    found = []
-    for step, (inputs, labels) in zip(count(1), batches(121), strict=False):
-        optimizer.zero_grad()
-        sum(functional.cross_entropy(net(inputs), labels) for net in nets).backward()
-        for group in optimizer.param_groups:
-            group["lr"] = torch.tensor(0.1 / step)
-        optimizer.step()
-        if step in (40, 80, 120):
-            gc.collect()
-            found.append(sum(type(one) is torch.Tensor for one in gc.get_objects()))
-    assert found[0] == found[1] == found[2]
-
-
-class Entered:
-    """Files of galatune that are entered, and calls of their functions."""
-
-    def __init__(self) -> None:
-        self.files: set[str] = set()
-        self.calls = 0
-        self._root = str(Path(galatune.__file__).parent)
-
-    def __call__(self, frame: Any, event: str, argument: Any) -> None:
-        if event == "call" and frame.f_code.co_filename.startswith(self._root):
-            self.files.add(frame.f_code.co_filename)
-            self.calls += 1
-
-    def __enter__(self) -> Entered:
-        sys.setprofile(self)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        sys.setprofile(None)
-
-
-@pytest.mark.parametrize("closure", [False, True], ids=["graph", "closure"])
-@pytest.mark.parametrize("kind", [AdamW, MOMENTUM], ids=["adamw", "momentum"])
-def test_step_enters_few_files(kind, closure):
-    net, schedule = classifier(), ProbeSchedule()
-    optimizer = kind(net.parameters(), lr=0.1)
-    controller = attach(optimizer)
-    steps, quiet, probed = 300, [], []
-    for step, batch in enumerate(batches(steps)):
-        events, probes = len(controller.events), controller.probes
-        with Entered() as entered:
-            train(net, optimizer, [batch], closure=closure)
-        if controller.probes > probes and len(controller.events) == events and step > 40:
-            probed.append(entered)
-        # Neither probed nor remembered, nor told that the next one is.
-        if not any(schedule.due(step + ahead, [RateStart()]) for ahead in range(3)):
-            quiet.append(entered)
-    assert len(quiet) > 0.6 * steps
-    assert max(len(one.files) for one in quiet) <= 6
-    assert max(one.calls for one in quiet) <= 40
-    assert len(probed) > 10
-    # The closure probe also undoes what one more evaluation of the closure changes.
-    assert max(len(one.files) for one in probed) <= (22 if closure else 20)
