@@ -23,7 +23,7 @@ from galatune.controller.state import KEY, SCHEMA, ControlState, Pending
 from galatune.controller.torch_hooks.distributed import count, is_sharded, local
 from galatune.errors import ControlError
 
-__all__ = ["clear", "only_makes_state", "pack_groups", "restore", "store", "unpack_groups"]
+__all__ = ["clear", "only_makes_state", "pack_groups", "restore", "store", "unpack_groups", "unpacked"]
 
 NUMBERS, PENDING = "numbers", "pending"
 """Keys of a packed state: everything but tensors, as text, and the tensors, as bytes."""
@@ -73,13 +73,32 @@ def unpack_groups(optimizer: Optimizer, learner: Learner) -> None:
     """Turn states that were loaded or copied, in plain types, into states.
 
     Raises:
-        ControlError: They were written in another schema.
+        ControlError: They were written in another schema, or are damaged.
     """
     for group in optimizer.param_groups:
-        state = group.get(KEY)
-        if isinstance(state, Mapping):
-            _refuse_schema(optimizer, state)
-            group[KEY] = ControlState.of(_unpacked(state) if NUMBERS in state else state, learner)
+        if isinstance(group.get(KEY), Mapping):
+            group[KEY] = unpacked(group[KEY], learner)
+
+
+def unpacked(plain: Mapping[str, Any], learner: Learner) -> ControlState:
+    """The state from plain types, packed or not.
+
+    Raises:
+        ControlError: It was written in another schema, or is damaged.
+    """
+    schema = plain.get("schema") if isinstance(plain, Mapping) else None
+    if schema != SCHEMA:
+        raise ControlError(
+            f"the state of the controller has schema {schema!r}, and schema {SCHEMA} is needed; "
+            "use the version of galatune that wrote it"
+        )
+    try:
+        return ControlState.of(_unpacked(plain) if NUMBERS in plain else plain, learner)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ControlError(
+            f"the state of the controller is damaged ({type(error).__name__}: {error}); "
+            f"load another checkpoint, or remove group[{KEY!r}] from each group to begin anew"
+        ) from error
 
 
 def only_makes_state(optimizer: Optimizer) -> bool:
@@ -120,14 +139,6 @@ def _unpacked(packed: Mapping[str, Any]) -> dict[str, Any]:
         torch.load(io.BytesIO(pending), map_location="cpu", weights_only=True) if pending is not None else {}
     )
     return {**json.loads(packed[NUMBERS]), "pending": loaded}
-
-
-def _refuse_schema(optimizer: Optimizer, state: Mapping[str, Any]) -> None:
-    if state.get("schema") != SCHEMA:
-        raise ControlError(
-            f"the state of this {type(optimizer).__name__} has schema {state.get('schema')!r}, and schema "
-            f"{SCHEMA} is needed; use the version of galatune that wrote it"
-        )
 
 
 def _fit(tensors: Sequence[Tensor | None], parameters: Sequence[Tensor]) -> bool:

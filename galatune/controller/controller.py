@@ -162,16 +162,17 @@ class Controller:
         """Continue from `state_dict`.
 
         Raises:
-            ControlError: Written in another schema, or for another number of groups.
+            ControlError: Written in another schema, for another number of groups, or damaged.
         """
-        groups = self.optimizer.param_groups
-        if state.get("schema") != SCHEMA or len(state["groups"]) != len(groups):
+        groups, loaded = self.optimizer.param_groups, state.get("groups", ())
+        if state.get("schema") != SCHEMA or len(loaded) != len(groups):
             raise ControlError(
-                f"this state has schema {state.get('schema')!r} and {len(state.get('groups', ()))} groups; "
+                f"this state has schema {state.get('schema')!r} and {len(loaded)} groups; "
                 f"schema {SCHEMA} and {len(groups)} groups are needed"
             )
-        for group, plain in zip(groups, state["groups"], strict=True):
-            group[KEY] = dict(plain)
+        states = [checkpoint.unpacked(plain, self._options.rule.learner) for plain in loaded]
+        for group, one in zip(groups, states, strict=True):
+            group[KEY] = one
         self._after_load(self.optimizer)
 
     # -- around a step

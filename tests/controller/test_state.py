@@ -132,6 +132,24 @@ def test_state_of_another_shape_is_refused():
         controller.load_state_dict({"schema": 99, "groups": [{}]})
     with pytest.raises(ControlError, match="groups"):
         controller.load_state_dict({"schema": 2, "groups": []})
+    with pytest.raises(ControlError, match="0 groups"):
+        controller.load_state_dict({"schema": 2})
+
+
+@pytest.mark.parametrize("part", ["group", "rate", "optimizer", "pending"])
+def test_damaged_state_is_refused_in_one_line(part):
+    optimizer = SGD(classifier().parameters(), lr=0.1)
+    controller = attach(optimizer)
+    state = controller.state_dict()
+    for damage in ({"something": 1.0}, None, 3):
+        broken = copy.deepcopy(state)
+        broken["groups"][0][part] = damage
+        if (part, damage) in (("group", None), ("pending", {"something": 1.0})):
+            continue  # a group that has not stepped yet; a probe of a third party
+        with pytest.raises(ControlError, match="is damaged") as refused:
+            controller.load_state_dict(broken)
+        assert "\n" not in str(refused.value)
+    assert controller.state_dict() == state
 
 
 def test_state_from_before_control_is_continued():
