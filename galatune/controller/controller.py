@@ -87,8 +87,7 @@ class Controller:
     @property
     def optimizer(self) -> Optimizer:
         """The optimizer under control; a `ControlError` if it is gone."""
-        optimizer = self._optimizer()
-        if optimizer is None:
+        if (optimizer := self._optimizer()) is None:
             raise ControlError("the optimizer of this controller is gone; keep a reference to it")
         return optimizer
 
@@ -311,14 +310,15 @@ class Controller:
     # -- probes
 
     def _take(self, optimizer: Optimizer) -> tuple[list[GradientPair] | None, int]:
-        """The pair of this step, if any, without the loss's scale; and the number of gradients it cost."""
+        """The pair of this step without the loss's scale, None if there is none; and its gradients."""
         overflowed, scale = self._overflow_before, gradient_scale(optimizer)
         if self._selector.probe.ready and overflowed is not None and bool(overflowed):
             self._selector.postpone()  # the remembered step was skipped
-        loop_gradients = self._selector.probe.uses_loop_gradients
+        loops = self._selector.probe.uses_loop_gradients
         pairs, spent = self._selector.take()
         if pairs is not None:
-            pairs = unscaled(pairs, self._scale_before if loop_gradients else scale, scale)
+            # g0 has the remembered step's scale if the loop computed it there, g1 the present one's.
+            pairs = unscaled(pairs, self._scale_before if loops else scale, scale)
         return pairs, spent
 
     def _is_skipped(self, optimizer: Optimizer, rate_groups: Sequence[RateGroup]) -> bool:

@@ -45,7 +45,8 @@ class ControlledGroups:
 
     def __init__(self, optimizer: Optimizer, options: Options, note_once: Callable[[str, str], None]) -> None:
         self._metric, self._rule, self._options = metric_of(optimizer), options.rule, options
-        self._note_once, self._compares_update = note_once, options.compares_update
+        self._note_once = note_once
+        self._compares_update = options.compares_update  # by default, and with alignment="previous_update"
         for group in optimizer.param_groups:
             self._metric.one_step(group)  # refuses a dampening of 1
         self._rates, self._exact = SetRates(), True
@@ -147,14 +148,14 @@ class ControlledGroups:
             independent = not probe.uses_loop_gradients
         direction = self._exact and independent and self._compares_update
         adaptive = direction and metric.diagonal is not None
-        early = self._exact and is_early_in_schedule(factor)
+        limits_growth = self._exact and is_early_in_schedule(factor)
         scale = probe.step_scales.scale(decays=bool(state.decays), adaptive=adaptive, steps=state.step)
         settings = EstimateSettings(
             step_scale=self._options.step_scale or scale,
             use_direction_alignment=direction,
             own_share_removed=probe.echoes_minibatch,
             next_step_metric=probe.next_step_metric,
-            steps_since_probe=state.step - state.last_probe if early else None,
+            steps_since_probe=state.step - state.last_probe if limits_growth else None,
         )
         return settings, why
 

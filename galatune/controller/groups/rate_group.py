@@ -127,7 +127,7 @@ class RateGroup:
     def played_rate(self) -> float:
         """The rate that the last step was made with, schedule and bounds included.
 
-        It is divided by group ratio and momentum factor, which the metric holds.
+        It is divided by group ratio and momentum factor (1 if the metric has none).
         """
         return max(
             (

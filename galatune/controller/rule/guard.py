@@ -79,8 +79,8 @@ class Guard:
         growth: Largest factor from one probe to the next, 2.
         shrink: Largest divisor from one probe to the next, 4; also what a retreat divides the rate by.
         max_growth_per_step: Largest factor per step, 1.05. Not applied during the first, tiny steps, after
-            the schedule has decayed by 10 %, if recent curvature estimates agree, or if the proposed rate is
-            300 times higher (docs/method.md).
+            the schedule has decayed by 10 %, if recent curvature estimates agree, if the proposed rate is 300
+            times higher, or for parameters of less than 32 bits (docs/method.md).
             Infinite `growth` switches it off.
         smoothing: Share of the old rate in the logarithm of the new one, 0 for none.
         confidence: Distance of an observation's log curvature c from its running median up to which the

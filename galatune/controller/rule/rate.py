@@ -9,7 +9,7 @@
    run; it is multiplied by the step scale.
 7. The guard clips the proposal to what one probe, and one step, may change, and smooths the result.
 
-Group ratio, momentum factor, schedule, `min_lr` and `max_lr` act on the result (`groups.controlled_groups`).
+Then, for each group (`groups.controlled_groups`): momentum factor, `min_lr`, group ratio, schedule, `max_lr`.
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ class RateState:
         sharpness: Logarithms of the last 15 curvatures; only kept if the guard has a finite `confidence`.
         losses: Last 15 losses seen; only kept if the guard tests for spikes.
         limited: 1 if the last probe wanted a higher rate than allowed, -1 if a lower one, else 0.
-        far_below: True if that limit was the one per probe: the rate still is far too low.
+        far_below: True if the last probe's increase was limited per probe and not per step.
         settled: True once a probe did not want a higher rate than allowed.
         retreating: True if the last probe saw an accident.
         rollbacks: Number of times the training was rolled back.
@@ -352,8 +352,8 @@ class Rule:
 
     def _growth_steps(self, state: RateState, proposed: float, steps: int | None) -> int | None:
         """Steps since the last probe if growth per step is limited, else None."""
-        tiny_step, far_below = state.rate <= LARGE_STEPS * state.first_rate, state.rate * FAR_BELOW < proposed
-        return None if tiny_step or far_below or CURVATURES.spread(state.curvatures) < AGREEMENT else steps
+        tiny_step, leap = state.rate <= LARGE_STEPS * state.first_rate, state.rate * FAR_BELOW < proposed
+        return None if tiny_step or leap or CURVATURES.spread(state.curvatures) < AGREEMENT else steps
 
     def _after_limit(self, state: RateState, held: int, steps: int | None) -> RateState:
         """Remember the limit. If it was that per probe, the rate is far below and probes stay frequent."""
