@@ -82,6 +82,10 @@ def find_sink(name: str) -> Sink:
         return cast(Sink, entries[name].load()())
     except ImportError as error:
         raise ReportError(f"the sink {name!r} cannot be loaded ({error}); install its host") from error
+    except (AttributeError, TypeError) as error:
+        raise ReportError(
+            f"the sink {name!r} cannot be loaded ({error}); its entry point names a class without arguments"
+        ) from error
 
 
 def destination_options(sink: Sink) -> tuple[str, ...]:

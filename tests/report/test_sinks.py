@@ -88,3 +88,14 @@ def test_only_the_chosen_sink_names_its_destination(folder: Path) -> None:
 def test_a_sink_without_names_of_its_own_takes_the_common_one(folder: Path) -> None:
     result = CliRunner().invoke(main, ["report", "study.db", "--sink", "plain", "--sink-to", "x"])
     assert (result.exit_code, result.stderr) == (0, "sent to x\n")
+
+
+@pytest.mark.parametrize("wrong", ["NoSuchSink", "fake_study"])
+def test_an_entry_point_that_names_no_sink_is_an_error_in_one_line(
+    wrong: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = EntryPoint("wrong", f"{__name__}:{wrong}", sinks.GROUP)
+    monkeypatch.setattr(sinks, "entry_points", lambda group: [entry] if group == sinks.GROUP else [])
+    with pytest.raises(ReportError, match="'wrong' cannot be loaded") as caught:
+        find_sink("wrong")
+    assert "\n" not in str(caught.value)
