@@ -59,7 +59,7 @@ def regret(
     Args:
         history: Records of one controlled rate (with ``per_group``, those of one group).
         bounds: Interval that the fixed rate is chosen from; None for every rate from 0 up.
-        surrogate: The losses; `PUBLISHED` or `RECIPE`.
+        surrogate: The losses; `PUBLISHED` or `DEFAULT_LOSS`.
 
     Raises:
         ControlError: No fixed rate is the best, since no loss curves upwards and there is no upper bound.

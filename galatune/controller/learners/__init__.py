@@ -12,13 +12,13 @@ from galatune.controller.learners.regularizer import (
     Regularizer,
     Unregularized,
 )
-from galatune.controller.learners.surrogate import PUBLISHED, RECIPE, Surrogate
+from galatune.controller.learners.surrogate import DEFAULT_LOSS, PUBLISHED, Surrogate
 from galatune.controller.rule.rate import DiscountedFTRL, Learner
 
 __all__ = [
+    "DEFAULT_LOSS",
     "FTRL",
     "PUBLISHED",
-    "RECIPE",
     "CoinBetting",
     "DiscountedFTRL",
     "Learner",

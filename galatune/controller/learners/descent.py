@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from galatune.controller.learners.interval import Interval
-from galatune.controller.learners.surrogate import RECIPE, Surrogate
+from galatune.controller.learners.surrogate import DEFAULT_LOSS, Surrogate
 from galatune.controller.rule.estimate import Observation
 from galatune.errors import ControlError
 
@@ -58,7 +58,7 @@ class OnlineGradientDescent:
     initial_rate: float | None = None
     min_rate: float = 0.0
     max_rate: float = math.inf
-    surrogate: Surrogate = RECIPE
+    surrogate: Surrogate = DEFAULT_LOSS
 
     def __post_init__(self) -> None:
         Interval(self.min_rate, self.max_rate, self.initial_rate)

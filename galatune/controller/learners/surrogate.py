@@ -7,7 +7,7 @@ from typing import Literal
 
 from galatune.controller.rule.estimate import Observation
 
-__all__ = ["PUBLISHED", "RECIPE", "RoundLoss", "Surrogate"]
+__all__ = ["DEFAULT_LOSS", "PUBLISHED", "RoundLoss", "Surrogate"]
 
 
 @dataclass(frozen=True)
@@ -71,5 +71,5 @@ class Surrogate:
 PUBLISHED = Surrogate(weight_power=1.0, curvature="lipschitz")
 """The loss as the paper writes it."""
 
-RECIPE = Surrogate()
+DEFAULT_LOSS = Surrogate()
 """The loss of the default learner."""

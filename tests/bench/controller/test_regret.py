@@ -12,7 +12,7 @@ import torch
 from galatune import attach
 from galatune.bench.controller.regret import ftrl_bound, regret
 from galatune.controller import Guard, ProbeRecord, ProbeSchedule
-from galatune.controller.learners import FTRL, RECIPE, Quadratic, Surrogate
+from galatune.controller.learners import DEFAULT_LOSS, FTRL, Quadratic, Surrogate
 from galatune.controller.rule.estimate import Observation
 from galatune.errors import ControlError
 
@@ -106,8 +106,8 @@ def test_regret_is_what_it_says_by_hand():
     assert found.best_fixed_rate == pytest.approx((4 + 1) / (8 + 2))
     assert found.regret == pytest.approx(first + second - (-5 * 0.5 + 0.5 * 10 * 0.25))
     assert found.average == pytest.approx(found.regret / 2)
-    recipe = regret(history, surrogate=RECIPE)
-    assert recipe.best_fixed_rate == pytest.approx((2 + 0.5 * 2**0.5) / (4 + 2**0.5))
+    default = regret(history, surrogate=DEFAULT_LOSS)
+    assert default.best_fixed_rate == pytest.approx((2 + 0.5 * 2**0.5) / (4 + 2**0.5))
 
 
 @pytest.mark.parametrize("seed", range(5))
