@@ -43,7 +43,7 @@ def test_commands_are_listed_in_the_order_of_the_way() -> None:
 @pytest.mark.parametrize("name", OWN)
 def test_every_command_explains_itself(name: str) -> None:
     result = CliRunner().invoke(main, [name, "-h"])
-    assert result.exit_code == 0
+    assert result.exit_code == 0, result.output
     assert "Usage:" in result.stdout
     for option in main.commands[name].params:
         if isinstance(option, click.Option):
