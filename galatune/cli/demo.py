@@ -43,7 +43,7 @@ def demo(folder: Path, trials: int, seed: int) -> None:
     """Try everything on built-in data: handwritten digits, a small convolutional net.
 
     First an old study, its learning rate searched; then scan, run and report, each as you would type it.
-    It takes about four minutes on two cores.
+    It takes one to two minutes on two cores.
 
     \b
     Example:
