@@ -9,6 +9,7 @@ from galatune.bench.cost.ratios import Ratio
 from galatune.bench.text import plain_table
 from galatune.controller.options import Options
 from galatune.controller.probes.schedule import RateStart
+from galatune.formatting import plural
 
 __all__ = ["cost_table"]
 
@@ -20,7 +21,7 @@ def cost_table(cost: Cost) -> Table:
     times, memory = cost.times, cost.memory
     steps, probing = len(times.controlled), Options().probe_schedule
     table = plain_table(
-        f"{cost.probe} probe, {memory.parameters:,} parameters, {_many(cost.threads, 'thread')}; with "
+        f"{cost.probe} probe, {memory.parameters:,} parameters, {plural(cost.threads, 'thread')}; with "
         "control over without",
         ("", "ratio", "smallest", "largest", "from"),
         left=("", "from"),
@@ -55,8 +56,4 @@ def _ratio(ratio: Ratio | None) -> tuple[str, ...]:
     if ratio is None:
         return ("", "", "", "none was taken")
     numbers = (ratio.median, ratio.smallest, ratio.largest)
-    return (*(f"{number:.3f}" for number in numbers), f"median over {_many(ratio.blocks, 'block')} in turns")
-
-
-def _many(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"
+    return (*(f"{number:.3f}" for number in numbers), f"median over {plural(ratio.blocks, 'block')} in turns")
