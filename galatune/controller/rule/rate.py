@@ -369,7 +369,8 @@ class Rule:
         """
         chosen = self.learner.rate(state.learner)
         if chosen is None and probed.products.step_step == 0:
-            return Outcome(replace(self._after_limit(state, 1, None), rate=state.rate * self.guard.growth))
+            growth = self.guard.growth if math.isfinite(self.guard.growth) else 2.0
+            return Outcome(replace(self._after_limit(state, 1, None), rate=state.rate * growth))
         if chosen is None:
             state = replace(state, flat_probes=state.flat_probes + 1)
             if state.flat_probes != FLAT_PROBES:
