@@ -24,7 +24,7 @@ lint: $(VENV)/.installed-test
 type: $(VENV)/.installed-test
 	$(BIN)/mypy --num-workers 2
 
-bench: $(VENV)/.installed ## the table in the README
+bench: $(VENV)/.installed ## one task of docs/benchmarks.md
 	$(BIN)/galatune bench compare --tasks digits-cnn --seeds 5 --invariance
 
 clean:
