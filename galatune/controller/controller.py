@@ -135,10 +135,9 @@ class Controller:
         """Let the optimizer go: hooks, state and wrapper are removed, its rate is its schedule's again."""
         checkpoint.clear(self._groups.states[0])
         self._conclude()
-        optimizer = self._optimizer()
         self._selector.close()
         unlisten(self._watch)
-        if optimizer is None:
+        if (optimizer := self._optimizer()) is None:
             return
         self._groups.restore()
         for hook in self._hooks:
@@ -276,7 +275,7 @@ class Controller:
             return taken
         if self._rolls_back and not self._snapshot.taken:
             return taken
-        return math.inf if self._frozen else self._selector.next_step
+        return math.inf if self._frozen else self._selector.next_step  # by the probe schedule
 
     def _finish(self) -> None:
         """After a step, also one that raised."""
@@ -313,7 +312,7 @@ class Controller:
         """The pair of this step without the loss's scale, None if there is none; and its gradients."""
         overflowed, scale = self._overflow_before, gradient_scale(optimizer)
         if self._selector.probe.ready and overflowed is not None and bool(overflowed):
-            self._selector.postpone()  # the remembered step was skipped
+            self._selector.postpone()  # the remembered step was skipped: no pair, another is remembered
         loops = self._selector.probe.uses_loop_gradients
         pairs, spent = self._selector.take()
         if pairs is not None:
@@ -363,6 +362,7 @@ class Controller:
     def _record(
         self, rate_groups: Sequence[RateGroup], seen: Sequence[Observation | None], played: Sequence[float]
     ) -> None:
+        # Per rate: step, applied rate, alignment, L, q, norm of g0, rate of the step before, gradients.
         self._groups.update(probes=self.probes + 1, last_probe=self.steps)
         for one, observation, rate in zip(rate_groups, seen, played, strict=True):
             self.history.append(

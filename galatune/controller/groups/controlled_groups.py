@@ -46,7 +46,8 @@ class ControlledGroups:
     def __init__(self, optimizer: Optimizer, options: Options, note_once: Callable[[str, str], None]) -> None:
         self._metric, self._rule, self._options = metric_of(optimizer), options.rule, options
         self._note_once = note_once
-        self._compares_update = options.compares_update  # by default, and with alignment="previous_update"
+        # By default with the default learner, and with alignment="previous_update".
+        self._compares_update = options.compares_update
         for group in optimizer.param_groups:
             self._metric.one_step(group)  # refuses a dampening of 1
         self._rates, self._exact = SetRates(), True

@@ -99,7 +99,9 @@ class RateGroup:
         if own is not None:
             finding = Finding("start", "the first rate is the learner's own", {"rate": own})
             return Outcome(self.rule.with_first_rate(state, own), findings=(finding,))
-        if self.metric.first_direction is None:
+        if (
+            self.metric.first_direction is None
+        ):  # as of every unknown metric: a rate of 1e-6 measures the step
             if not self._has_gradient():
                 return Outcome(state)
             state = replace(self.rule.with_first_rate(state, UNKNOWN_STEP_RATE), step_unknown=True)

@@ -271,7 +271,7 @@ class Rule:
         state = replace(state, retreating=False)
         if probed.products.step_step and state.step_unknown:
             known = rate_after_unknown_step(probed.first_move, probed.products.step_step, state.rate)
-            state = replace(state, step_unknown=False, rate=known, first_rate=known)
+            state = replace(state, step_unknown=False, rate=known, first_rate=known)  # a step of 1e-5 ||x||
         by_direction = settings.use_direction_alignment or not settings.metric_known
         if by_direction:
             observation = direction_alignment(probed.products, probed.played_rate, probed.own_share)
