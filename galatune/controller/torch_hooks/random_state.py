@@ -89,10 +89,10 @@ def restored_afterwards() -> Iterator[None]:
     this: it is seeded as torch was.
     """
     devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else range(0)
-    before, seed = RandomState.now(devices), torch.initial_seed()
-    try:
-        yield
-    finally:
-        if not devices:
-            torch.cuda.manual_seed_all(seed)
-        before.restore()
+    seed = torch.initial_seed()
+    with undrawn(devices):
+        try:
+            yield
+        finally:
+            if not devices:
+                torch.cuda.manual_seed_all(seed)
