@@ -20,7 +20,7 @@ ORDERS = {
         *("rule", "learners", "torch_hooks", "gradient_pair", "optimizers", "probes", "state", "events"),
         *("options", "history", "checkpoint", "rollback", "refusals", "groups", "controller", "controlled"),
     ),
-    "galatune.controller.rule": ("estimate", "first_rate", "guard", "rate"),
+    "galatune.controller.rule": ("estimate", "first_rate", "guard", "loss_trend", "learner", "rate"),
     "galatune.study": ("storage", "ledger", "scan", "search"),
     "galatune.report": ("quality", "comparison", "text", "savings", "plots", "page", "pair", "sinks"),
     "galatune.bench": ("text", "drawing", "controller", "cost", "sensitivity"),

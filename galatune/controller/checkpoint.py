@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from galatune.controller.probes.select import ProbeSelector
-from galatune.controller.rule.rate import Learner
+from galatune.controller.rule.learner import Learner
 from galatune.controller.state import KEY, SCHEMA, ControlState, Pending
 from galatune.controller.torch_hooks.distributed import count, is_sharded, local
 from galatune.errors import ControlError

@@ -22,7 +22,7 @@ from galatune.controller.probes.base import Probe
 from galatune.controller.probes.schedule import ProbeSchedule
 from galatune.controller.probes.select import AUTO
 from galatune.controller.rule.guard import Guard
-from galatune.controller.rule.rate import Learner
+from galatune.controller.rule.learner import Learner
 from galatune.controller.torch_hooks.optimizer_step import SharedHook
 from galatune.controller.torch_hooks.patch import Patch
 from galatune.errors import ControlError

@@ -23,9 +23,10 @@ from galatune.controller.probes.select import ProbeSelector
 from galatune.controller.refusals import refuse_flattened, refuse_sparse, refuse_twice
 from galatune.controller.rollback import Snapshot
 from galatune.controller.rule.estimate import Observation
-from galatune.controller.rule.rate import EstimateSettings, Finding, RateState
+from galatune.controller.rule.loss_trend import LossTrend, Rise
+from galatune.controller.rule.rate import Finding, Outcome, RateState
 from galatune.controller.state import KEY, SCHEMA, lost_hooks
-from galatune.controller.torch_hooks.backward import listen, unlisten
+from galatune.controller.torch_hooks.distributed import place
 from galatune.controller.torch_hooks.grad_scaler import gradient_scale, overflow
 from galatune.controller.torch_hooks.loss import LossWatch
 from galatune.controller.torch_hooks.lr_schedule import RateCurve
@@ -61,13 +62,13 @@ class Controller:
         # Once the optimizer is gone, what the probe keeps of its parameters goes too.
         self._optimizer: Callable[[], Optimizer | None] = weakref.ref(optimizer, selector.closing())
         self._reads_losses, self._rolls_back = guard.reads_losses, guard.reaction == "roll back"
-        self._watch, self._snapshot = LossWatch(), Snapshot()
-        if self._reads_losses:
-            listen(self._watch)
+        self._watch, self._losses, self._snapshot = LossWatch(), LossTrend(), Snapshot()
+        self._watch.begin(_all(optimizer))
         self._rates_chosen: list[RateState] = []
         self._scale_before: Tensor | None = None
         self._overflow_before: Tensor | None = None
         self._depth, self._full_step, self._ignored, self._frozen = 0, True, False, False
+        self._judges_losses = True
         self._next_full_step: float = 0
         self._hooks = [
             optimizer.register_step_pre_hook(self._before_step),
@@ -128,6 +129,7 @@ class Controller:
     def freeze(self) -> None:
         """Keep the rate as it is from here on (the schedule still acts); no more probes."""
         self._frozen = True
+        self._watch.close()
         self._forget_step()
         self._selector.close()
 
@@ -136,7 +138,7 @@ class Controller:
         checkpoint.clear(self._groups.states[0])
         self._conclude()
         self._selector.close()
-        unlisten(self._watch)
+        self._watch.close()
         if (optimizer := self._optimizer()) is None:
             return
         self._groups.restore()
@@ -208,11 +210,22 @@ class Controller:
 
     def _choose_rates(self, optimizer: Optimizer, returned: Any = None) -> None:
         """With this step's gradients there: keep the rates if no probe needs this step, else decide."""
-        if self._full_step or not self._groups.keep_rates(optimizer):
+        rise = self._see_loss(returned)
+        self._groups.cautious = rise is Rise.ONCE
+        if self._full_step or rise is Rise.ACCIDENT or not self._groups.keep_rates(optimizer):
             self._full_step = True
-            self._decide(optimizer, returned)
+            self._decide(optimizer, accident=rise is Rise.ACCIDENT)
 
-    def _decide(self, optimizer: Optimizer, returned: Any) -> None:
+    def _see_loss(self, returned: Any) -> Rise:
+        """What the loss of this step says, also between two probes."""
+        self._watch.end_step(returned)
+        loss = self._watch.comparable() if self._judges_losses else None
+        if loss is None:
+            return Rise.NONE
+        self._losses, rise = self._losses.add(loss)
+        return rise
+
+    def _decide(self, optimizer: Optimizer, accident: bool) -> None:
         """Choose the rates, apply them, keep what the next probe needs.
 
         The probe copies tensors now (`remember`); after the step they go into the state, for checkpoints.
@@ -233,10 +246,14 @@ class Controller:
         pairs, spent = self._take(optimizer)
         self._spend(spent)
         probed = pairs is not None
-        loss = self._watch.take(returned, _all(optimizer)) if probed and self._reads_losses else None
+        loss = self._watch.mean(_all(optimizer)) if probed and self._reads_losses else None
         played = [one.played_rate() for one in rate_groups] if probed else []
-        seen = [self._adapt(one, settings, pairs, loss) for one in rate_groups]
+        seen = [self._accept(one, one.adapt(settings, pairs, loss)) for one in rate_groups]
         pairs = None  # its tensors make room for the next step's
+        if probed and any(one.states[0].rate.retreating for one in rate_groups):
+            self._groups.cautious = False  # the guard has lowered the rate already
+        elif accident:
+            self._take_back(rate_groups)
         self._groups.apply(optimizer, factors)
         if probed:
             self._record(rate_groups, seen, played)
@@ -244,7 +261,9 @@ class Controller:
         if not self._frozen:
             self._selector.remember(self.steps + 1, self._groups.moving(optimizer))
             self._scale_before, self._overflow_before = gradient_scale(optimizer), overflow(optimizer)
-        self._await_loss(self.steps + 1)
+        self._watch.follow(self._groups.moving(optimizer))
+        # Ranks would have to agree on the loss of every step.
+        self._judges_losses = not self._frozen and place()[1] == 1
         if self._rolls_back and (probed or not self._snapshot.taken):
             self._snapshot.take(optimizer)
 
@@ -265,7 +284,9 @@ class Controller:
             self._selector.expect(taken)
             self._next_full_step = self._selector.next_step
         evaluations = state.optimizer.gradient_evaluations + 1
-        state.optimizer = replace(state.optimizer, step=taken, gradient_evaluations=evaluations)
+        state.optimizer = replace(
+            state.optimizer, step=taken, gradient_evaluations=evaluations, losses=self._losses
+        )
         self.rate_curve.add(taken, self._largest_rate)
 
     def _find_next_full_step(self, taken: int) -> float:
@@ -292,6 +313,7 @@ class Controller:
         # The remembered step belongs to parameters that may just have been replaced.
         self._selector.forget()
         self._snapshot.forget()
+        self._watch.forget()
         self._groups.forget_schedule()
         self._scale_before = self._overflow_before = None
         self._log.forget_once()
@@ -304,7 +326,7 @@ class Controller:
         if self._groups.initialized:
             checkpoint.restore(self._groups.states[0], self._selector, self._groups.moving(optimizer))
         self._selector.expect(self.steps)
-        self._await_loss(self.steps)
+        self._losses = self._groups.optimizer_state.losses
 
     # -- probes
 
@@ -329,22 +351,10 @@ class Controller:
         learns = self._selector.probe.ready or not all(one.states[0].rate.rate for one in rate_groups)
         return found is not None and learns and bool(found)
 
-    def _await_loss(self, step: int) -> None:
-        """Watch for the loss of the step with this number, from 0, if it is probed and the guard needs it."""
-        if self._reads_losses and not self._frozen and self._selector.awaits(step):
-            self._watch.watch(_all(self.optimizer))
-
     # -- rates
 
-    def _adapt(
-        self,
-        rate_group: RateGroup,
-        settings: EstimateSettings,
-        pairs: Sequence[GradientPair] | None,
-        loss: float | None,
-    ) -> Observation | None:
-        """Let the rule choose the rate, and make events of what it says."""
-        outcome = rate_group.adapt(settings, pairs, loss)
+    def _accept(self, rate_group: RateGroup, outcome: Outcome) -> Observation | None:
+        """Take over what the rule chose, and make events of what it says."""
         rate_group.states[0].rate = outcome.state
         for finding in outcome.findings:
             if finding.kind == "roll back":
@@ -353,6 +363,12 @@ class Controller:
             if finding.kind == "stop":
                 raise DivergenceError(_why_stopped(finding, outcome.state))
         return outcome.observation
+
+    def _take_back(self, rate_groups: Sequence[RateGroup]) -> None:
+        """After an accident: lower the rates, and probe this step, which moves where curvature is large."""
+        for one in rate_groups:
+            self._accept(one, one.after_rise(self._losses))
+        self._selector.owed = True
 
     # -- groups, state, records
 

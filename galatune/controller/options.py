@@ -14,7 +14,8 @@ from galatune.controller.probes.base import Probe
 from galatune.controller.probes.schedule import ProbeSchedule
 from galatune.controller.probes.select import AUTO
 from galatune.controller.rule.guard import Guard
-from galatune.controller.rule.rate import DiscountedFTRL, Learner, Rule
+from galatune.controller.rule.learner import DiscountedFTRL, Learner
+from galatune.controller.rule.rate import Rule
 from galatune.errors import ControlError
 
 __all__ = ["ALIGNMENTS", "Options"]

@@ -13,7 +13,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from galatune.controller.rule.estimate import AlignmentMean
-from galatune.controller.rule.rate import Learner, RateState
+from galatune.controller.rule.learner import Learner
+from galatune.controller.rule.loss_trend import LossTrend
+from galatune.controller.rule.rate import RateState
 from galatune.controller.torch_hooks.optimizer_step import LostHooks
 
 __all__ = [
@@ -67,6 +69,7 @@ class OptimizerState:
         decays: Whether a schedule lowers the rate; None until the first step.
         probe: Name of the probe in use.
         probe_owed: True if a probe was due and could not be prepared, so that the next step makes up for it.
+        losses: Of every step.
     """
 
     step: int = 0
@@ -76,6 +79,7 @@ class OptimizerState:
     decays: bool | None = None
     probe: str = ""
     probe_owed: bool = False
+    losses: LossTrend = field(default_factory=LossTrend)
 
 
 class Pending(dict[str, Any]):
@@ -127,10 +131,13 @@ class ControlState:
         rate["alignment_mean"] = AlignmentMean(**rate["alignment_mean"])
         for name in ("curvatures", "sharpness", "losses"):
             rate[name] = tuple(rate[name])
+        optimizer = dict(plain["optimizer"])
+        losses = optimizer.pop("losses", {})  # older ones have none
+        optimizer["losses"] = LossTrend(**{**losses, "recent": tuple(losses.get("recent", ()))})
         return cls(
             group=None if group is None else GroupState(**group),
             rate=RateState(**rate),
-            optimizer=OptimizerState(**plain["optimizer"]),
+            optimizer=OptimizerState(**optimizer),
             pending=Pending(plain["pending"]),
         )
 

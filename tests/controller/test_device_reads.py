@@ -16,11 +16,27 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from galatune import attach
 from galatune.controller.probes.schedule import ProbeSchedule
 from galatune.controller.rule.guard import Guard
+from galatune.controller.torch_hooks import loss
 
 from .training import batches, classifier
 
 READING = {torch.ops.aten._local_scalar_dense, torch.ops.aten.equal, torch.ops.aten.nonzero}
 STEPS = 40
+
+
+@pytest.fixture(autouse=True)
+def _losses_on_a_device(monkeypatch):
+    """Losses are copied to the host while the next step runs, as from a GPU."""
+
+    class OnItsWay:
+        def __init__(self, number):
+            self._host = number.numpy()
+
+        def value(self):
+            return float(self._host)
+
+    monkeypatch.setattr(loss, "is_on_host", lambda number: False)
+    monkeypatch.setattr(loss, "HostCopy", OnItsWay)
 
 
 class Reads(TorchDispatchMode):

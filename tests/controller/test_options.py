@@ -11,7 +11,7 @@ from controller.training import batches, classifier, train
 from galatune import attach
 from galatune.controller.options import Options
 from galatune.controller.rule.guard import Guard
-from galatune.controller.rule.rate import DiscountedFTRL
+from galatune.controller.rule.learner import DiscountedFTRL
 from galatune.errors import ControlError
 
 

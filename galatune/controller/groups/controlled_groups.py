@@ -41,6 +41,7 @@ class ControlledGroups:
     Attributes:
         states: One for each group.
         applied: Rates of the last step, one for each group.
+        cautious: Whether this step's rates are to be divided, as after an accident, and the next ones not.
     """
 
     def __init__(self, optimizer: Optimizer, options: Options, note_once: Callable[[str, str], None]) -> None:
@@ -52,6 +53,7 @@ class ControlledGroups:
             self._metric.one_step(group)  # refuses a dampening of 1
         self._rates, self._exact = SetRates(), True
         self.applied: list[float] = []
+        self.cautious = False
         self.states: list[ControlState] = []
         self.load(optimizer)
 
@@ -231,6 +233,8 @@ class ControlledGroups:
         assert state.group is not None
         options, metric = self._options, self._metric
         chosen = state.rate.rate if options.per_group else self.states[0].rate.rate
+        if self.cautious:
+            chosen /= self._rule.guard.shrink
         if metric.momentum_factor is not None:
             chosen *= metric.momentum_factor(group)
         base = max(chosen, options.min_lr)

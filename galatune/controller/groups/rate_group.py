@@ -22,6 +22,7 @@ from galatune.controller.optimizers import (
 )
 from galatune.controller.rule.estimate import InnerProducts
 from galatune.controller.rule.first_rate import FIRST_MOVE, UNKNOWN_STEP_RATE, first_move, first_rate
+from galatune.controller.rule.loss_trend import LossTrend
 from galatune.controller.rule.rate import EstimateSettings, Finding, Outcome, ProbedStep, RateState, Rule
 from galatune.controller.state import ControlState
 from galatune.controller.torch_hooks.distributed import GlobalSum, count, squared
@@ -77,6 +78,10 @@ class RateGroup:
             first_move=self._first_move() if state.step_unknown and products.step_step else 0.0,
         )
         return self.rule.next_rate(state, probed, replace(settings, metric_known=self.metric.known))
+
+    def after_rise(self, losses: LossTrend) -> Outcome:
+        """The next state of the rate after an accident that the losses told."""
+        return self.rule.after_rise(self.states[0].rate, losses.recent[-1], losses.first)
 
     def _up_to_date(self) -> RateState:
         """The state with a learner's, and begun anew if plain momentum has become adaptive.

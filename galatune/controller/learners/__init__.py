@@ -13,7 +13,7 @@ from galatune.controller.learners.regularizer import (
     Unregularized,
 )
 from galatune.controller.learners.surrogate import DEFAULT_LOSS, PUBLISHED, Surrogate
-from galatune.controller.rule.rate import DiscountedFTRL, Learner
+from galatune.controller.rule.learner import DiscountedFTRL, Learner
 
 __all__ = [
     "DEFAULT_LOSS",

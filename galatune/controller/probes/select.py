@@ -53,10 +53,6 @@ class ProbeSelector:
         self.probe: Probe = self._first_choice()
         self._use(self.probe)
 
-    def awaits(self, step: int) -> bool:
-        """Whether the step with this number, from 0, is likely to be probed."""
-        return self.probe.holds or self.due(step)
-
     def due(self, step: int) -> bool:
         """Whether the step with this number, from 0, is to be probed."""
         return self._schedule.due(step, self._starts())

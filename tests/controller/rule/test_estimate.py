@@ -18,7 +18,7 @@ from galatune.controller.rule.estimate import (
     direction_alignment,
     same_minibatch,
 )
-from galatune.controller.rule.rate import DiscountedFTRL
+from galatune.controller.rule.learner import DiscountedFTRL
 
 few = settings(max_examples=40, deadline=None, derandomize=True)
 positive = st.floats(1e-6, 1e6)
