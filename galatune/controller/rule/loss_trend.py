@@ -6,7 +6,8 @@ hard minibatch; an unstable rate makes it rise again and again.
 .. code-block:: text
 
     rise  = loss - lowest of the last 8 losses
-    noise = running mean of max(loss - loss of the step before, 0), with discount 0.95
+    noise = running mean of max(loss - loss of the step before, 0), with discount 0.95; of high losses at most
+            the limit, so that data which now and then are hard raise it
     range = first loss - lowest loss so far
     high if rise > max(16 noise, range / 20, |lowest of the last 8| / 2)
 """
@@ -94,18 +95,17 @@ class LossTrend:
             return LossTrend(recent=(loss,), seen=1, first=loss, lowest=loss), Rise.NONE
         lowest, recent = min(self.recent), (*self.recent, loss)[-WINDOW:]
         rise = loss - lowest
-        if self.seen >= FEWEST and rise > self._limit(lowest):
-            return self._raised(rise, recent)
-        return replace(
+        up, limit = max(loss - self.recent[-1], 0.0), self._limit(lowest)
+        high = self.seen >= FEWEST and rise > limit
+        longer = replace(
             self,
             recent=recent,
-            upward=DISCOUNT * self.upward + max(loss - self.recent[-1], 0.0),
+            upward=DISCOUNT * self.upward + (min(up, limit) if high else up),
             weight=DISCOUNT * self.weight + 1.0,
             seen=self.seen + 1,
             lowest=min(self.lowest, loss),
-            high=0,
-            accident=0.0,
-        ), Rise.NONE
+        )
+        return longer._high(rise) if high else (replace(longer, high=0, accident=0.0), Rise.NONE)
 
     def _limit(self, lowest: float) -> float:
         noise = self.upward / self.weight if self.weight else 0.0
@@ -115,9 +115,8 @@ class LossTrend:
             SHARE_OF_LOSS * abs(lowest),
         )
 
-    def _raised(self, rise: float, recent: tuple[float, ...]) -> tuple[LossTrend, Rise]:
+    def _high(self, rise: float) -> tuple[LossTrend, Rise]:
         high, accident = self.high + 1, self.high > 0 and rise > WORSE * self.accident
-        kept = replace(self, recent=recent, seen=self.seen + 1, high=high)
         if accident:
-            return replace(kept, accident=rise), Rise.ACCIDENT
-        return kept, Rise.ONCE if high == 1 else Rise.NONE
+            return replace(self, high=high, accident=rise), Rise.ACCIDENT
+        return replace(self, high=high), Rise.ONCE if high == 1 else Rise.NONE
