@@ -25,7 +25,7 @@ from galatune.controller.rule.guard import Guard
 from galatune.controller.rule.learner import Learner
 from galatune.controller.torch_hooks.optimizer_step import SharedHook
 from galatune.controller.torch_hooks.patch import Patch
-from galatune.errors import ControlError
+from galatune.errors import ControlError, SelfTuningError
 
 __all__ = ["Capture", "Choice", "LeftAlone", "Select", "attach", "controlled"]
 
@@ -124,10 +124,12 @@ class LeftAlone:
     Attributes:
         name: Class name.
         reason: In words.
+        sets_own_rate: True if it sets its own step (Prodigy, DoG, ...), so that no rate could be controlled.
     """
 
     name: str
     reason: str
+    sets_own_rate: bool = False
 
 
 class Capture:
@@ -184,7 +186,8 @@ class Capture:
             # Each has a probe of its own, also if a Probe object was given.
             controller = Controller(optimizer, replace(self._options, probe=copy.copy(self._options.probe)))
         except ControlError as error:
-            self.left_alone.append(LeftAlone(name, str(error)))
+            own = isinstance(error, SelfTuningError)
+            self.left_alone.append(LeftAlone(name, str(error), sets_own_rate=own))
             return
         if not self.controllers:
             self.device = _device(optimizer)
