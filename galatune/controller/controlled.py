@@ -17,10 +17,12 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from galatune.controller.controller import Controller
 from galatune.controller.events import Event
+from galatune.controller.optimizers import inner_optimizers, own_step
 from galatune.controller.options import Options
 from galatune.controller.probes.base import Probe
 from galatune.controller.probes.schedule import ProbeSchedule
 from galatune.controller.probes.select import AUTO
+from galatune.controller.refusals import refuse_enclosed
 from galatune.controller.rule.guard import Guard
 from galatune.controller.rule.learner import Learner
 from galatune.controller.torch_hooks.optimizer_step import SharedHook
@@ -153,6 +155,7 @@ class Capture:
         self._made: list[list[float]] = []
         self._initial: weakref.WeakKeyDictionary[Optimizer, list[float]] = weakref.WeakKeyDictionary()
         self._seen: weakref.WeakSet[Optimizer] = weakref.WeakSet()
+        self._wrapping: weakref.WeakSet[Optimizer] = weakref.WeakSet()
 
     @property
     def learning_rate(self) -> float | None:
@@ -164,13 +167,13 @@ class Capture:
 
     def made(self, optimizer: Optimizer) -> None:
         """An optimizer was constructed."""
-        rates = [float(group.get("lr", 0.0)) for group in optimizer.param_groups]
+        rates = [_number(group.get("lr")) for group in optimizer.param_groups]
         self._initial[optimizer] = rates
         self._made.append(rates)
 
     def stepping(self, optimizer: Optimizer) -> None:
         """An optimizer is about to step; the first time it is decided whether it is controlled."""
-        if optimizer in self._seen:
+        if optimizer in self._seen or self._leaves_to_inner(optimizer):
             return
         self._seen.add(optimizer)
         if optimizer not in self._initial:
@@ -183,6 +186,7 @@ class Capture:
             self.left_alone.append(LeftAlone(name, choice.reason))
             return
         try:
+            refuse_enclosed(optimizer)
             # Each has a probe of its own, also if a Probe object was given.
             controller = Controller(optimizer, replace(self._options, probe=copy.copy(self._options.probe)))
         except ControlError as error:
@@ -195,9 +199,35 @@ class Capture:
         self.names.append(name)
         self.reasons.append(choice.reason)
 
+    def _leaves_to_inner(self, optimizer: Optimizer) -> bool:
+        """Whether it wraps optimizers that step in its place; it counts as none then.
+
+        If none of them stepped in its first step, it moves the parameters itself.
+        """
+        inner = [one.optimizer for one in inner_optimizers(optimizer)]
+        if not inner or own_step(optimizer, wraps=True) is not None:
+            return False
+        if optimizer not in self._wrapping:
+            self._wrapping.add(optimizer)
+            return True
+        stepped = any(one in self._seen for one in inner)
+        if stepped:
+            self._seen.add(optimizer)
+        return stepped
+
+
+def _number(rate: Any) -> float:
+    """A rate, 0 if it is none: some optimizers have lr=None."""
+    try:
+        return float(rate)
+    except (TypeError, ValueError, RuntimeError):
+        return 0.0
+
 
 def _device(optimizer: Optimizer) -> str:
-    device = optimizer.param_groups[0]["params"][0].device
+    device = next(
+        (p.device for group in optimizer.param_groups for p in group["params"]), torch.device("cpu")
+    )
     return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device.type)
 
 

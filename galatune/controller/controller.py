@@ -20,7 +20,7 @@ from galatune.controller.groups.rate_group import RateGroup
 from galatune.controller.history import ProbeRecord
 from galatune.controller.options import Options
 from galatune.controller.probes.select import ProbeSelector
-from galatune.controller.refusals import refuse_flattened, refuse_sparse, refuse_twice
+from galatune.controller.refusals import refuse, refuse_sparse
 from galatune.controller.rollback import Snapshot
 from galatune.controller.rule.estimate import Observation
 from galatune.controller.rule.loss_trend import LossTrend, Rise
@@ -47,9 +47,7 @@ class Controller:
     """
 
     def __init__(self, optimizer: Optimizer, options: Options) -> None:
-        refuse_twice(optimizer)
-        refuse_sparse(optimizer)
-        refuse_flattened(optimizer)
+        refuse(optimizer)
         self.history: list[ProbeRecord] = []
         self.rate_curve = RateCurve()
         self._options, guard = options, options.rule.guard

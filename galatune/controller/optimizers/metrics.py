@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, TypeGuard
 
 import torch
@@ -14,6 +15,49 @@ from galatune.errors import ControlError
 
 Group = Mapping[str, Any]
 State = Mapping[str, Any]
+
+
+def _zero(group: Group) -> float:
+    return 0.0
+
+
+@dataclass(frozen=True)
+class OptimizerMetric:
+    """What is known of one optimizer class.
+
+    Attributes:
+        name: Class name.
+        diagonal: (group, state of a parameter) to P, same shape as the parameter. None if P is the
+            identity, or unknown.
+        first_direction: (group, gradient) to the direction of the very first step; None if unknown.
+        momentum_factor: Group to ``(1 - momentum) / (1 - dampening)`` for heavy-ball momentum, which
+            adds up steps; None if momentum is a mean.
+        coupled_decay: Group to the weight decay that is part of the gradient.
+        begins_as_momentum: (group, state of a parameter) to whether the coming step still is plain momentum,
+            its metric the identity; when that ends, rates have another unit and begin anew. None if
+            the metric never changes its kind.
+        with_gradient: (group, state of a parameter, gradient) to the state that the coming step will measure
+            with; None if that makes no difference worth its cost.
+        own_share: (group, state of a parameter after a step) to the share that the gradient of that step
+            has in its direction, the rest being that of the steps before; None if that is not known.
+        elementwise: Whether an entry of the metric depends on that entry of the state alone.
+        known: False if nothing is known of the class.
+    """
+
+    name: str
+    diagonal: Callable[[Group, State], Tensor] | None = None
+    first_direction: Callable[[Group, Tensor], Tensor] | None = None
+    momentum_factor: Callable[[Group], float] | None = None
+    coupled_decay: Callable[[Group], float] = _zero
+    begins_as_momentum: Callable[[Group, State], bool] | None = None
+    with_gradient: Callable[[Group, State, Tensor], State] | None = None
+    own_share: Callable[[Group, State], float] | None = None
+    elementwise: bool = True
+    known: bool = True
+
+    def one_step(self, group: Group) -> float:
+        """What one step is worth: `momentum_factor`, or 1."""
+        return 1.0 if self.momentum_factor is None else self.momentum_factor(group)
 
 
 def as_real(tensor: Tensor) -> Tensor:

@@ -7,60 +7,13 @@ is known, the alignment with the previous update serves (`rule.estimate.directio
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
 import torch
-from torch import Tensor
 
 from galatune.controller.optimizers import metrics
-from galatune.controller.optimizers.metrics import Group, State
-from galatune.errors import ControlError
+from galatune.controller.optimizers.metrics import OptimizerMetric
+from galatune.errors import ControlError, SelfTuningError
 
-__all__ = ["OptimizerMetric", "metric_of", "register_optimizer"]
-
-
-def _zero(group: Group) -> float:
-    return 0.0
-
-
-@dataclass(frozen=True)
-class OptimizerMetric:
-    """What is known of one optimizer class.
-
-    Attributes:
-        name: Class name.
-        diagonal: (group, state of a parameter) to P, same shape as the parameter. None if P is the
-            identity, or unknown.
-        first_direction: (group, gradient) to the direction of the very first step; None if unknown.
-        momentum_factor: Group to ``(1 - momentum) / (1 - dampening)`` for heavy-ball momentum, which
-            adds up steps; None if momentum is a mean.
-        coupled_decay: Group to the weight decay that is part of the gradient.
-        begins_as_momentum: (group, state of a parameter) to whether the coming step still is plain momentum,
-            its metric the identity; when that ends, rates have another unit and begin anew. None if
-            the metric never changes its kind.
-        with_gradient: (group, state of a parameter, gradient) to the state that the coming step will measure
-            with; None if that makes no difference worth its cost.
-        own_share: (group, state of a parameter after a step) to the share that the gradient of that step
-            has in its direction, the rest being that of the steps before; None if that is not known.
-        elementwise: Whether an entry of the metric depends on that entry of the state alone.
-        known: False if nothing is known of the class.
-    """
-
-    name: str
-    diagonal: Callable[[Group, State], Tensor] | None = None
-    first_direction: Callable[[Group, Tensor], Tensor] | None = None
-    momentum_factor: Callable[[Group], float] | None = None
-    coupled_decay: Callable[[Group], float] = _zero
-    begins_as_momentum: Callable[[Group, State], bool] | None = None
-    with_gradient: Callable[[Group, State, Tensor], State] | None = None
-    own_share: Callable[[Group, State], float] | None = None
-    elementwise: bool = True
-    known: bool = True
-
-    def one_step(self, group: Group) -> float:
-        """What one step is worth: `momentum_factor`, or 1."""
-        return 1.0 if self.momentum_factor is None else self.momentum_factor(group)
+__all__ = ["is_plain", "is_registered", "metric_of", "register_optimizer"]
 
 
 def metric_of(optimizer: torch.optim.Optimizer) -> OptimizerMetric:
@@ -71,13 +24,24 @@ def metric_of(optimizer: torch.optim.Optimizer) -> OptimizerMetric:
     """
     for ancestor in type(optimizer).__mro__:
         if ancestor in _REFUSED:
-            raise ControlError(
+            error = ControlError if ancestor is torch.optim.SparseAdam else SelfTuningError
+            raise error(
                 f"{type(optimizer).__name__} cannot be controlled ({_REFUSED[ancestor]}); "
                 "use SGD, Adam, AdamW or another first-order optimizer"
             )
         if ancestor in _TABLE:
             return _TABLE[ancestor]
     return OptimizerMetric(type(optimizer).__name__, known=False)
+
+
+def is_registered(optimizer_class: type) -> bool:
+    """Whether `register_optimizer` was told of this class itself."""
+    return optimizer_class in _TABLE and optimizer_class not in _OF_TORCH
+
+
+def is_plain(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether its class is one of torch's own, whose step is known to follow the rate."""
+    return type(optimizer) in _OF_TORCH
 
 
 def register_optimizer(optimizer_class: type[torch.optim.Optimizer], metric: OptimizerMetric) -> None:
@@ -171,6 +135,8 @@ _TABLE: dict[type, OptimizerMetric] = {
         coupled_decay=metrics.coupled_unless_told,
     ),
 }
+
+_OF_TORCH = frozenset(_TABLE)
 
 _REFUSED: dict[type, str] = {
     torch.optim.LBFGS: "it searches along its own line",
