@@ -138,9 +138,11 @@ class Capture:
     """What happened inside `controlled`.
 
     Attributes:
-        controllers: One for each controlled optimizer, in the order of their first steps.
+        controllers: One for each controlled optimizer, in the order of their first steps; of optimizers made
+            anew over the same parameters, that of the last one, which goes on where the others were.
         names: Class names of those optimizers.
         reasons: Why each is controlled.
+        places: For each of them, the index of its controller: optimizers made anew share one.
         left_alone: Optimizers that stepped and were not controlled.
         device: Where the first controlled parameters lie: "cpu", or the name of the GPU.
     """
@@ -149,6 +151,7 @@ class Capture:
         self.controllers: list[Controller] = []
         self.names: list[str] = []
         self.reasons: list[str] = []
+        self.places: list[int] = []
         self.left_alone: list[LeftAlone] = []
         self.device = "cpu"
         self._options, self._select = options, select
@@ -188,16 +191,44 @@ class Capture:
         try:
             refuse_enclosed(optimizer)
             # Each has a probe of its own, also if a Probe object was given.
-            controller = Controller(optimizer, replace(self._options, probe=copy.copy(self._options.probe)))
+            options = replace(self._options, probe=copy.copy(self._options.probe))
+            controller = Controller(optimizer, options, counted=True)
         except ControlError as error:
             own = isinstance(error, SelfTuningError)
             self.left_alone.append(LeftAlone(name, str(error), sets_own_rate=own))
             return
         if not self.controllers:
             self.device = _device(optimizer)
-        self.controllers.append(controller)
+        self._list(controller, name, choice.reason)
+
+    def _list(self, controller: Controller, name: str, reason: str) -> None:
+        """List a controller, in the place of the one that it goes on for, if the optimizer was made anew."""
+        place = next((i for i, one in enumerate(self.controllers) if one.history is controller.history), None)
+        if place is None:
+            place = len(self.controllers)
+            self.controllers.append(controller)
+        else:
+            self.controllers[place] = controller
         self.names.append(name)
-        self.reasons.append(choice.reason)
+        self.reasons.append(reason)
+        self.places.append(place)
+        capture = weakref.ref(self)
+
+        def given_back(why: str) -> None:
+            found = capture()
+            if found is not None:
+                found._strike(place, name, why)
+
+        controller.on_given_back = given_back
+
+    def _strike(self, place: int, name: str, why: str) -> None:
+        """A controller gave its optimizer back: it is listed among those left alone."""
+        kept = [i for i, one in enumerate(self.places) if one != place]
+        self.names[:] = [self.names[i] for i in kept]
+        self.reasons[:] = [self.reasons[i] for i in kept]
+        self.places[:] = [self.places[i] - (self.places[i] > place) for i in kept]
+        del self.controllers[place]
+        self.left_alone.append(LeftAlone(name, why, sets_own_rate=True))
 
     def _leaves_to_inner(self, optimizer: Optimizer) -> bool:
         """Whether it wraps optimizers that step in its place; it counts as none then.

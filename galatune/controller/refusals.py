@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+import math
 import weakref
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch.optim import Optimizer
 
-from galatune.controller.optimizers import enclosing, inner_optimizers, metric_of, own_step, parameter_ids
+from galatune.controller.gradient_pair import GradientPair
+from galatune.controller.optimizers import (
+    StepLengths,
+    enclosing,
+    inner_optimizers,
+    metric_of,
+    own_step,
+    parameter_ids,
+    writes_rate,
+)
 from galatune.controller.state import lost_hooks
+from galatune.controller.torch_hooks.distributed import GlobalSum, squared
 from galatune.errors import ControlError, SelfTuningError
 
-__all__ = ["refuse", "refuse_enclosed", "refuse_self_tuning", "refuse_sparse"]
+__all__ = ["refuse", "refuse_enclosed", "refuse_sparse", "shown_by_step", "stands_still"]
+
+FULL = 32
+"""Bits of a number whose changes are not lost to rounding."""
 
 MOST_NAMED = 3
 """Inner optimizers that a refusal names."""
@@ -28,7 +43,7 @@ def refuse(optimizer: Any) -> None:
     """
     _refuse_wrapper(optimizer)
     metric_of(optimizer)  # refuses LBFGS, SparseAdam and Rprop of torch
-    refuse_self_tuning(optimizer)
+    _refuse_self_tuning(optimizer)
     _refuse_odd_rates(optimizer)
     _refuse_unseen(optimizer)
     _refuse_twice(optimizer)
@@ -37,8 +52,7 @@ def refuse(optimizer: Any) -> None:
     _refuse_shared_out(optimizer)
 
 
-def refuse_self_tuning(optimizer: Optimizer) -> None:
-    """Raise if it sets its own step, as far as its class, groups and state say."""
+def _refuse_self_tuning(optimizer: Optimizer) -> None:
     if (why := own_step(optimizer)) is not None:
         raise SelfTuningError(_sets_its_own(type(optimizer).__name__, why))
 
@@ -50,6 +64,43 @@ def refuse_enclosed(optimizer: Optimizer) -> None:
             name = f"the {type(wrapper).__name__} around this {type(optimizer).__name__}"
             raise SelfTuningError(_sets_its_own(name, why))
         _refuse_shared_out(wrapper)
+
+
+def shown_by_step(optimizer: Optimizer, applied: Sequence[float]) -> str | None:
+    """Why an optimizer sets its own step, as far as its state after a step says.
+
+    Args:
+        optimizer: It.
+        applied: Rates of its groups during the step.
+    """
+    written = "its step writes the rate of its groups" if writes_rate(optimizer, applied) else None
+    why = own_step(optimizer) or written
+    return None if why is None else _sets_its_own(type(optimizer).__name__, why)
+
+
+def stands_still(
+    optimizer: Optimizer,
+    lengths: StepLengths,
+    played: Sequence[float],
+    pairs: Sequence[GradientPair] | None,
+) -> str | None:
+    """Why an optimizer sets its own step, as far as the length of its steps says.
+
+    Args:
+        optimizer: It.
+        lengths: Of its steps so far.
+        played: Rates of the step of these pairs.
+        pairs: Of the present step, None if it is not probed; parameters of few digits do not count.
+    """
+    if lengths.decided or not (pairs and played):
+        return None
+    total = GlobalSum()
+    for pair in pairs:
+        if torch.finfo(pair.parameter.dtype).bits >= FULL:
+            total.add(pair.parameter, squared(pair.step))
+    if lengths.stand_still(max(played), math.sqrt(sum(total.result(), 0.0))):
+        return _sets_its_own(type(optimizer).__name__, "its steps do not change their length with the rate")
+    return None
 
 
 def _sets_its_own(name: str, why: str) -> str:
@@ -65,7 +116,7 @@ def _refuse_wrapper(optimizer: Any) -> None:
         if (why := own_step(optimizer, wraps=True)) is not None:
             raise SelfTuningError(_sets_its_own(type(optimizer).__name__, why))
         for one in inner:
-            refuse_self_tuning(one.optimizer)
+            _refuse_self_tuning(one.optimizer)
         named = [f"{one.path} ({type(one.optimizer).__name__})" for one in inner[:MOST_NAMED]]
         listed = ", ".join(named) + (", ..." if len(inner) > MOST_NAMED else "")
         what = "each of its" if len(inner) > 1 else "its"

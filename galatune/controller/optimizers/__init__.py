@@ -5,6 +5,7 @@ from galatune.controller.optimizers.metrics import (
     State,
     adam_first_direction,
     as_real,
+    first_diagonal,
     has_seen_gradient,
     has_stepped,
 )
@@ -24,6 +25,7 @@ __all__ = [
     "adam_first_direction",
     "as_real",
     "enclosing",
+    "first_diagonal",
     "has_seen_gradient",
     "has_stepped",
     "inner_optimizers",

@@ -208,6 +208,19 @@ def _averaged_length(group: Group, step: float) -> float:
     return 2.0 / (1.0 - decay) - 1.0 - 2.0 * step * kept / (1.0 - kept)
 
 
+def first_diagonal(metric: OptimizerMetric, group: Group, gradient: Tensor) -> Tensor | None:
+    """P of the very first step, for an optimizer that was made anew: its direction over the gradient.
+
+    Entries without a gradient count as the parameter's average one. None if the direction is not known.
+    """
+    if metric.first_direction is None:
+        return None
+    gradient = _wide(gradient)
+    direction = metric.first_direction(group, gradient)
+    size = torch.where(direction != 0, gradient / direction, torch.zeros_like(gradient)).abs()
+    return _filled(size).clamp_(min=torch.finfo(size.dtype).tiny).reciprocal_()
+
+
 # -- directions of the very first step
 
 

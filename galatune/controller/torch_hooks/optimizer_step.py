@@ -9,11 +9,12 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.utils.hooks import RemovableHandle
 
-__all__ = ["GuardedStep", "LostHooks", "SharedHook"]
+__all__ = ["GuardedStep", "LostHooks", "SharedHook", "StepHooks", "with_closure"]
 
 
 class SharedHook:
@@ -78,6 +79,16 @@ class LostHooks(SharedHook):
         self.controlled: weakref.WeakSet[Optimizer] = weakref.WeakSet()
         self._key = key
         self._warned: weakref.WeakSet[Optimizer] = weakref.WeakSet()
+        self._unstepped: dict[int, tuple[weakref.ref[Optimizer], Callable[[Optimizer], None]]] = {}
+
+    def await_step(self, optimizer: Optimizer, told: Callable[[Optimizer], None]) -> None:
+        """Until its first step: tell of another one, not under control, that steps its parameters."""
+        key = id(optimizer)
+        self._unstepped[key] = (weakref.ref(optimizer, lambda _: self._unstepped.pop(key, None)), told)
+
+    def has_stepped(self, optimizer: Optimizer) -> None:
+        """It steps, or is not going to."""
+        self._unstepped.pop(id(optimizer), None)
 
     def sharing_groups(self, optimizer: Optimizer) -> Optimizer | None:
         """A controlled optimizer with the same parameter groups: it wraps this one, or is wrapped by it."""
@@ -87,7 +98,22 @@ class LostHooks(SharedHook):
                 return other
         return None
 
+    def _look_for_others(self, stepped: Optimizer) -> None:
+        """Whether it stepped parameters of an optimizer that is under control and did not step."""
+        own = {id(p) for group in stepped.param_groups for p in group["params"]}
+        for key, (reference, told) in list(self._unstepped.items()):
+            waiting = reference()
+            if waiting is None or waiting is stepped:
+                continue
+            if any(id(p) in own for group in waiting.param_groups for p in group["params"]):
+                self._unstepped.pop(key, None)
+                told(stepped)
+
     def _warn(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        if self._unstepped and optimizer not in self.controlled:
+            self._look_for_others(optimizer)
+        if not optimizer.param_groups:
+            return
         if self._key not in optimizer.param_groups[0] or optimizer in self.controlled:
             return
         if optimizer in self._warned or self.sharing_groups(optimizer) is not None:
@@ -147,3 +173,79 @@ class GuardedStep:
             del optimizer.__dict__["step"]
         else:
             optimizer.step = self._own  # type: ignore[method-assign]
+
+
+class StepHooks:
+    """All that a controller puts on its optimizer: torch's hooks, and a step that may raise.
+
+    Args:
+        optimizer: It.
+        lost: Counts as one user of it, as long as the optimizer lives.
+        before: Called before a step.
+        after: Called after a step that did not raise.
+        loaded: Called after a state was loaded.
+        saved: Called with a state that is being saved.
+        failed: Called if a step raises.
+        finished: Called after each step.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        lost: LostHooks,
+        *,
+        before: Callable[..., Any],
+        after: Callable[..., None],
+        loaded: Callable[..., None],
+        saved: Callable[..., None],
+        failed: Callable[[], None],
+        finished: Callable[[], None],
+    ) -> None:
+        self._handles = [
+            optimizer.register_step_pre_hook(before),
+            optimizer.register_step_post_hook(after),
+            optimizer.register_load_state_dict_post_hook(loaded),
+            optimizer.register_state_dict_post_hook(saved),
+        ]
+        self._guarded = GuardedStep(optimizer, failed=failed, finished=finished)
+        self._lost = lost
+        lost.controlled.add(optimizer)
+        lost.use()
+        self._release = weakref.finalize(optimizer, lost.leave)
+        self._release.atexit = False
+
+    def remove(self, optimizer: Optimizer) -> None:
+        """Take everything off again."""
+        for handle in self._handles:
+            handle.remove()
+        self._guarded.remove(optimizer)
+        self._lost.controlled.discard(optimizer)
+        self._lost.has_stepped(optimizer)
+        self._release()
+
+
+def with_closure(
+    args: tuple[Any, ...], kwargs: dict[str, Any], decide: Callable[[Any], None]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Arguments of a step whose closure, once its first gradients are there, lets something be decided.
+
+    Args:
+        args: Of the step, the optimizer first.
+        kwargs: Likewise.
+        decide: Called with what the closure returned.
+    """
+    closure = args[1] if len(args) > 1 else kwargs["closure"]
+    decided = False
+
+    def deciding() -> Any:
+        nonlocal decided
+        loss = closure()
+        if not decided:
+            decided = True
+            with torch.no_grad():
+                decide(loss)
+        return loss
+
+    if len(args) > 1:
+        return (args[0], deciding, *args[2:]), kwargs
+    return args, {**kwargs, "closure": deciding}
