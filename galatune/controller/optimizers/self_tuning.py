@@ -23,6 +23,9 @@ __all__ = ["StepLengths", "own_step", "register_self_tuning", "writes_rate"]
 MUCH, LITTLE = 64.0, 2.0
 """Of the rate, and of a step's length: steps that follow the rate change by as much as it does."""
 
+COMPARED = 3
+"""First steps that later ones are compared with."""
+
 FADED = 20
 """Probes after which steps of before hardly have a part in momentum that adds up steps."""
 
@@ -41,6 +44,7 @@ RELATIVE = "relative_step sets its rate from the number of steps"
 BETTING = "it bets on gradients and has no rate"
 LINE = "it searches along its own line"
 ENTRIES = "it keeps a step size for each entry, which the rate only starts"
+PAST = "its steps are bounded by the mean of its rates so far"
 HYPER = "it learns its rate by gradients of its own"
 NO_RATE = "its groups hold no learning rate"
 
@@ -63,6 +67,7 @@ _NAMED: Mapping[str, str] = {
     "adasls": LINE,
     "adamg": DISTANCE,
     "adgd": LINE,
+    "adamod": PAST,
     "sgdhd": HYPER,
     "adamhd": HYPER,
 }
@@ -135,6 +140,7 @@ _SIGNS = (
     _Sign(LINE, ("line_search_fn",)),
     _Sign(LINE, ("init_step_size",)),
     _Sign(ENTRIES, ("etas", "step_sizes")),
+    _Sign(PAST, states=("exp_avg_lr",)),
     _Sign(HYPER, ("hypergrad_lr",)),
 )
 
@@ -219,26 +225,38 @@ class StepLengths:
 
     Example:
         >>> lengths = StepLengths()
-        >>> [lengths.stand_still(rate, 0.1) for rate in (1e-6, 1e-5, 1e-4)]
-        [False, False, True]
+        >>> [lengths.stand_still(rate, 0.1) for rate in (1e-6, 1e-5, 1e-4, 1e-3)]
+        [False, False, False, True]
     """
 
     def __init__(self) -> None:
-        self._first: tuple[float, float] | None = None
+        self._first: list[tuple[float, float]] = []
         self._seen = 0
         self.decided = False
 
     def stand_still(self, rate: float, length: float) -> bool:
-        """Whether the rate changed by much, and the length of a step did not."""
+        """Whether the rate changed by much, and the length of a step did not.
+
+        Each of the first steps has to say so: one of them may have been extraordinary.
+        """
         if self.decided or not (rate > 0.0 and 0.0 < length < math.inf):
             return False
-        if self._first is None:
-            self._first = (rate, length)
         self._seen += 1
-        grown, longer = rate / self._first[0], length / self._first[1]
-        rose, fell = grown >= MUCH, grown <= 1.0 / MUCH and self._seen > FADED
-        self.decided = rose or fell or self._seen >= FIRST_PROBES
-        return longer < LITTLE if rose else longer > 1.0 / LITTLE if fell else False
+        verdicts = [
+            follows
+            for earlier, its_length in self._first
+            if (follows := self._follows(rate / earlier, length / its_length)) is not None
+        ]
+        if len(self._first) < COMPARED:
+            self._first.append((rate, length))
+        self.decided = any(verdicts) or len(verdicts) >= COMPARED - 1 or self._seen >= FIRST_PROBES
+        return len(verdicts) >= COMPARED - 1 and not any(verdicts)
+
+    def _follows(self, grown: float, longer: float) -> bool | None:
+        """None if the rate did not change by enough, or not long enough ago."""
+        if grown >= MUCH:
+            return longer >= LITTLE
+        return longer <= 1.0 / LITTLE if grown <= 1.0 / MUCH and self._seen > FADED else None
 
 
 def _take_out(optimizer_class: type) -> None:
