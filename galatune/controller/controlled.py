@@ -17,12 +17,12 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from galatune.controller.controller import Controller
 from galatune.controller.events import Event
-from galatune.controller.optimizers import inner_optimizers, own_step
+from galatune.controller.optimizers import enclosing, inner_optimizers, own_step
 from galatune.controller.options import Options
 from galatune.controller.probes.base import Probe
 from galatune.controller.probes.schedule import ProbeSchedule
 from galatune.controller.probes.select import AUTO
-from galatune.controller.refusals import refuse_enclosed
+from galatune.controller.refusals import refuse_enclosed, refuse_wrapper
 from galatune.controller.rule.guard import Guard
 from galatune.controller.rule.learner import Learner
 from galatune.controller.torch_hooks.optimizer_step import SharedHook
@@ -104,6 +104,7 @@ def attach(
         alignment=alignment,
         on_event=on_event,
     )
+    refuse_wrapper(optimizer)
     return Controller(optimizer, options)
 
 
@@ -176,7 +177,7 @@ class Capture:
 
     def stepping(self, optimizer: Optimizer) -> None:
         """An optimizer is about to step; the first time it is decided whether it is controlled."""
-        if optimizer in self._seen or self._leaves_to_inner(optimizer):
+        if optimizer in self._seen or self._leaves_to_inner(optimizer) or self._takes_from_outer(optimizer):
             return
         self._seen.add(optimizer)
         if optimizer not in self._initial:
@@ -217,18 +218,29 @@ class Capture:
         def given_back(why: str) -> None:
             found = capture()
             if found is not None:
-                found._strike(place, name, why)
+                found._strike(controller)
+                found.left_alone.append(LeftAlone(name, why, sets_own_rate=True))
 
         controller.on_given_back = given_back
 
-    def _strike(self, place: int, name: str, why: str) -> None:
-        """A controller gave its optimizer back: it is listed among those left alone."""
+    def _strike(self, controller: Controller) -> None:
+        """A controller gave its optimizer back: list it no more."""
+        place = self.controllers.index(controller)
         kept = [i for i, one in enumerate(self.places) if one != place]
         self.names[:] = [self.names[i] for i in kept]
         self.reasons[:] = [self.reasons[i] for i in kept]
         self.places[:] = [self.places[i] - (self.places[i] > place) for i in kept]
         del self.controllers[place]
-        self.left_alone.append(LeftAlone(name, why, sets_own_rate=True))
+
+    def _takes_from_outer(self, optimizer: Optimizer) -> bool:
+        """Whether it steps within a controlled one that hides it: control passes to it at the next step."""
+        for outer in enclosing(optimizer):
+            for controller in self.controllers:
+                if controller.controls(outer):
+                    controller.on_given_back = lambda _, struck=controller: self._strike(struck)
+                    controller.give_back("another optimizer steps within its step, and is controlled instead")
+                    return True
+        return False
 
     def _leaves_to_inner(self, optimizer: Optimizer) -> bool:
         """Whether it wraps optimizers that step in its place; it counts as none then.
@@ -381,5 +393,5 @@ def controlled(
         yield capture
     finally:
         _close(opened)
-        for controller in capture.controllers:
+        for controller in list(capture.controllers):
             controller.detach()

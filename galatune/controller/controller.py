@@ -97,6 +97,10 @@ class Controller:
             raise ControlError("the optimizer of this controller is gone; keep a reference to it")
         return optimizer
 
+    def controls(self, optimizer: Any) -> bool:
+        """Whether this is its optimizer."""
+        return self._lifetime.optimizer() is optimizer
+
     @property
     def learning_rate(self) -> float | list[float]:
         """Rate of the last step as applied (of the group with the largest); a list with `per_group`."""
@@ -144,7 +148,11 @@ class Controller:
         One that is made anew over the same parameters begins anew then.
         """
         checkpoint.clear(self._groups.states[0])
-        self._lifetime.conclude(self.steps, self._largest_rate, self._rates_chosen)
+        unseen = not self.steps and self._given_back is None
+        self._lifetime.conclude(self.steps, self._largest_rate, self._rates_chosen, unseen=unseen)
+        if self._given_back is not None and self.on_given_back is not None:
+            told, self.on_given_back = self.on_given_back, None
+            told(self._given_back)
         self._rates_chosen = []
         self._selector.close()
         self._watch.close()
@@ -157,10 +165,7 @@ class Controller:
         self._lifetime.forget()
 
     def state_dict(self) -> dict[str, Any]:
-        """What the controller remembers, in plain types; it is part of ``optimizer.state_dict()`` as well.
-
-        Numbers, the probe's name and, if the next step is to be probed, the tensors that takes.
-        """
+        """What the controller remembers, in plain types; it is part of ``optimizer.state_dict()`` as well."""
         return checkpoint.plain_groups(self._groups.states)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -231,7 +236,7 @@ class Controller:
         self._spend(spent)
         probed = pairs is not None
         played = [one.played_rate() for one in rate_groups] if probed else []
-        if self._lengths and self._give_back(stands_still(optimizer, self._lengths, played, pairs)):
+        if self._lengths and self.give_back(stands_still(optimizer, self._lengths, played, pairs)):
             return
         loss = self._watch.mean(_all(optimizer)) if probed and self._reads_losses else None
         seen = [self._accept(one, one.adapt(settings, pairs, loss)) for one in rate_groups]
@@ -262,7 +267,7 @@ class Controller:
         if self._full_step:
             lost_hooks.has_stepped(optimizer)
             if self._lengths and taken <= self._begun + EARLY:  # states of optimizers are complete then
-                self._give_back(shown_by_step(optimizer, self._groups.applied))
+                self.give_back(shown_by_step(optimizer, self._groups.applied))
         self._groups.restore()
         if self._full_step:
             self._selector.stepped(taken)
@@ -288,7 +293,7 @@ class Controller:
             return taken
         return math.inf if self._frozen else self._selector.next_step  # by the probe schedule
 
-    def _give_back(self, reason: str | None) -> bool:
+    def give_back(self, reason: str | None) -> bool:
         """Let the optimizer go during its step, if there is a reason why it cannot be controlled."""
         if reason is not None:
             self._log.note("given back", reason, {})
@@ -302,8 +307,6 @@ class Controller:
         self._groups.restore()
         if self._given_back is not None:
             self.detach()
-            if self.on_given_back is not None:
-                self.on_given_back(self._given_back)
 
     def _forget_step(self) -> None:
         """The last step is not going to be probed."""

@@ -24,7 +24,7 @@ from galatune.controller.state import lost_hooks
 from galatune.controller.torch_hooks.distributed import GlobalSum, squared
 from galatune.errors import ControlError, SelfTuningError
 
-__all__ = ["refuse", "refuse_enclosed", "refuse_sparse", "shown_by_step", "stands_still"]
+__all__ = ["refuse", "refuse_enclosed", "refuse_sparse", "refuse_wrapper", "shown_by_step", "stands_still"]
 
 FULL = 32
 """Bits of a number whose changes are not lost to rounding."""
@@ -33,15 +33,13 @@ MOST_NAMED = 3
 """Inner optimizers that a refusal names."""
 
 
-def refuse(optimizer: Any) -> None:
+def refuse(optimizer: Optimizer) -> None:
     """Raise if it cannot be controlled, before anything of it is changed.
 
     Raises:
-        ControlError: It is no torch optimizer, wraps the one that moves the parameters, is under control
-            already, has sparse gradients, or its step cannot be seen.
+        ControlError: It is under control already, has sparse gradients, or its step cannot be seen.
         SelfTuningError: It sets its own step.
     """
-    _refuse_wrapper(optimizer)
     metric_of(optimizer)  # refuses LBFGS, SparseAdam and Rprop of torch
     _refuse_self_tuning(optimizer)
     _refuse_odd_rates(optimizer)
@@ -110,7 +108,8 @@ def _sets_its_own(name: str, why: str) -> str:
     )
 
 
-def _refuse_wrapper(optimizer: Any) -> None:
+def refuse_wrapper(optimizer: Any) -> None:
+    """Raise if it is no torch optimizer, or wraps the one that moves the parameters, which is named."""
     inner = inner_optimizers(optimizer)
     if inner:
         if (why := own_step(optimizer, wraps=True)) is not None:

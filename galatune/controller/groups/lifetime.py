@@ -65,17 +65,18 @@ class Lifetime:
         if not self._begun:
             lost_hooks.await_step(optimizer, self._saw_another)
 
-    def conclude(self, steps: int, rate: float, states: Sequence[RateState]) -> None:
+    def conclude(self, steps: int, rate: float, states: Sequence[RateState], *, unseen: bool) -> None:
         """The optimizer is let go: say so if nothing was controlled, or if the rate did not arrive.
 
         Args:
             steps: Taken under control.
             rate: Of the last one.
             states: Of its rates.
+            unseen: Whether there should have been a step.
         """
         lineages.end(self._entry)
         self._entry = None
-        if not steps:
+        if unseen:
             self.say_unseen()
         if any(state.still_growing for state in states):
             reason = (

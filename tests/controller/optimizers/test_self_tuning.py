@@ -94,7 +94,8 @@ def test_mechanized_optimizer_is_left_alone():
     assert [one.sets_own_rate for one in capture.left_alone] == [True]
 
 
-def test_state_that_shows_it_after_a_step_gives_the_optimizer_back():
+@pytest.mark.parametrize("count", [1, 4])
+def test_state_that_shows_it_after_a_step_gives_the_optimizer_back(count):
     """Mechanic under another name: nothing is there before its first step."""
 
     class Tuned(Adam):
@@ -107,10 +108,10 @@ def test_state_that_shows_it_after_a_step_gives_the_optimizer_back():
         optimizer = Tuned(net.parameters(), lr=0.1)
         rates = []
         optimizer.register_step_pre_hook(lambda *_: rates.append(optimizer.param_groups[0]["lr"]))
-        train(net, optimizer, batches(4))
+        train(net, optimizer, batches(count))
     assert capture.controllers == capture.names == capture.reasons == capture.places == []
     assert [(one.name, one.sets_own_rate) for one in capture.left_alone] == [("Tuned", True)]
-    assert rates[1:] == [0.1, 0.1, 0.1]
+    assert rates[1:] == [0.1] * (count - 1)
     assert "galatune" not in optimizer.param_groups[0]
     assert "step" not in optimizer.__dict__
 
@@ -242,12 +243,12 @@ class Orthogonal(Optimizer):
                     p.sub_(p.grad.sign(), alpha=group["lr"])
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("kind", [Lion, Velocity, Clipped, Layerwise, Orthogonal, Adafactor])
 def test_unknown_optimizers_that_follow_their_rate_stay_controlled(kind, seed):
     with controlled() as capture:
         net = classifier(seed)
-        losses = train(net, kind(net.parameters()), batches(200, seed=seed + 1))
+        losses = train(net, kind(net.parameters()), batches(150, seed=seed + 1))
     assert capture.names == [kind.__name__]
     assert capture.left_alone == []
     assert sum(losses[-50:]) < sum(losses[:50])
