@@ -17,7 +17,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from galatune.controller.controller import Controller
 from galatune.controller.events import Event
-from galatune.controller.optimizers import enclosing, inner_optimizers, own_step
+from galatune.controller.optimizers import Wrappers, enclosing
 from galatune.controller.options import Options
 from galatune.controller.probes.base import Probe
 from galatune.controller.probes.schedule import ProbeSchedule
@@ -52,7 +52,8 @@ def attach(
     schedule do. Nothing else of the training loop changes.
 
     Args:
-        optimizer: Any torch optimizer but LBFGS, SparseAdam and Rprop.
+        optimizer: Any torch optimizer whose step follows its rate (not LBFGS, Rprop, Prodigy, DoG, ...); of a
+            wrapper, the one in it.
         probe: Source of gradient pairs: "closure" (`optimizer.step(closure)`), "graph" (`loss.backward()`),
             "echo" (the DataLoader repeats a minibatch), "consecutive" (of two minibatches), or "auto": the
             first of them that works. Or an object of a class derived from `Probe`.
@@ -72,7 +73,8 @@ def attach(
         on_event: Called with each `Event`.
 
     Returns:
-        The controller, which lives as long as the optimizer.
+        The controller, which lives as long as the optimizer. If the optimizer was made anew over the same
+        parameters, it goes on where the one before was, unless that was detached.
 
     Raises:
         ControlError: The optimizer cannot be controlled, is controlled already, or an option is out of
@@ -159,7 +161,7 @@ class Capture:
         self._made: list[list[float]] = []
         self._initial: weakref.WeakKeyDictionary[Optimizer, list[float]] = weakref.WeakKeyDictionary()
         self._seen: weakref.WeakSet[Optimizer] = weakref.WeakSet()
-        self._wrapping: weakref.WeakSet[Optimizer] = weakref.WeakSet()
+        self._wrappers = Wrappers()
 
     @property
     def learning_rate(self) -> float | None:
@@ -177,7 +179,11 @@ class Capture:
 
     def stepping(self, optimizer: Optimizer) -> None:
         """An optimizer is about to step; the first time it is decided whether it is controlled."""
-        if optimizer in self._seen or self._leaves_to_inner(optimizer) or self._takes_from_outer(optimizer):
+        if optimizer in self._seen or self._takes_from_outer(optimizer):
+            return
+        if (inner_moves := self._wrappers.inner_moves(optimizer, self._seen)) is not None:
+            if inner_moves:
+                self._seen.add(optimizer)
             return
         self._seen.add(optimizer)
         if optimizer not in self._initial:
@@ -241,22 +247,6 @@ class Capture:
                     controller.give_back("another optimizer steps within its step, and is controlled instead")
                     return True
         return False
-
-    def _leaves_to_inner(self, optimizer: Optimizer) -> bool:
-        """Whether it wraps optimizers that step in its place; it counts as none then.
-
-        If none of them stepped in its first step, it moves the parameters itself.
-        """
-        inner = [one.optimizer for one in inner_optimizers(optimizer)]
-        if not inner or own_step(optimizer, wraps=True) is not None:
-            return False
-        if optimizer not in self._wrapping:
-            self._wrapping.add(optimizer)
-            return True
-        stepped = any(one in self._seen for one in inner)
-        if stepped:
-            self._seen.add(optimizer)
-        return stepped
 
 
 def _number(rate: Any) -> float:

@@ -16,12 +16,18 @@ from galatune.controller.optimizers.self_tuning import (
     writes_rate,
 )
 from galatune.controller.optimizers.table import is_plain, metric_of, register_optimizer
-from galatune.controller.optimizers.wrappers import enclosing, inner_optimizers, parameter_ids
+from galatune.controller.optimizers.wrappers import (
+    Wrappers,
+    enclosing,
+    inner_optimizers,
+    parameter_ids,
+)
 
 __all__ = [
     "OptimizerMetric",
     "State",
     "StepLengths",
+    "Wrappers",
     "adam_first_direction",
     "as_real",
     "enclosing",

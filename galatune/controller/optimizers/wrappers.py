@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+import weakref
+from collections.abc import Container, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from torch.optim import Optimizer
 
-__all__ = ["Inner", "enclosing", "inner_optimizers", "parameter_ids"]
+from galatune.controller.optimizers.self_tuning import own_step
+
+__all__ = ["Inner", "Wrappers", "enclosing", "inner_optimizers", "parameter_ids"]
 
 DEEPEST = 6
 """Wrappers within wrappers that are followed."""
@@ -27,6 +30,30 @@ class Inner(NamedTuple):
 
     path: str
     optimizer: Optimizer
+
+
+class Wrappers:
+    """Which of the optimizers that step wrap others, and whether those step in their place."""
+
+    def __init__(self) -> None:
+        self._once: weakref.WeakSet[Optimizer] = weakref.WeakSet()
+
+    def inner_moves(self, optimizer: Optimizer, seen: Container[Optimizer]) -> bool | None:
+        """Whether the optimizers in this one move the parameters; None if it does so itself.
+
+        In its first step nobody knows: False. If none of them steps in it, it moves the parameters itself.
+
+        Args:
+            optimizer: About to step.
+            seen: Those that stepped.
+        """
+        inner = inner_optimizers(optimizer)
+        if not inner or own_step(optimizer, wraps=True) is not None:
+            return None
+        if optimizer not in self._once:
+            self._once.add(optimizer)
+            return False
+        return True if any(one.optimizer in seen for one in inner) else None
 
 
 def inner_optimizers(outer: Any) -> list[Inner]:
