@@ -17,6 +17,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from galatune.controller.controller import Controller
 from galatune.controller.events import Event
+from galatune.controller.groups.lifetime import warn_of_unseen
 from galatune.controller.optimizers import Wrappers, enclosing
 from galatune.controller.options import Options
 from galatune.controller.probes.base import Probe
@@ -147,6 +148,7 @@ class Capture:
         reasons: Why each is controlled.
         places: For each of them, the index of its controller: optimizers made anew share one.
         left_alone: Optimizers that stepped and were not controlled.
+        idle: True until an optimizer stepped.
         device: Where the first controlled parameters lie: "cpu", or the name of the GPU.
     """
 
@@ -162,6 +164,7 @@ class Capture:
         self._initial: weakref.WeakKeyDictionary[Optimizer, list[float]] = weakref.WeakKeyDictionary()
         self._seen: weakref.WeakSet[Optimizer] = weakref.WeakSet()
         self._wrappers = Wrappers()
+        self.idle = True
 
     @property
     def learning_rate(self) -> float | None:
@@ -186,6 +189,8 @@ class Capture:
                 self._seen.add(optimizer)
             return
         self._seen.add(optimizer)
+        for _, capture in list(_active):
+            capture.idle = False
         if optimizer not in self._initial:
             self.made(optimizer)
         name = type(optimizer).__name__
@@ -207,6 +212,11 @@ class Capture:
         if not self.controllers:
             self.device = _device(optimizer)
         self._list(controller, name, choice.reason)
+
+    def warn_if_idle(self) -> None:
+        """At the end: gradients were computed for an optimizer, and no step was seen."""
+        if self.idle:
+            warn_of_unseen(list(self._initial))
 
     def _list(self, controller: Controller, name: str, reason: str) -> None:
         """List a controller, in the place of the one that it goes on for, if the optimizer was made anew."""
@@ -381,6 +391,7 @@ def controlled(
     opened = _open(capture)
     try:
         yield capture
+        capture.warn_if_idle()
     finally:
         _close(opened)
         for controller in list(capture.controllers):

@@ -16,7 +16,7 @@ from galatune.controller.probes.select import ProbeSelector
 from galatune.controller.rule.rate import RateState
 from galatune.controller.state import KEY, lost_hooks
 
-__all__ = ["EARLY", "Lifetime"]
+__all__ = ["EARLY", "Lifetime", "warn_of_unseen"]
 
 EARLY = 3
 """First steps of an optimizer: by then its state holds what it is going to hold.
@@ -122,6 +122,15 @@ class Lifetime:
             lineages.leave(self._entry, left)
         elif self._another is not None:
             self.say_unseen()
+
+
+def warn_of_unseen(optimizers: Sequence[Optimizer]) -> None:
+    """Warn of the first one that has gradients, since none of them was seen to step."""
+    for optimizer in optimizers:
+        if any(p.grad is not None for group in optimizer.param_groups for p in group["params"]):
+            reason = f"no step of this {type(optimizer).__name__} was seen, so that nothing was controlled"
+            warnings.warn(f"galatune: {reason}", stacklevel=5)
+            return
 
 
 def _steps(optimizer: Optimizer) -> int:

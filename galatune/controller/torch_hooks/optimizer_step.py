@@ -98,6 +98,13 @@ class LostHooks(SharedHook):
                 return other
         return None
 
+    def _wraps_controlled(self, optimizer: Optimizer) -> bool:
+        """Whether it has the parameters of a controlled one, as a wrapper with groups of its own."""
+        own = {id(p) for group in optimizer.param_groups for p in group["params"]}
+        return any(
+            id(p) in own for other in list(self.controlled) for g in other.param_groups for p in g["params"]
+        )
+
     def _look_for_others(self, stepped: Optimizer) -> None:
         """Whether it stepped parameters of an optimizer that is under control and did not step."""
         own = {id(p) for group in stepped.param_groups for p in group["params"]}
@@ -117,6 +124,10 @@ class LostHooks(SharedHook):
         if self._key not in optimizer.param_groups[0] or optimizer in self.controlled:
             return
         if optimizer in self._warned or self.sharing_groups(optimizer) is not None:
+            return
+        if self._wraps_controlled(optimizer):
+            for group in optimizer.param_groups:  # it copies the groups of the one in it
+                group.pop(self._key, None)
             return
         self._warned.add(optimizer)
         warnings.warn(

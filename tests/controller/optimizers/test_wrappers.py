@@ -240,6 +240,30 @@ def test_wrappers_of_a_package_leave_the_inner_one_to_control(wrapper):
     assert losses[-1] < losses[0]
 
 
+@pytest.fixture
+def group_of_one():
+    store = torch.distributed.HashStore()
+    torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
+    yield
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.usefixtures("group_of_one")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # in torch.distributed.optim
+def test_optimizer_of_one_rank_that_copies_groups_is_controlled_inside():
+    from torch.distributed.optim import ZeroRedundancyOptimizer
+
+    with controlled() as capture:
+        net = classifier()
+        outer = ZeroRedundancyOptimizer(net.parameters(), SGD, lr=1e-6)
+        losses = train(net, outer, batches(60))
+    assert capture.names == ["SGD"]
+    assert losses[-1] < losses[0]
+    assert not any("galatune" in group for group in (*outer.param_groups, *outer.optim.param_groups))
+    with pytest.raises(ControlError, match=r"attach to its \.optim \(SGD\)"):
+        attach(outer)
+
+
 def test_averaged_model_is_no_matter():
     with controlled() as capture:
         net = classifier()
@@ -306,6 +330,18 @@ def test_no_step_until_detach_is_an_event():
     assert optimizer.param_groups[0]["lr"] == 0.1
 
 
+def test_block_that_saw_gradients_and_no_step_warns():
+    def block():
+        with controlled():
+            optimizer = SGD(net.parameters(), lr=0.1)
+            net(torch.ones(2, 4)).sum().backward()
+        return optimizer
+
+    net = classifier()
+    with pytest.warns(UserWarning, match="no step of this SGD was seen"):
+        block()
+
+
 def test_use_that_is_right_is_not_warned_of():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -318,4 +354,9 @@ def test_use_that_is_right_is_not_warned_of():
         gc.collect()
         attach(SGD(net.parameters(), lr=0.1))  # only looked at
         gc.collect()
+        with controlled():
+            last = SGD(classifier().parameters(), lr=0.1)
+            with controlled():
+                train(net, SGD(net.parameters(), lr=0.1), batches(2))
+        assert last.param_groups
     assert not any(map(unseen, controllers))
