@@ -15,7 +15,7 @@ from galatune.controller import checkpoint
 from galatune.controller.events import Event, EventLog
 from galatune.controller.gradient_pair import GradientPair, unscaled
 from galatune.controller.groups.controlled_groups import ControlledGroups
-from galatune.controller.groups.lifetime import EARLY, Lifetime
+from galatune.controller.groups.lifetime import EARLY, Lifetime, why_stopped
 from galatune.controller.groups.lineage import Heritage, lineages
 from galatune.controller.groups.rate_group import RateGroup
 from galatune.controller.history import ProbeRecord
@@ -26,7 +26,7 @@ from galatune.controller.refusals import refuse, refuse_sparse, shown_by_step, s
 from galatune.controller.rollback import Snapshot
 from galatune.controller.rule.estimate import Observation
 from galatune.controller.rule.loss_trend import LossTrend, Rise
-from galatune.controller.rule.rate import Finding, Outcome, RateState
+from galatune.controller.rule.rate import Outcome, RateState
 from galatune.controller.state import KEY, Pending, lost_hooks
 from galatune.controller.torch_hooks.distributed import place
 from galatune.controller.torch_hooks.grad_scaler import gradient_scale, overflow
@@ -49,17 +49,14 @@ class Controller:
 
     def __init__(self, optimizer: Optimizer, options: Options, *, counted: bool = False) -> None:
         refuse(optimizer)
-        before = lineages.find(optimizer, options, counted=counted)
-        kept = Heritage(options, []) if before is None else before
+        kept = lineages.find(optimizer, options, counted=counted) or Heritage(options, [])
+        kept.settle(optimizer)
         self.history, self.rate_curve = kept.history, kept.rate_curve
         self._options, guard = options, options.rule.guard
         self._log = EventLog(lambda: self.steps + 1, options.on_event, kept.events)
-        if before is not None:
-            before.settle(optimizer)
         self._groups = ControlledGroups(optimizer, options, self._log.note_once)
-        starts = self._groups.rate_starts
         self._selector = selector = ProbeSelector(
-            options.probe, options.probe_schedule, self._log.note, starts
+            options.probe, options.probe_schedule, self._log.note, self._groups.rate_starts
         )
         self._lengths, self._begun = None if is_plain(optimizer) else StepLengths(), self.steps
         self._given_back: str | None = None
@@ -73,16 +70,8 @@ class Controller:
         self._depth, self._full_step, self._ignored, self._frozen = 0, True, False, False
         self._judges_losses = True
         self._next_full_step: float = 0
-        self._hooks = StepHooks(
-            optimizer,
-            lost_hooks,
-            before=self._before_step,
-            after=self._after_step,
-            loaded=self._after_load,
-            saved=checkpoint.pack,
-            failed=self._forget_step,
-            finished=self._finish,
-        )
+        around, ending = (self._before_step, self._after_step), (self._forget_step, self._finish)
+        self._hooks = StepHooks(optimizer, lost_hooks, around, ending, (self._after_load, checkpoint.pack))
         self._lifetime = Lifetime(optimizer, self._log, selector, self._leave)
         self._restore(optimizer)
         if kept.probe is not None:
@@ -366,7 +355,7 @@ class Controller:
                 self._snapshot.ask()
             self._log.note(finding.kind, finding.reason, finding.values)
             if finding.kind == "stop":
-                raise DivergenceError(_why_stopped(finding, outcome.state))
+                raise DivergenceError(why_stopped(finding, outcome.state))
         return outcome.observation
 
     def _take_back(self, rate_groups: Sequence[RateGroup]) -> None:
@@ -405,11 +394,6 @@ class Controller:
         states = [replace(state, pending=Pending()) for state in self._groups.states]
         kept = Heritage(self._options, states, self.history, self.events, self.rate_curve)
         return kept.copy() if alive else kept
-
-
-def _why_stopped(finding: Finding, state: RateState) -> str:
-    why = f"after going back {state.rollbacks} times" if state.rollbacks else "and the guard is to stop"
-    return f"{finding.reason} at a rate of {state.rate:.3g}, {why}; lower max_lr"
 
 
 def _all(optimizer: Optimizer) -> list[Tensor]:

@@ -13,10 +13,10 @@ from torch.optim import Optimizer
 from galatune.controller.events import EventLog
 from galatune.controller.groups.lineage import Entry, Heritage, lineages
 from galatune.controller.probes.select import ProbeSelector
-from galatune.controller.rule.rate import RateState
+from galatune.controller.rule.rate import Finding, RateState
 from galatune.controller.state import KEY, lost_hooks
 
-__all__ = ["EARLY", "Lifetime", "warn_of_unseen"]
+__all__ = ["EARLY", "Lifetime", "warn_of_unseen", "why_stopped"]
 
 EARLY = 3
 """First steps of an optimizer: by then its state holds what it is going to hold.
@@ -122,6 +122,12 @@ class Lifetime:
             lineages.leave(self._entry, left)
         elif self._another is not None:
             self.say_unseen()
+
+
+def why_stopped(finding: Finding, state: RateState) -> str:
+    """The message of a training that the guard stops."""
+    why = f"after going back {state.rollbacks} times" if state.rollbacks else "and the guard is to stop"
+    return f"{finding.reason} at a rate of {state.rate:.3g}, {why}; lower max_lr"
 
 
 def warn_of_unseen(optimizers: Sequence[Optimizer]) -> None:

@@ -63,7 +63,7 @@ class Heritage:
 
     def settle(self, optimizer: Optimizer) -> None:
         """Put the states into the groups of the new optimizer; moments of gradients begin anew there."""
-        for group, state in zip(optimizer.param_groups, self.states, strict=True):
+        for group, state in zip(optimizer.param_groups, self.states, strict=False):  # none if it is the first
             group[KEY] = state
 
     def drop(self) -> None:

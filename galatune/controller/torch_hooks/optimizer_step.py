@@ -192,33 +192,26 @@ class StepHooks:
     Args:
         optimizer: It.
         lost: Counts as one user of it, as long as the optimizer lives.
-        before: Called before a step.
-        after: Called after a step that did not raise.
-        loaded: Called after a state was loaded.
-        saved: Called with a state that is being saved.
-        failed: Called if a step raises.
-        finished: Called after each step.
+        around: Called before a step, and after one that did not raise.
+        ending: Called if a step raises, and after each step.
+        state: Called after a state was loaded, and with one that is being saved.
     """
 
     def __init__(
         self,
         optimizer: Optimizer,
         lost: LostHooks,
-        *,
-        before: Callable[..., Any],
-        after: Callable[..., None],
-        loaded: Callable[..., None],
-        saved: Callable[..., None],
-        failed: Callable[[], None],
-        finished: Callable[[], None],
+        around: tuple[Callable[..., Any], Callable[..., None]],
+        ending: tuple[Callable[[], None], Callable[[], None]],
+        state: tuple[Callable[..., None], Callable[..., None]],
     ) -> None:
         self._handles = [
-            optimizer.register_step_pre_hook(before),
-            optimizer.register_step_post_hook(after),
-            optimizer.register_load_state_dict_post_hook(loaded),
-            optimizer.register_state_dict_post_hook(saved),
+            optimizer.register_step_pre_hook(around[0]),
+            optimizer.register_step_post_hook(around[1]),
+            optimizer.register_load_state_dict_post_hook(state[0]),
+            optimizer.register_state_dict_post_hook(state[1]),
         ]
-        self._guarded = GuardedStep(optimizer, failed=failed, finished=finished)
+        self._guarded = GuardedStep(optimizer, failed=ending[0], finished=ending[1])
         self._lost = lost
         lost.controlled.add(optimizer)
         lost.use()
