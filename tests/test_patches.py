@@ -6,6 +6,7 @@ import ast
 import gc
 import random
 import re
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -41,6 +42,7 @@ LIST = {
         "sdpa_kernel()",  # a block around one call of a module
     },
     "galatune/controller/torch_hooks/backward.py": {"Patch(torch.autograd.backward)"},  # the last listener
+    "galatune/controller/torch_hooks/closure_call.py": {"sys.setprofile()"},  # a block around one call
     "galatune/controller/torch_hooks/dataloader.py": {"Patch(_BaseDataLoaderIter.__next__)"},  # the same
     "galatune/controller/torch_hooks/isolated_evaluation.py": {
         # a block around one more evaluation of a closure
@@ -182,6 +184,7 @@ PATCHED = {
         torch.backends.cuda.math_sdp_enabled(),
         torch.backends.cuda.cudnn_sdp_enabled(),
     ),
+    "profile": lambda: sys.getprofile(),
     "warnings": lambda: [one for one in warnings.filters if "global hooks on modules" in str(one[1])],
 }
 """Everything of the process that the list names for the controller, but random states."""
@@ -229,7 +232,7 @@ class Attending(nn.Module):
 
 
 PROBES = {
-    "closure": {"backward", "forward hooks", "warnings"},
+    "closure": {"backward", "forward hooks", "warnings", "profile"},
     "graph": {"backward", "call", "kernels"},
     "echo": {"minibatch"},
     "consecutive": set(),

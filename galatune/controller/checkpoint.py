@@ -63,6 +63,7 @@ def restore(state: ControlState, probes: ProbeSelector, parameters: Sequence[Ten
     """
     if not state.optimizer.probe:
         return
+    probes.sightings.resume(state.optimizer.probes, state.rate.flat_probes)
     fits = all(_fit(part, parameters) for part in state.pending.values() if isinstance(part, list))
     kept = {
         name: _placed(part, parameters) if isinstance(part, list) else part

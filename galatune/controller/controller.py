@@ -13,7 +13,6 @@ from torch.optim import Optimizer
 
 from galatune.controller import checkpoint
 from galatune.controller.events import Event, EventLog
-from galatune.controller.gradient_pair import GradientPair, unscaled
 from galatune.controller.groups.controlled_groups import ControlledGroups
 from galatune.controller.groups.lifetime import EARLY, Lifetime, why_stopped
 from galatune.controller.groups.lineage import Heritage, lineages
@@ -21,17 +20,20 @@ from galatune.controller.groups.rate_group import RateGroup
 from galatune.controller.history import ProbeRecord
 from galatune.controller.optimizers import StepLengths, is_plain
 from galatune.controller.options import Options
+from galatune.controller.probes.closure_causes import NOT_CALLED
+from galatune.controller.probes.loss_scale import LossScale
 from galatune.controller.probes.select import ProbeSelector
 from galatune.controller.refusals import refuse, refuse_sparse, shown_by_step, stands_still
 from galatune.controller.rollback import Snapshot
 from galatune.controller.rule.estimate import Observation
-from galatune.controller.rule.loss_trend import LossTrend, Rise
+from galatune.controller.rule.loss_trend import Rise
 from galatune.controller.rule.rate import Outcome, RateState
 from galatune.controller.state import KEY, Pending, lost_hooks
+from galatune.controller.torch_hooks.closure_call import ignores_closure
 from galatune.controller.torch_hooks.distributed import place
-from galatune.controller.torch_hooks.grad_scaler import gradient_scale, overflow
+from galatune.controller.torch_hooks.grad_scaler import overflow
 from galatune.controller.torch_hooks.loss import LossWatch
-from galatune.controller.torch_hooks.optimizer_step import StepHooks, with_closure
+from galatune.controller.torch_hooks.optimizer_step import StepHooks, closure_of, with_closure
 from galatune.errors import ControlError, DivergenceError
 
 __all__ = ["Controller"]
@@ -55,20 +57,17 @@ class Controller:
         self._options, guard = options, options.rule.guard
         self._log = EventLog(lambda: self.steps + 1, options.on_event, kept.events)
         self._groups = ControlledGroups(optimizer, options, self._log.note_once)
-        self._selector = selector = ProbeSelector(
-            options.probe, options.probe_schedule, self._log.note, self._groups.rate_starts
-        )
+        wanted = options.probe, options.probe_schedule
+        self._selector = selector = ProbeSelector(*wanted, self._log.note, self._groups.rate_starts)
         self._lengths, self._begun = None if is_plain(optimizer) else StepLengths(), self.steps
         self._given_back: str | None = None
         self.on_given_back: Callable[[str], None] | None = None
         self._reads_losses, self._rolls_back = guard.reads_losses, guard.reaction == "roll back"
-        self._watch, self._losses, self._snapshot = LossWatch(), LossTrend(), Snapshot()
+        self._watch, self._scale, self._snapshot = LossWatch(), LossScale(), Snapshot()
         self._watch.begin(_all(optimizer))
         self._rates_chosen: list[RateState] = []
-        self._scale_before: Tensor | None = None
-        self._overflow_before: Tensor | None = None
         self._depth, self._full_step, self._ignored, self._frozen = 0, True, False, False
-        self._judges_losses = True
+        self._decided, self._ignores_closure = False, ignores_closure(optimizer)
         self._next_full_step: float = 0
         around, ending = (self._before_step, self._after_step), (self._forget_step, self._finish)
         self._hooks = StepHooks(optimizer, lost_hooks, around, ending, (self._after_load, checkpoint.pack))
@@ -121,6 +120,11 @@ class Controller:
         return self._selector.probe.name
 
     @property
+    def unseen(self) -> str | None:
+        """Why the rate is still the first one although steps were to be probed; None if one was chosen."""
+        return self._selector.unseen
+
+    @property
     def _largest_rate(self) -> float:
         return max(self._groups.applied, default=0.0)
 
@@ -137,6 +141,7 @@ class Controller:
         One that is made anew over the same parameters begins anew then.
         """
         checkpoint.clear(self._groups.states[0])
+        self._selector.conclude()
         unseen = not self.steps and self._given_back is None
         self._lifetime.conclude(self.steps, self._largest_rate, self._rates_chosen, unseen=unseen)
         if self._given_back is not None and self.on_given_back is not None:
@@ -174,34 +179,27 @@ class Controller:
         self._depth += 1
         if self._depth > 1 or self._given_back is not None:
             return None  # a subclass whose step calls that of its base: torch runs the hooks of both
-        closure = args[1] if len(args) > 1 else kwargs.get("closure")
-        self._full_step, self._ignored = self.steps >= self._next_full_step, False
+        closure = None if self._ignores_closure else closure_of(args, kwargs)
+        self._full_step = self.steps >= self._next_full_step
+        self._ignored = self._decided = False
         if self._full_step:
             self._ignored = closure is None and not self.steps and checkpoint.only_makes_state(optimizer)
             if self._ignored:
                 return None
-            self._spend(self._selector.before(closure))
+            spent, closure = self._selector.before(closure, _all(optimizer))
+            self._spend(spent)
         if closure is None:
             self._choose_rates(optimizer)
             return None
-        return with_closure(args, kwargs, lambda loss: self._choose_rates(optimizer, loss))
+        return with_closure(args, kwargs, closure, lambda loss: self._choose_rates(optimizer, loss))
 
     def _choose_rates(self, optimizer: Optimizer, returned: Any = None) -> None:
         """With this step's gradients there: keep the rates if no probe needs this step, else decide."""
-        rise = self._see_loss(returned)
+        self._decided, rise = True, self._watch.end_step(returned)
         self._groups.cautious = rise is Rise.ONCE
         if self._full_step or rise is Rise.ACCIDENT or not self._groups.keep_rates(optimizer):
             self._full_step = True
             self._decide(optimizer, accident=rise is Rise.ACCIDENT)
-
-    def _see_loss(self, returned: Any) -> Rise:
-        """What the loss of this step says, also between two probes."""
-        self._watch.end_step(returned)
-        loss = self._watch.comparable() if self._judges_losses else None
-        if loss is None:
-            return Rise.NONE
-        self._losses, rise = self._losses.add(loss)
-        return rise
 
     def _decide(self, optimizer: Optimizer, accident: bool) -> None:
         """Choose the rates, apply them, keep what the next probe needs.
@@ -221,7 +219,7 @@ class Controller:
             scale = settings.step_scale
             self._log.note("schedule", f"step scale {scale:g}: {news}", {"step_scale": scale})
         checkpoint.clear(self._groups.states[0])
-        pairs, spent = self._take(optimizer)
+        pairs, spent = self._scale.take(self._selector, optimizer, self.steps)
         self._spend(spent)
         probed = pairs is not None
         played = [one.played_rate() for one in rate_groups] if probed else []
@@ -229,6 +227,7 @@ class Controller:
             return
         loss = self._watch.mean(_all(optimizer)) if probed and self._reads_losses else None
         seen = [self._accept(one, one.adapt(settings, pairs, loss)) for one in rate_groups]
+        self._selector.saw(pairs, seen, [one.states[0].rate for one in rate_groups])
         pairs = None  # its tensors make room for the next step's
         if probed and any(one.states[0].rate.retreating for one in rate_groups):
             self._groups.cautious = False  # the guard has lowered the rate already
@@ -240,16 +239,21 @@ class Controller:
         self._rates_chosen = [one.mark_first_step(self.steps) for one in rate_groups]
         if not self._frozen:
             self._selector.remember(self.steps + 1, self._groups.moving(optimizer))
-            self._scale_before, self._overflow_before = gradient_scale(optimizer), overflow(optimizer)
+            self._scale.remember(optimizer)
         self._watch.follow(self._groups.moving(optimizer))
         # Ranks would have to agree on the loss of every step.
-        self._judges_losses = not self._frozen and place()[1] == 1
+        self._watch.judges = not self._frozen and place()[1] == 1
         if self._rolls_back and (probed or not self._snapshot.taken):
             self._snapshot.take(optimizer)
 
     def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         self._depth -= 1
         if self._depth > 0 or self._ignored or self._given_back is not None:
+            return
+        self._groups.restore()
+        if not self._decided:
+            self._ignores_closure = True
+            self._log.note("closure", NOT_CALLED, {})
             return
         state = self._groups.states[0]
         taken = state.optimizer.step + 1
@@ -269,16 +273,15 @@ class Controller:
             self._next_full_step = self._selector.next_step
         evaluations = state.optimizer.gradient_evaluations + 1
         state.optimizer = replace(
-            state.optimizer, step=taken, gradient_evaluations=evaluations, losses=self._losses
+            state.optimizer, step=taken, gradient_evaluations=evaluations, losses=self._watch.trend
         )
         self.rate_curve.add(taken, self._largest_rate)
 
     def _find_next_full_step(self, taken: int) -> float:
         """Number of the first step from here on that has to be looked at."""
         unsettled = self._groups.metric.begins_as_momentum is not None
-        if any(not state.rate or (unsettled and state.plain_momentum) for state in self._rates_chosen):
-            return taken
-        if self._rolls_back and not self._snapshot.taken:
+        waits = any(not state.rate or (unsettled and state.plain_momentum) for state in self._rates_chosen)
+        if waits or (self._rolls_back and not self._snapshot.taken):
             return taken
         return math.inf if self._frozen else self._selector.next_step  # by the probe schedule
 
@@ -309,7 +312,7 @@ class Controller:
         self._snapshot.forget()
         self._watch.forget()
         self._groups.forget_schedule()
-        self._scale_before = self._overflow_before = None
+        self._scale.forget()
         self._log.forget_once()
         self._restore(optimizer)
 
@@ -320,21 +323,7 @@ class Controller:
         if self._groups.initialized:
             checkpoint.restore(self._groups.states[0], self._selector, self._groups.moving(optimizer))
         self._selector.expect(self.steps)
-        self._losses = self._groups.optimizer_state.losses
-
-    # -- probes
-
-    def _take(self, optimizer: Optimizer) -> tuple[list[GradientPair] | None, int]:
-        """The pair of this step without the loss's scale, None if there is none; and its gradients."""
-        overflowed, scale = self._overflow_before, gradient_scale(optimizer)
-        if self._selector.probe.ready and overflowed is not None and bool(overflowed):
-            self._selector.postpone()  # the remembered step was skipped: no pair, another is remembered
-        loops = self._selector.probe.uses_loop_gradients
-        pairs, spent = self._selector.take()
-        if pairs is not None:
-            # g0 has the remembered step's scale if the loop computed it there, g1 the present one's.
-            pairs = unscaled(pairs, self._scale_before if loops else scale, scale)
-        return pairs, spent
+        self._watch.trend = self._groups.optimizer_state.losses
 
     def _is_skipped(self, optimizer: Optimizer, rate_groups: Sequence[RateGroup]) -> bool:
         """Whether a step that would be learned from is going to be skipped, its gradients too large.
@@ -361,7 +350,7 @@ class Controller:
     def _take_back(self, rate_groups: Sequence[RateGroup]) -> None:
         """After an accident: lower the rates, and probe this step, which moves where curvature is large."""
         for one in rate_groups:
-            self._accept(one, one.after_rise(self._losses))
+            self._accept(one, one.after_rise(self._watch.trend))
         self._selector.owed = True
 
     # -- groups, state, records
@@ -372,7 +361,6 @@ class Controller:
     def _record(
         self, rate_groups: Sequence[RateGroup], seen: Sequence[Observation | None], played: Sequence[float]
     ) -> None:
-        # Per rate: step, applied rate, alignment, L, q, norm of g0, rate of the step before, gradients.
         self._groups.update(probes=self.probes + 1, last_probe=self.steps)
         for one, observation, rate in zip(rate_groups, seen, played, strict=True):
             self.history.append(

@@ -69,7 +69,6 @@ class GraphProbe(Probe):
     """
 
     name = "graph"
-    gradient_evaluations = 2
 
     def __init__(self) -> None:
         super().__init__()
@@ -80,10 +79,16 @@ class GraphProbe(Probe):
         self._ranks = Ranks()
         self._forwards: MathForwards | None = None
         self._fused = False
+        self._looked = False
         self.failure: str | None = None
         """Why the last graph could not be differentiated twice; None if it could."""
         self.needs_math = False
         """Whether attention has to be computed by the math kernel; a checkpoint carries it."""
+
+    @property
+    def gradient_evaluations(self) -> int:  # type: ignore[override]
+        """2 for a Hessian-vector product; 0 if no backward call reached the parameters."""
+        return 2 if self._looked else 0
 
     def watch(self) -> None:
         """Look at backward calls."""
@@ -102,6 +107,7 @@ class GraphProbe(Probe):
         """See `Probe.stepped`; the remembered parameters are the step from here on."""
         self.turn_into_step()
         self._restart()
+        self._looked = False
         self._begin_forwards()
 
     def saw_backward(
@@ -129,6 +135,7 @@ class GraphProbe(Probe):
         place = self._place()
         if place is None or self.failure is not None:
             return
+        self._looked = True
         try:
             self._differentiate(outputs, grad_outputs, places, place)
         except (RuntimeError, NotImplementedError) as error:
@@ -196,12 +203,15 @@ class GraphProbe(Probe):
                 scaled = (before, after) if scale == 1.0 else (scale * before, scale * after)
                 changes.append(GradientPair(p, *scaled, step))
         sharded = any(is_sharded(p) for p in self.parameters)
+        idle = not any(p.grad is not None for p in self.parameters)
         self.forget()
         if not changes and sharded:
             raise ProbeError(
                 "fully_shard keeps the parameters of this optimizer out of the loss's graph, so the graph "
                 "probe cannot serve them; optimizer.step(closure) can be probed"
             )
+        if not changes and idle:
+            raise SkippedProbeError("there is no gradient in this step: this probe is left out")
         if not changes:
             raise ProbeError("no backward call reached the parameters of this optimizer")
         return changes
@@ -212,6 +222,7 @@ class GraphProbe(Probe):
         attend(self, False)
         self._end_forwards()
         self._restart()
+        self._looked = False
 
     def state_dict(self) -> dict[str, Any]:
         """See `Probe.state_dict`; whether attention needs the math kernel is part of it."""

@@ -71,9 +71,8 @@ class Guard:
         distance = |ln c - median of the last 15 ln c|         share of w kept = min(1, confidence / distance)
         spike: loss > spike * median of the last 15 losses seen
 
-    Losses are read at probed steps only, since reading one waits for the device. Late in a training a tenth
-    of the steps lies between two probes; ``probe_schedule=ProbeSchedule(every=50, thinning=0.0)`` reacts
-    sooner, and costs more.
+    What is said here acts at probed steps. Between them a loss that rises far beyond its noise divides the
+    rate by ``shrink`` whatever the reaction is (`galatune.controller.rule.loss_trend`).
 
     Args:
         growth: Largest factor from one probe to the next, 2.

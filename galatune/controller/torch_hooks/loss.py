@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from galatune.controller.rule.loss_trend import LossTrend, Rise
 from galatune.controller.torch_hooks.backward import attend, listen, unlisten
 from galatune.controller.torch_hooks.distributed import Ranks
 
@@ -21,6 +22,10 @@ class LossWatch:
     Several calls before a step (accumulation, several losses) add up, as their gradients do: only those that
     changed the gradient of one watched parameter, and none from before its gradient was set to None. The
     factor of a GradScaler is taken out. No graph is walked and no device is waited for.
+
+    Attributes:
+        trend: The losses so far.
+        judges: Whether losses are added to it.
     """
 
     def __init__(self) -> None:
@@ -34,6 +39,7 @@ class LossWatch:
         self._comparable = False
         self._copy: HostCopy | None = None
         self._ranks = Ranks()
+        self.trend, self.judges = LossTrend(), True
 
     def begin(self, parameters: Sequence[Tensor]) -> None:
         """Listen to backward calls."""
@@ -72,8 +78,8 @@ class LossWatch:
                 loss = _unscaled(output)
                 self._last = loss if self._last is None else self._last + loss
 
-    def end_step(self, returned: Any = None) -> None:
-        """With the gradients of a step there: its loss is complete.
+    def end_step(self, returned: Any = None) -> Rise:
+        """With the gradients of a step there its loss is complete: what it says beside those before.
 
         Args:
             returned: What the step's closure returned, which is the loss if it is one number.
@@ -86,6 +92,11 @@ class LossWatch:
         self._comparable = self._usual_calls in (None, self._calls) and not self._several
         self._usual_calls = self._calls
         self._total, self._calls, self._several = None, 0, False
+        comparable = self.comparable() if self.judges else None
+        if comparable is None:
+            return Rise.NONE
+        self.trend, rise = self.trend.add(comparable)
+        return rise
 
     def mean(self, parameters: Sequence[Tensor]) -> float | None:
         """The loss of this step, None if it is not known; waits for the device.
@@ -99,8 +110,8 @@ class LossWatch:
     def comparable(self) -> float | None:
         """The loss of this step if it is on the host, else that of the step before if it has arrived.
 
-        None after another number of backward calls than the step before had (as at the end of an epoch), and
-        if two numbers were differentiated at once.
+        Asked once per step. None after another number of backward calls than the step before had (as at
+        the end of an epoch), and if two numbers were differentiated at once.
         """
         loss = self._loss if self._comparable else None
         if not isinstance(loss, Tensor) or is_on_host(loss):
@@ -148,6 +159,5 @@ def _unscaled(loss: Tensor) -> Tensor:
         return loss.detach()
     factor = node._saved_other  # type: ignore[attr-defined]
     scaled = isinstance(factor, Tensor) and factor.dtype == torch.float32 and factor.numel() == 1
-    if scaled and not factor.requires_grad:
-        return loss.detach() / factor.detach()
-    return loss.detach()
+    unscaled: Tensor = loss.detach() / factor if scaled and not factor.requires_grad else loss.detach()
+    return unscaled

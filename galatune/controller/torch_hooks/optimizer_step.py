@@ -14,7 +14,33 @@ from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.utils.hooks import RemovableHandle
 
-__all__ = ["GuardedStep", "LostHooks", "SharedHook", "StepHooks", "with_closure"]
+__all__ = ["GuardedStep", "LostHooks", "SharedHook", "StepHooks", "closure_of", "with_closure"]
+
+
+def closure_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Callable[[], Any] | None:
+    """The closure among the arguments of a step hook: the optimizer, and what its step was called with."""
+    closure: Callable[[], Any] | None = args[1] if len(args) > 1 else kwargs.get("closure")
+    return closure
+
+
+def with_closure(
+    args: tuple[Any, ...], kwargs: dict[str, Any], closure: Callable[[], Any], then: Callable[[Any], None]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """These arguments with another closure: after its first call, ``then`` gets what it returned."""
+    called = False
+
+    def telling() -> Any:
+        nonlocal called
+        returned = closure()
+        if not called:
+            called = True
+            with torch.no_grad():
+                then(returned)
+        return returned
+
+    if len(args) > 1:
+        return (args[0], telling, *args[2:]), kwargs
+    return args, {**kwargs, "closure": telling}
 
 
 class SharedHook:
@@ -226,30 +252,3 @@ class StepHooks:
         self._lost.controlled.discard(optimizer)
         self._lost.has_stepped(optimizer)
         self._release()
-
-
-def with_closure(
-    args: tuple[Any, ...], kwargs: dict[str, Any], decide: Callable[[Any], None]
-) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Arguments of a step whose closure, once its first gradients are there, lets something be decided.
-
-    Args:
-        args: Of the step, the optimizer first.
-        kwargs: Likewise.
-        decide: Called with what the closure returned.
-    """
-    closure = args[1] if len(args) > 1 else kwargs["closure"]
-    decided = False
-
-    def deciding() -> Any:
-        nonlocal decided
-        loss = closure()
-        if not decided:
-            decided = True
-            with torch.no_grad():
-                decide(loss)
-        return loss
-
-    if len(args) > 1:
-        return (args[0], deciding, *args[2:]), kwargs
-    return args, {**kwargs, "closure": deciding}

@@ -80,7 +80,7 @@ def _under_control(search: Search, trial: optuna.trial.Trial) -> tuple[Outcome, 
     trained = ended.state == TrialState.COMPLETE or bool(capture.left_alone)
     if ended.state != TrialState.FAIL and trained:
         why = _of_another_study(adopted, plan) or (
-            None if record.controlled else _nothing_controlled(capture)
+            _nothing_seen(capture) if record.controlled else _nothing_controlled(capture)
         )
         ended = ended if why is None else Outcome(TrialState.FAIL, reason=why)
     return ended, record
@@ -145,6 +145,18 @@ def _nothing_controlled(capture: Capture) -> str:
         "no torch optimizer stepped in this process, so nothing was controlled; a training in another "
         "process or another framework cannot be"
     )
+
+
+def _nothing_seen(capture: Capture) -> str | None:
+    """Why no rate was chosen although steps were to be probed; None if a rate of one optimizer was.
+
+    One that was never probed, its training too short or without a gradient, is no reason.
+    """
+    unseen = [(name, one.unseen) for name, one in zip(capture.names, capture.controllers, strict=True)]
+    reasons = [f"{name}: {why}" for name, why in unseen if why is not None]
+    if not reasons or any(one.probes and one.unseen is None for one in capture.controllers):
+        return None
+    return f"no learning rate was chosen, so the trial trained at the first one ({'; '.join(reasons[:3])})"
 
 
 def _record(capture: Capture, notes: list[str]) -> TrialRecord:

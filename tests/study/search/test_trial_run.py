@@ -332,3 +332,46 @@ def test_a_failed_trial_keeps_its_record() -> None:
     assert "CUDA out of memory" in failed(late)
     study = optuna.load_study(study_name="old-gala", storage=_journal())
     assert record(study.trials[0]).steps == STEPS
+
+
+def flat(trial: Any) -> float:
+    """A loss that is linear in its only parameter."""
+    parameter = torch.nn.Parameter(torch.ones(3))
+    optimizer = torch.optim.SGD([parameter], lr=trial.suggest_float("lr", 1e-5, 1.0, log=True))
+    return _down(parameter, optimizer)
+
+
+def _down(parameter: torch.Tensor, optimizer: torch.optim.Optimizer, steps: int = STEPS) -> float:
+    for _ in range(steps):
+        optimizer.zero_grad()
+        parameter.sum().backward()
+        optimizer.step()
+    return float(parameter.detach().sum())
+
+
+def test_a_training_of_which_nothing_was_seen_fails_with_the_reason() -> None:
+    reason = failed(flat)
+    assert "no learning rate was chosen" in reason
+    assert "SGD: " in reason
+    assert "no curvature" in reason
+
+
+def test_one_optimizer_of_which_nothing_was_seen_does_not_fail_the_trial() -> None:
+    def both(trial: Any) -> float:
+        lr, extra = trial.suggest_float("lr", 1e-5, 1.0, log=True), torch.nn.Parameter(torch.ones(3))
+        _down(extra, torch.optim.SGD([extra], lr=lr))
+        net = make(trial)
+        return train(torch.optim.SGD(net.parameters(), lr=lr), net)
+
+    trial = once(both)
+    assert trial.state == TrialState.COMPLETE
+    assert [event.kind for event in record(trial).events].count("unseen") == 1
+
+
+def test_a_training_of_two_steps_counts() -> None:
+    def short(trial: Any) -> float:
+        net = make(trial)
+        optimizer = torch.optim.SGD(net.parameters(), lr=trial.suggest_float("lr", 1e-5, 1.0, log=True))
+        return train(optimizer, net, steps=2)
+
+    assert once(short).state == TrialState.COMPLETE
