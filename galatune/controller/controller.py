@@ -250,8 +250,8 @@ class Controller:
         self._depth -= 1
         if self._depth > 0 or self._ignored or self._given_back is not None:
             return
-        self._groups.restore()
         if not self._decided:
+            self._groups.restore()
             self._ignores_closure = True
             self._log.note("closure", NOT_CALLED, {})
             return
