@@ -37,13 +37,6 @@ LIST = {
         "Patch(Optimizer.__init__)",  # off with the last `controlled` block
         "SharedHook(register_optimizer_step_pre_hook)",  # the same
     },
-    "galatune/controller/controller.py": {
-        # all of one optimizer: gone with `detach`
-        "optimizer.register_step_pre_hook()",
-        "optimizer.register_step_post_hook()",
-        "optimizer.register_load_state_dict_post_hook()",
-        "optimizer.register_state_dict_post_hook()",
-    },
     "galatune/controller/torch_hooks/attention.py": {
         "Patch(Module.__call__)",  # off once no probed step is in its forward
         "sdpa_kernel()",  # a block around one call of a module
@@ -58,7 +51,12 @@ LIST = {
     },
     "galatune/controller/torch_hooks/optimizer_step.py": {
         "SharedHook(register_optimizer_step_post_hook)",  # the last controller; a copy keeps it
-        "optimizer.step",  # of one optimizer: gone with `detach`
+        # all of one optimizer: gone with `detach`
+        "optimizer.step",
+        "optimizer.register_step_pre_hook()",
+        "optimizer.register_step_post_hook()",
+        "optimizer.register_load_state_dict_post_hook()",
+        "optimizer.register_state_dict_post_hook()",
     },
     "galatune/controller/torch_hooks/patch.py": {"setattr()"},  # what each Patch above goes through
     "galatune/controller/torch_hooks/random_state.py": {

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from galatune.controller.learners import OptimisticFTRL as OptimisticFTRL
     from galatune.controller.optimizers import OptimizerMetric as OptimizerMetric
     from galatune.controller.optimizers import register_optimizer as register_optimizer
+    from galatune.controller.optimizers import register_self_tuning as register_self_tuning
     from galatune.controller.probes import ClosureProbe as ClosureProbe
     from galatune.controller.probes import ConsecutiveProbe as ConsecutiveProbe
     from galatune.controller.probes import EchoProbe as EchoProbe
@@ -44,6 +45,7 @@ _HOMES = {
     "OptimisticFTRL": "learners",
     "OptimizerMetric": "optimizers",
     "register_optimizer": "optimizers",
+    "register_self_tuning": "optimizers",
     "ClosureProbe": "probes",
     "ConsecutiveProbe": "probes",
     "EchoProbe": "probes",

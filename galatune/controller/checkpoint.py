@@ -23,7 +23,17 @@ from galatune.controller.state import KEY, SCHEMA, ControlState, Pending
 from galatune.controller.torch_hooks.distributed import count, is_sharded, local
 from galatune.errors import ControlError
 
-__all__ = ["clear", "only_makes_state", "pack_groups", "restore", "store", "unpack_groups", "unpacked"]
+__all__ = [
+    "clear",
+    "load_groups",
+    "only_makes_state",
+    "pack",
+    "plain_groups",
+    "restore",
+    "store",
+    "unpack_groups",
+    "unpacked",
+]
 
 NUMBERS, PENDING = "numbers", "pending"
 """Keys of a packed state: everything but tensors, as text, and the tensors, as bytes."""
@@ -63,11 +73,38 @@ def restore(state: ControlState, probes: ProbeSelector, parameters: Sequence[Ten
     probes.restore(state.optimizer.probe, kept, parameters, state.optimizer.probe_owed)
 
 
-def pack_groups(groups: Sequence[MutableMapping[str, Any]]) -> None:
-    """Replace the states of groups in an optimizer's state dict by `packed` ones."""
-    for group in groups:
+def pack(optimizer: Optimizer, state: dict[str, Any]) -> None:
+    """Replace the states of groups in an optimizer's state dict by `packed` ones.
+
+    A state that was saved stays as it was, like the rates beside it.
+    """
+    for group in state["param_groups"]:
         state = group.get(KEY)
         group[KEY] = _packed(state) if isinstance(state, ControlState) else state
+
+
+def plain_groups(states: Sequence[ControlState]) -> dict[str, Any]:
+    """The states of all groups in plain types."""
+    return {"schema": SCHEMA, "groups": [state.plain() for state in states]}
+
+
+def load_groups(
+    groups: Sequence[MutableMapping[str, Any]], state: Mapping[str, Any], learner: Learner
+) -> None:
+    """Put what `plain_groups` made into groups.
+
+    Raises:
+        ControlError: Written in another schema, for another number of groups, or damaged.
+    """
+    loaded = state.get("groups", ())
+    if state.get("schema") != SCHEMA or len(loaded) != len(groups):
+        raise ControlError(
+            f"this state has schema {state.get('schema')!r} and {len(loaded)} groups; "
+            f"schema {SCHEMA} and {len(groups)} groups are needed"
+        )
+    states = [unpacked(plain, learner) for plain in loaded]
+    for group, one in zip(groups, states, strict=True):
+        group[KEY] = one
 
 
 def unpack_groups(optimizer: Optimizer, learner: Learner) -> None:

@@ -17,15 +17,18 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from galatune.controller.controller import Controller
 from galatune.controller.events import Event
+from galatune.controller.groups.lifetime import warn_of_unseen
+from galatune.controller.optimizers import Wrappers, enclosing
 from galatune.controller.options import Options
 from galatune.controller.probes.base import Probe
 from galatune.controller.probes.schedule import ProbeSchedule
 from galatune.controller.probes.select import AUTO
+from galatune.controller.refusals import refuse_enclosed, refuse_wrapper
 from galatune.controller.rule.guard import Guard
 from galatune.controller.rule.learner import Learner
 from galatune.controller.torch_hooks.optimizer_step import SharedHook
 from galatune.controller.torch_hooks.patch import Patch
-from galatune.errors import ControlError
+from galatune.errors import ControlError, SelfTuningError
 
 __all__ = ["Capture", "Choice", "LeftAlone", "Select", "attach", "controlled"]
 
@@ -50,7 +53,8 @@ def attach(
     schedule do. Nothing else of the training loop changes.
 
     Args:
-        optimizer: Any torch optimizer but LBFGS, SparseAdam and Rprop.
+        optimizer: Any torch optimizer whose step follows its rate (not LBFGS, Rprop, Prodigy, DoG, ...); of a
+            wrapper, the one in it.
         probe: Source of gradient pairs: "closure" (`optimizer.step(closure)`), "graph" (`loss.backward()`),
             "echo" (the DataLoader repeats a minibatch), "consecutive" (of two minibatches), or "auto": the
             first of them that works. Or an object of a class derived from `Probe`.
@@ -70,7 +74,8 @@ def attach(
         on_event: Called with each `Event`.
 
     Returns:
-        The controller, which lives as long as the optimizer.
+        The controller, which lives as long as the optimizer. If the optimizer was made anew over the same
+        parameters, it goes on where the one before was, unless that was detached.
 
     Raises:
         ControlError: The optimizer cannot be controlled, is controlled already, or an option is out of
@@ -102,6 +107,7 @@ def attach(
         alignment=alignment,
         on_event=on_event,
     )
+    refuse_wrapper(optimizer)
     return Controller(optimizer, options)
 
 
@@ -124,20 +130,25 @@ class LeftAlone:
     Attributes:
         name: Class name.
         reason: In words.
+        sets_own_rate: True if it sets its own step (Prodigy, DoG, ...), so that no rate could be controlled.
     """
 
     name: str
     reason: str
+    sets_own_rate: bool = False
 
 
 class Capture:
     """What happened inside `controlled`.
 
     Attributes:
-        controllers: One for each controlled optimizer, in the order of their first steps.
+        controllers: One for each controlled optimizer, in the order of their first steps; of optimizers made
+            anew over the same parameters, that of the last one, which goes on where the others were.
         names: Class names of those optimizers.
         reasons: Why each is controlled.
+        places: For each of them, the index of its controller: optimizers made anew share one.
         left_alone: Optimizers that stepped and were not controlled.
+        idle: True until an optimizer stepped.
         device: Where the first controlled parameters lie: "cpu", or the name of the GPU.
     """
 
@@ -145,12 +156,15 @@ class Capture:
         self.controllers: list[Controller] = []
         self.names: list[str] = []
         self.reasons: list[str] = []
+        self.places: list[int] = []
         self.left_alone: list[LeftAlone] = []
         self.device = "cpu"
         self._options, self._select = options, select
         self._made: list[list[float]] = []
         self._initial: weakref.WeakKeyDictionary[Optimizer, list[float]] = weakref.WeakKeyDictionary()
         self._seen: weakref.WeakSet[Optimizer] = weakref.WeakSet()
+        self._wrappers = Wrappers()
+        self.idle = True
 
     @property
     def learning_rate(self) -> float | None:
@@ -162,15 +176,21 @@ class Capture:
 
     def made(self, optimizer: Optimizer) -> None:
         """An optimizer was constructed."""
-        rates = [float(group.get("lr", 0.0)) for group in optimizer.param_groups]
+        rates = [_number(group.get("lr")) for group in optimizer.param_groups]
         self._initial[optimizer] = rates
         self._made.append(rates)
 
     def stepping(self, optimizer: Optimizer) -> None:
         """An optimizer is about to step; the first time it is decided whether it is controlled."""
-        if optimizer in self._seen:
+        if optimizer in self._seen or self._takes_from_outer(optimizer):
+            return
+        if (inner_moves := self._wrappers.inner_moves(optimizer, self._seen)) is not None:
+            if inner_moves:
+                self._seen.add(optimizer)
             return
         self._seen.add(optimizer)
+        for _, capture in list(_active):
+            capture.idle = False
         if optimizer not in self._initial:
             self.made(optimizer)
         name = type(optimizer).__name__
@@ -181,20 +201,76 @@ class Capture:
             self.left_alone.append(LeftAlone(name, choice.reason))
             return
         try:
+            refuse_enclosed(optimizer)
             # Each has a probe of its own, also if a Probe object was given.
-            controller = Controller(optimizer, replace(self._options, probe=copy.copy(self._options.probe)))
+            options = replace(self._options, probe=copy.copy(self._options.probe))
+            controller = Controller(optimizer, options, counted=True)
         except ControlError as error:
-            self.left_alone.append(LeftAlone(name, str(error)))
+            own = isinstance(error, SelfTuningError)
+            self.left_alone.append(LeftAlone(name, str(error), sets_own_rate=own))
             return
         if not self.controllers:
             self.device = _device(optimizer)
-        self.controllers.append(controller)
+        self._list(controller, name, choice.reason)
+
+    def warn_if_idle(self) -> None:
+        """At the end: gradients were computed for an optimizer, and no step was seen."""
+        if self.idle:
+            warn_of_unseen(list(self._initial))
+
+    def _list(self, controller: Controller, name: str, reason: str) -> None:
+        """List a controller, in the place of the one that it goes on for, if the optimizer was made anew."""
+        place = next((i for i, one in enumerate(self.controllers) if one.history is controller.history), None)
+        if place is None:
+            place = len(self.controllers)
+            self.controllers.append(controller)
+        else:
+            self.controllers[place] = controller
         self.names.append(name)
-        self.reasons.append(choice.reason)
+        self.reasons.append(reason)
+        self.places.append(place)
+        capture = weakref.ref(self)
+
+        def given_back(why: str) -> None:
+            found = capture()
+            if found is not None:
+                found._strike(controller)
+                found.left_alone.append(LeftAlone(name, why, sets_own_rate=True))
+
+        controller.on_given_back = given_back
+
+    def _strike(self, controller: Controller) -> None:
+        """A controller gave its optimizer back: list it no more."""
+        place = self.controllers.index(controller)
+        kept = [i for i, one in enumerate(self.places) if one != place]
+        self.names[:] = [self.names[i] for i in kept]
+        self.reasons[:] = [self.reasons[i] for i in kept]
+        self.places[:] = [self.places[i] - (self.places[i] > place) for i in kept]
+        del self.controllers[place]
+
+    def _takes_from_outer(self, optimizer: Optimizer) -> bool:
+        """Whether it steps within a controlled one that hides it: control passes to it at the next step."""
+        for outer in enclosing(optimizer):
+            for controller in self.controllers:
+                if controller.controls(outer):
+                    controller.on_given_back = lambda _, struck=controller: self._strike(struck)
+                    controller.give_back("another optimizer steps within its step, and is controlled instead")
+                    return True
+        return False
+
+
+def _number(rate: Any) -> float:
+    """A rate, 0 if it is none: some optimizers have lr=None."""
+    try:
+        return float(rate)
+    except (TypeError, ValueError, RuntimeError):
+        return 0.0
 
 
 def _device(optimizer: Optimizer) -> str:
-    device = optimizer.param_groups[0]["params"][0].device
+    device = next(
+        (p.device for group in optimizer.param_groups for p in group["params"]), torch.device("cpu")
+    )
     return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device.type)
 
 
@@ -315,7 +391,8 @@ def controlled(
     opened = _open(capture)
     try:
         yield capture
+        capture.warn_if_idle()
     finally:
         _close(opened)
-        for controller in capture.controllers:
+        for controller in list(capture.controllers):
             controller.detach()

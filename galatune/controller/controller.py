@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -15,24 +14,26 @@ from torch.optim import Optimizer
 from galatune.controller import checkpoint
 from galatune.controller.events import Event, EventLog
 from galatune.controller.groups.controlled_groups import ControlledGroups
+from galatune.controller.groups.lifetime import EARLY, Lifetime, why_stopped
+from galatune.controller.groups.lineage import Heritage, lineages
 from galatune.controller.groups.rate_group import RateGroup
 from galatune.controller.history import ProbeRecord
+from galatune.controller.optimizers import StepLengths, is_plain
 from galatune.controller.options import Options
 from galatune.controller.probes.closure_causes import NOT_CALLED
 from galatune.controller.probes.loss_scale import LossScale
 from galatune.controller.probes.select import ProbeSelector
-from galatune.controller.refusals import refuse_flattened, refuse_sparse, refuse_twice
+from galatune.controller.refusals import refuse, refuse_sparse, shown_by_step, stands_still
 from galatune.controller.rollback import Snapshot
 from galatune.controller.rule.estimate import Observation
 from galatune.controller.rule.loss_trend import Rise
-from galatune.controller.rule.rate import Finding, Outcome, RateState
-from galatune.controller.state import KEY, SCHEMA, lost_hooks
+from galatune.controller.rule.rate import Outcome, RateState
+from galatune.controller.state import KEY, Pending, lost_hooks
 from galatune.controller.torch_hooks.closure_call import ignores_closure
 from galatune.controller.torch_hooks.distributed import place
 from galatune.controller.torch_hooks.grad_scaler import overflow
 from galatune.controller.torch_hooks.loss import LossWatch
-from galatune.controller.torch_hooks.lr_schedule import RateCurve
-from galatune.controller.torch_hooks.optimizer_step import GuardedStep, closure_of, with_closure
+from galatune.controller.torch_hooks.optimizer_step import StepHooks, closure_of, with_closure
 from galatune.errors import ControlError, DivergenceError
 
 __all__ = ["Controller"]
@@ -48,19 +49,19 @@ class Controller:
         rate_curve: The applied rate by step, thinned.
     """
 
-    def __init__(self, optimizer: Optimizer, options: Options) -> None:
-        refuse_twice(optimizer)
-        refuse_sparse(optimizer)
-        refuse_flattened(optimizer)
-        self.history: list[ProbeRecord] = []
-        self.rate_curve = RateCurve()
+    def __init__(self, optimizer: Optimizer, options: Options, *, counted: bool = False) -> None:
+        refuse(optimizer)
+        kept = lineages.find(optimizer, options, counted=counted) or Heritage(options, [])
+        kept.settle(optimizer)
+        self.history, self.rate_curve = kept.history, kept.rate_curve
         self._options, guard = options, options.rule.guard
-        self._log = EventLog(lambda: self.steps + 1, options.on_event)
+        self._log = EventLog(lambda: self.steps + 1, options.on_event, kept.events)
         self._groups = ControlledGroups(optimizer, options, self._log.note_once)
         wanted = options.probe, options.probe_schedule
         self._selector = selector = ProbeSelector(*wanted, self._log.note, self._groups.rate_starts)
-        # Once the optimizer is gone, what the probe keeps of its parameters goes too.
-        self._optimizer: Callable[[], Optimizer | None] = weakref.ref(optimizer, selector.closing())
+        self._lengths, self._begun = None if is_plain(optimizer) else StepLengths(), self.steps
+        self._given_back: str | None = None
+        self.on_given_back: Callable[[str], None] | None = None
         self._reads_losses, self._rolls_back = guard.reads_losses, guard.reaction == "roll back"
         self._watch, self._scale, self._snapshot = LossWatch(), LossScale(), Snapshot()
         self._watch.begin(_all(optimizer))
@@ -68,27 +69,25 @@ class Controller:
         self._depth, self._full_step, self._ignored, self._frozen = 0, True, False, False
         self._decided, self._ignores_closure = False, ignores_closure(optimizer)
         self._next_full_step: float = 0
-        self._hooks = [
-            optimizer.register_step_pre_hook(self._before_step),
-            optimizer.register_step_post_hook(self._after_step),
-            optimizer.register_load_state_dict_post_hook(self._after_load),
-            optimizer.register_state_dict_post_hook(_pack),
-        ]
-        self._guarded = GuardedStep(optimizer, failed=self._forget_step, finished=self._finish)
-        lost_hooks.controlled.add(optimizer)
-        lost_hooks.use()
-        self._release = weakref.finalize(optimizer, lost_hooks.leave)
-        self._release.atexit = False
+        around, ending = (self._before_step, self._after_step), (self._forget_step, self._finish)
+        self._hooks = StepHooks(optimizer, lost_hooks, around, ending, (self._after_load, checkpoint.pack))
+        self._lifetime = Lifetime(optimizer, self._log, selector, self._leave)
         self._restore(optimizer)
+        if kept.probe is not None:
+            selector.take_over(kept.probe, self._groups.moving(optimizer))
 
     # -- what a user reads and does
 
     @property
     def optimizer(self) -> Optimizer:
         """The optimizer under control; a `ControlError` if it is gone."""
-        if (optimizer := self._optimizer()) is None:
+        if (optimizer := self._lifetime.optimizer()) is None:
             raise ControlError("the optimizer of this controller is gone; keep a reference to it")
         return optimizer
+
+    def controls(self, optimizer: Any) -> bool:
+        """Whether this is its optimizer."""
+        return self._lifetime.optimizer() is optimizer
 
     @property
     def learning_rate(self) -> float | list[float]:
@@ -137,29 +136,31 @@ class Controller:
         self._selector.close()
 
     def detach(self) -> None:
-        """Let the optimizer go: hooks, state and wrapper are removed, its rate is its schedule's again."""
+        """Let the optimizer go: hooks, state and wrapper are removed, its rate is its schedule's again.
+
+        One that is made anew over the same parameters begins anew then.
+        """
         checkpoint.clear(self._groups.states[0])
-        self._conclude()
+        self._selector.conclude()
+        unseen = not self.steps and self._given_back is None
+        self._lifetime.conclude(self.steps, self._largest_rate, self._rates_chosen, unseen=unseen)
+        if self._given_back is not None and self.on_given_back is not None:
+            told, self.on_given_back = self.on_given_back, None
+            told(self._given_back)
+        self._rates_chosen = []
         self._selector.close()
         self._watch.close()
-        if (optimizer := self._optimizer()) is None:
+        if (optimizer := self._lifetime.optimizer()) is None:
             return
         self._groups.restore()
-        for hook in self._hooks:
-            hook.remove()
-        self._guarded.remove(optimizer)
+        self._hooks.remove(optimizer)
         for group in optimizer.param_groups:
             group.pop(KEY, None)
-        lost_hooks.controlled.discard(optimizer)
-        self._release()
-        self._optimizer = lambda: None
+        self._lifetime.forget()
 
     def state_dict(self) -> dict[str, Any]:
-        """What the controller remembers, in plain types; it is part of ``optimizer.state_dict()`` as well.
-
-        Numbers, the probe's name and, if the next step is to be probed, the tensors that takes.
-        """
-        return {"schema": SCHEMA, "groups": [state.plain() for state in self._groups.states]}
+        """What the controller remembers, in plain types; it is part of ``optimizer.state_dict()`` as well."""
+        return checkpoint.plain_groups(self._groups.states)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from `state_dict`.
@@ -167,15 +168,7 @@ class Controller:
         Raises:
             ControlError: Written in another schema, for another number of groups, or damaged.
         """
-        groups, loaded = self.optimizer.param_groups, state.get("groups", ())
-        if state.get("schema") != SCHEMA or len(loaded) != len(groups):
-            raise ControlError(
-                f"this state has schema {state.get('schema')!r} and {len(loaded)} groups; "
-                f"schema {SCHEMA} and {len(groups)} groups are needed"
-            )
-        states = [checkpoint.unpacked(plain, self._options.rule.learner) for plain in loaded]
-        for group, one in zip(groups, states, strict=True):
-            group[KEY] = one
+        checkpoint.load_groups(self.optimizer.param_groups, state, self._options.rule.learner)
         self._after_load(self.optimizer)
 
     # -- around a step
@@ -184,7 +177,7 @@ class Controller:
         self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
         self._depth += 1
-        if self._depth > 1:
+        if self._depth > 1 or self._given_back is not None:
             return None  # a subclass whose step calls that of its base: torch runs the hooks of both
         closure = None if self._ignores_closure else closure_of(args, kwargs)
         self._full_step = self.steps >= self._next_full_step
@@ -229,8 +222,10 @@ class Controller:
         pairs, spent = self._scale.take(self._selector, optimizer, self.steps)
         self._spend(spent)
         probed = pairs is not None
-        loss = self._watch.mean(_all(optimizer)) if probed and self._reads_losses else None
         played = [one.played_rate() for one in rate_groups] if probed else []
+        if self._lengths and self.give_back(stands_still(optimizer, self._lengths, played, pairs)):
+            return
+        loss = self._watch.mean(_all(optimizer)) if probed and self._reads_losses else None
         seen = [self._accept(one, one.adapt(settings, pairs, loss)) for one in rate_groups]
         self._selector.saw(pairs, seen, [one.states[0].rate for one in rate_groups])
         pairs = None  # its tensors make room for the next step's
@@ -253,15 +248,20 @@ class Controller:
 
     def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         self._depth -= 1
-        if self._depth > 0 or self._ignored:
+        if self._depth > 0 or self._ignored or self._given_back is not None:
             return
-        self._groups.restore()
         if not self._decided:
+            self._groups.restore()
             self._ignores_closure = True
             self._log.note("closure", NOT_CALLED, {})
             return
         state = self._groups.states[0]
         taken = state.optimizer.step + 1
+        if self._full_step:
+            lost_hooks.has_stepped(optimizer)
+            if self._lengths and taken <= self._begun + EARLY:  # states of optimizers are complete then
+                self.give_back(shown_by_step(optimizer, self._groups.applied))
+        self._groups.restore()
         if self._full_step:
             self._selector.stepped(taken)
             if self._rolls_back and self._snapshot.settle(optimizer):
@@ -285,10 +285,20 @@ class Controller:
             return taken
         return math.inf if self._frozen else self._selector.next_step  # by the probe schedule
 
+    def give_back(self, reason: str | None) -> bool:
+        """Let the optimizer go during its step, if there is a reason why it cannot be controlled."""
+        if reason is not None:
+            self._log.note("given back", reason, {})
+            self._ignored, self._given_back = True, reason
+            self._groups.restore()
+        return reason is not None
+
     def _finish(self) -> None:
         """After a step, also one that raised."""
         self._depth = 0
         self._groups.restore()
+        if self._given_back is not None:
+            self.detach()
 
     def _forget_step(self) -> None:
         """The last step is not going to be probed."""
@@ -334,7 +344,7 @@ class Controller:
                 self._snapshot.ask()
             self._log.note(finding.kind, finding.reason, finding.values)
             if finding.kind == "stop":
-                raise DivergenceError(_why_stopped(finding, outcome.state))
+                raise DivergenceError(why_stopped(finding, outcome.state))
         return outcome.observation
 
     def _take_back(self, rate_groups: Sequence[RateGroup]) -> None:
@@ -363,27 +373,16 @@ class Controller:
                 )
             )
 
-    def _conclude(self) -> None:
-        """If the training ended before the rate came to what the learner asked for, say so."""
-        self._selector.conclude()
-        states, self._rates_chosen = self._rates_chosen, []
-        if any(state.still_growing for state in states):
-            reason = (
-                f"after {self.steps} steps the rate was still growing: train longer, with a schedule that "
-                "decays, or with guard=Guard(max_growth_per_step=2.0) (galatune run: --max-growth 2)"
-            )
-            self._log.note("short", reason, {"rate": self._largest_rate})
+    # -- the end, and optimizers made anew
 
-
-def _why_stopped(finding: Finding, state: RateState) -> str:
-    why = f"after going back {state.rollbacks} times" if state.rollbacks else "and the guard is to stop"
-    return f"{finding.reason} at a rate of {state.rate:.3g}, {why}; lower max_lr"
+    def _leave(self, *, alive: bool) -> Heritage | None:
+        """What the next optimizer over the same parameters goes on with; None if there was no step."""
+        if self._frozen or not (self.steps and self._groups.initialized):
+            return None
+        states = [replace(state, pending=Pending()) for state in self._groups.states]
+        kept = Heritage(self._options, states, self.history, self.events, self.rate_curve)
+        return kept.copy() if alive else kept
 
 
 def _all(optimizer: Optimizer) -> list[Tensor]:
     return [p for group in optimizer.param_groups for p in group["params"]]
-
-
-def _pack(optimizer: Optimizer, state: dict[str, Any]) -> None:
-    """A state that was saved stays as it was, like the rates beside it."""
-    checkpoint.pack_groups(state["param_groups"])

@@ -34,13 +34,19 @@ class EventLog:
     Args:
         step: Returns the number of the present step, from 1.
         told: Called with each event; None if nobody wants to be told.
+        events: Those of the optimizer before, if there was one over the same parameters.
 
     Attributes:
         events: Oldest first.
     """
 
-    def __init__(self, step: Callable[[], int], told: Callable[[Event], None] | None) -> None:
-        self.events: list[Event] = []
+    def __init__(
+        self,
+        step: Callable[[], int],
+        told: Callable[[Event], None] | None,
+        events: list[Event] | None = None,
+    ) -> None:
+        self.events: list[Event] = [] if events is None else events
         self._step, self._told = step, told
         self._once: set[str] = set()
 

@@ -110,7 +110,9 @@ class Options:
 
 
 _PROTOCOL = tuple(
-    name for name in vars(Probe) if not name.startswith("_") and name not in ("pair_with", "turn_into_step")
+    name
+    for name in vars(Probe)
+    if not name.startswith("_") and name not in ("pair_with", "turn_into_step", "hold_weakly")
 )
 
 

@@ -14,8 +14,8 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 from torch.utils.data import DataLoader
 
 from galatune import attach
-from galatune.controller import OptimizerMetric, optimizers, register_optimizer
-from galatune.controller.optimizers import metric_of
+from galatune.controller import OptimizerMetric, register_optimizer
+from galatune.controller.optimizers import metric_of, table
 from galatune.errors import ControlError
 
 from .training import batches, classifier, train, weights
@@ -88,7 +88,7 @@ TWIN = OptimizerMetric(
 @pytest.fixture
 def registered(monkeypatch: pytest.MonkeyPatch) -> None:
     """The twin's metric is known for one test."""
-    monkeypatch.setattr(optimizers, "_TABLE", dict(optimizers._TABLE))
+    monkeypatch.setattr(table, "_TABLE", dict(table._TABLE))
     register_optimizer(Twin, TWIN)
 
 
@@ -146,7 +146,7 @@ def test_optimizer_that_nobody_registered_is_named_in_an_event():
 
 
 def test_row_that_was_there_is_replaced(monkeypatch):
-    monkeypatch.setattr(optimizers, "_TABLE", dict(optimizers._TABLE))
+    monkeypatch.setattr(table, "_TABLE", dict(table._TABLE))
     changed = OptimizerMetric("Adam", known=False)
     register_optimizer(Adam, changed)
     assert metric_of(Adam([torch.nn.Parameter(torch.ones(1))])) is changed

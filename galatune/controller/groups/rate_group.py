@@ -17,6 +17,7 @@ from galatune.controller.optimizers import (
     State,
     adam_first_direction,
     as_real,
+    first_diagonal,
     has_seen_gradient,
     has_stepped,
 )
@@ -212,7 +213,7 @@ class RateGroup:
             if group is None:
                 continue
             state = self.optimizer.state.get(pair.parameter)
-            if self.metric.diagonal is not None and not has_stepped(state):
+            if self.metric.diagonal is not None and not has_stepped(state) and self.optimizer.state:
                 continue  # no step yet, so no metric and no part in the step
             cut = pieces(pair, state) if self.metric.elementwise else [(pair, state)]
             for piece, its_state in cut:
@@ -233,6 +234,8 @@ class RateGroup:
             if next_step_metric and self.metric.with_gradient is not None:
                 state = self.metric.with_gradient(group, state, after)
             metric = self.metric.diagonal(group, state)
+        elif self.metric.diagonal is not None:  # another optimizer took the step, and this one begins anew
+            metric = first_diagonal(self.metric, group, after)
         return PairEntry(before, after, step, metric, ratio)
 
     def _first_direction(self, group: Group, p: Tensor) -> Tensor:

@@ -7,7 +7,8 @@ nothing per parameter is kept between probes. No probe changes a gradient.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from galatune.controller.gradient_pair import GradientPair
 
-__all__ = ["LoopGradientsProbe", "Probe", "SkippedProbeError", "StepScales"]
+__all__ = ["LoopGradientsProbe", "Probe", "SkippedProbeError", "StepScales", "WeakTensors"]
 
 LEAST_SHARE = 0.2
 """Smallest share of the early step scale that remains later."""
@@ -148,6 +149,10 @@ class Probe:
         """
         raise NotImplementedError(f"{type(self).__name__}.pair")
 
+    def hold_weakly(self) -> None:
+        """The optimizer is gone, and its parameters may go too."""
+        self.parameters = WeakTensors(self.parameters)
+
     def forget(self) -> None:
         """Drop what was remembered (a checkpoint was loaded, the rate was frozen)."""
         self.parameters, self.old = [], []
@@ -183,6 +188,27 @@ class Probe:
         """Replace the remembered parameters by the step, one by one; a checkpoint may hold the old ones."""
         for i, p in enumerate(self.parameters):
             self.old[i] = p.detach() - self.old[i]
+
+
+class WeakTensors(list[Any]):
+    """The parameters of a remembered step, once their optimizer is gone: the probe keeps none of them alive.
+
+    Example:
+        >>> weight = torch.nn.Parameter(torch.ones(2))
+        >>> held = WeakTensors([weight])
+        >>> held[0] is weight, [p is weight for p in held]
+        (True, [True])
+    """
+
+    def __init__(self, tensors: Sequence[Tensor]) -> None:
+        super().__init__([weakref.ref(one) for one in tensors])
+
+    def __iter__(self) -> Iterator[Any]:
+        return (reference() for reference in super().__iter__())
+
+    def __getitem__(self, place: Any) -> Any:
+        found = super().__getitem__(place)
+        return [one() for one in found] if isinstance(place, slice) else found()
 
 
 class LoopGradientsProbe(Probe):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import torch
@@ -35,11 +36,31 @@ DEAD_ENDS = ("torch::autograd::Error", "torch::autograd::NotImplemented")
 """Nodes that would raise if they ran. Asked for leaves, torch leaves them out, and curvature with them."""
 
 
+UNLIKE = 5.0
+"""Gradients at perturbed parameters differ from those at the parameters by less; a loss scale by more."""
+
+
+@dataclass
+class Place:
+    """What backward calls at the same parameter values gave: several calls add up.
+
+    Attributes:
+        values: Sums of the parameters, which tell whether they were moved since.
+        after: g1, one entry for each parameter.
+        change: H d, likewise.
+    """
+
+    values: list[Tensor]
+    after: list[Tensor | None]
+    change: list[Tensor | None]
+
+
 class GraphProbe(Probe):
     """`loss.backward()`: on a probe step a Hessian-vector product with the last step, ``g0 = g1 - H d``.
 
     It runs on the loop's own graph, before the ordinary backward, which is left untouched. Several
-    backward calls before a step (accumulation, several losses) add up, as their gradients do.
+    backward calls before a step (accumulation, several losses) add up, as their gradients do, except those
+    at parameters that were moved meanwhile and moved back before the step (sharpness-aware minimization).
     Under `fully_shard` it cannot: there the graph holds copies of the parameters, and hooks gather and
     scatter them around one backward call. The closure and the consecutive probe can.
 
@@ -53,6 +74,8 @@ class GraphProbe(Probe):
         super().__init__()
         self._after: list[Tensor | None] = []
         self._change: list[Tensor | None] = []
+        self._places: list[Place] = []
+        self._perturbed = False
         self._ranks = Ranks()
         self._forwards: MathForwards | None = None
         self._fused = False
@@ -109,15 +132,52 @@ class GraphProbe(Probe):
         places = [i for i, p in enumerate(self.parameters) if id(p) in reached]
         if not places:
             return
-        if not count(torch.count_nonzero, [p.grad for p in self.parameters]):
-            self._restart()  # gradients were zeroed: what was seen before does not count
-        if self.failure is not None:
+        place = self._place()
+        if place is None or self.failure is not None:
             return
         self._looked = True
         try:
-            self._differentiate(outputs, grad_outputs, places)
+            self._differentiate(outputs, grad_outputs, places, place)
         except (RuntimeError, NotImplementedError) as error:
             self.failure, self._fused = str(error).splitlines()[0], is_fused(outputs)
+
+    def _place(self) -> Place | None:
+        """Where this backward call adds its share; None if the parameters are perturbed, which is known.
+
+        The first place and the latest are kept: which of them counts, the parameters at the step tell.
+        """
+        values = self._values()
+        here = next((one for one in self._places if _same(one.values, values)), None)
+        if here is None and self._places and self._perturbed:
+            return None
+        zeroed = not count(torch.count_nonzero, [p.grad for p in self.parameters])
+        if here is not None and not zeroed:
+            return here
+        if here is not None:  # gradients were zeroed: what was seen here before does not count
+            self._places = [one for one in self._places if one is not here]
+            self.failure, self._fused = None, False
+        nothing: list[Tensor | None] = [None] * len(self.parameters)
+        found = Place(values, nothing, list(nothing))
+        self._places = [*self._places[:1], found]
+        return found
+
+    def _values(self) -> list[Tensor]:
+        return [local(p.detach()).sum() for p in self.parameters]
+
+    def _choose_place(self) -> bool:
+        """Take the gradients of the place that the step is taken from; False if there was no call there."""
+        first = self._places[0] if self._places else None
+        if first is None or (len(self._places) == 1 and not self._perturbed):
+            chosen = first
+        else:
+            back = _same(first.values, self._values())
+            if self._perturbed and not back:
+                self._perturbed = False
+                return False
+            chosen, self._perturbed = (first if back else self._places[-1]), back
+        if chosen is not None:
+            self._after, self._change = chosen.after, chosen.change
+        return True
 
     def pair(self) -> list[GradientPair]:
         """See `Probe.pair`.
@@ -130,6 +190,9 @@ class GraphProbe(Probe):
             raise ProbeError("within torch's Join, ranks cannot average what the graph probe measured")
         if self._ranks.any(self.failure is not None, self.parameters):
             self._fail(self.failure or "on another rank")
+        if not self._choose_place():
+            self.forget()
+            raise SkippedProbeError("the parameters moved between backward() and step(): a probe is left out")
         self._average()
         if count(_non_finite, self._change) and not count(_non_finite, self._after):
             self._change = [None] * len(self._change)  # H d overflowed, no gradient did: nothing was seen
@@ -220,14 +283,19 @@ class GraphProbe(Probe):
         if not (0.0 < along < math.inf and 0.0 < whole < math.inf):
             return 1.0
         scale = along / whole
+        if self._perturbed and 1.0 / UNLIKE < scale < UNLIKE:
+            return 1.0  # .grad was computed elsewhere
         return 1.0 if abs(scale - 1.0) < SAME_SCALE else scale
 
     def _restart(self) -> None:
         self._after = [None] * len(self.parameters)
         self._change = [None] * len(self.parameters)
+        self._places = []
         self.failure, self._fused = None, False
 
-    def _differentiate(self, outputs: Sequence[Tensor], grad_outputs: Any, places: list[int]) -> None:
+    def _differentiate(
+        self, outputs: Sequence[Tensor], grad_outputs: Any, places: list[int], place: Place
+    ) -> None:
         parameters = [self.parameters[i] for i in places]
         first = torch.autograd.grad(
             outputs, parameters, grad_outputs, retain_graph=True, create_graph=True, allow_unused=True
@@ -247,13 +315,17 @@ class GraphProbe(Probe):
                 allow_unused=True,
             )
         for i, p, g, h in zip(places, parameters, first, second, strict=True):
-            self._after[i] = _add(self._after[i], placed_like(g, p))
-            self._change[i] = _add(self._change[i], placed_like(h, p))
+            place.after[i] = _add(place.after[i], placed_like(g, p))
+            place.change[i] = _add(place.change[i], placed_like(h, p))
 
 
 def _flat(tensor: Tensor) -> Tensor:
     part = as_real(local(tensor))
     return part.to(wide(part)).reshape(-1)
+
+
+def _same(values: Sequence[Tensor], others: Sequence[Tensor]) -> bool:
+    return not count(torch.count_nonzero, [a - b for a, b in zip(values, others, strict=True)])
 
 
 def _non_finite(tensor: Tensor) -> Tensor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -195,15 +194,20 @@ class ProbeSelector:
         self.probe.forget()
         self.probe.unwatch()
 
-    def closing(self) -> Callable[[Any], None]:
-        """A callback that closes it; at exit, when modules are half gone, there is no need."""
-        exiting = sys.is_finalizing
+    def release(self) -> Probe | None:
+        """The probe for the next optimizer, if it holds a step and is one of galatune's own."""
+        if not (self.probe.holds and isinstance(self._wanted, str)):
+            self.close()
+            return None
+        released, self.probe = self.probe, PROBES[self.probe.name]()
+        released.hold_weakly()
+        return released
 
-        def close(_: Any) -> None:
-            if not exiting():
-                self.close()
-
-        return close
+    def take_over(self, probe: Probe, parameters: Sequence[Tensor]) -> None:
+        """Go on with a probe that the optimizer before released."""
+        self.close()
+        self.probe, self._chosen = probe, True
+        probe.parameters = list(parameters)
 
     def _note_unseen(self, *, ended: bool) -> None:
         if self.sightings.is_news(ended=ended):

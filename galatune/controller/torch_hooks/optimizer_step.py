@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.utils.hooks import RemovableHandle
 
-__all__ = ["GuardedStep", "LostHooks", "SharedHook", "closure_of", "with_closure"]
+__all__ = ["GuardedStep", "LostHooks", "SharedHook", "StepHooks", "closure_of", "with_closure"]
 
 
 def closure_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Callable[[], Any] | None:
@@ -105,6 +105,16 @@ class LostHooks(SharedHook):
         self.controlled: weakref.WeakSet[Optimizer] = weakref.WeakSet()
         self._key = key
         self._warned: weakref.WeakSet[Optimizer] = weakref.WeakSet()
+        self._unstepped: dict[int, tuple[weakref.ref[Optimizer], Callable[[Optimizer], None]]] = {}
+
+    def await_step(self, optimizer: Optimizer, told: Callable[[Optimizer], None]) -> None:
+        """Until its first step: tell of another one, not under control, that steps its parameters."""
+        key = id(optimizer)
+        self._unstepped[key] = (weakref.ref(optimizer, lambda _: self._unstepped.pop(key, None)), told)
+
+    def has_stepped(self, optimizer: Optimizer) -> None:
+        """It steps, or is not going to."""
+        self._unstepped.pop(id(optimizer), None)
 
     def sharing_groups(self, optimizer: Optimizer) -> Optimizer | None:
         """A controlled optimizer with the same parameter groups: it wraps this one, or is wrapped by it."""
@@ -114,10 +124,36 @@ class LostHooks(SharedHook):
                 return other
         return None
 
+    def _wraps_controlled(self, optimizer: Optimizer) -> bool:
+        """Whether it has the parameters of a controlled one, as a wrapper with groups of its own."""
+        own = {id(p) for group in optimizer.param_groups for p in group["params"]}
+        return any(
+            id(p) in own for other in list(self.controlled) for g in other.param_groups for p in g["params"]
+        )
+
+    def _look_for_others(self, stepped: Optimizer) -> None:
+        """Whether it stepped parameters of an optimizer that is under control and did not step."""
+        own = {id(p) for group in stepped.param_groups for p in group["params"]}
+        for key, (reference, told) in list(self._unstepped.items()):
+            waiting = reference()
+            if waiting is None or waiting is stepped:
+                continue
+            if any(id(p) in own for group in waiting.param_groups for p in group["params"]):
+                self._unstepped.pop(key, None)
+                told(stepped)
+
     def _warn(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        if self._unstepped and optimizer not in self.controlled:
+            self._look_for_others(optimizer)
+        if not optimizer.param_groups:
+            return
         if self._key not in optimizer.param_groups[0] or optimizer in self.controlled:
             return
         if optimizer in self._warned or self.sharing_groups(optimizer) is not None:
+            return
+        if self._wraps_controlled(optimizer):
+            for group in optimizer.param_groups:  # it copies the groups of the one in it
+                group.pop(self._key, None)
             return
         self._warned.add(optimizer)
         warnings.warn(
@@ -174,3 +210,45 @@ class GuardedStep:
             del optimizer.__dict__["step"]
         else:
             optimizer.step = self._own  # type: ignore[method-assign]
+
+
+class StepHooks:
+    """All that a controller puts on its optimizer: torch's hooks, and a step that may raise.
+
+    Args:
+        optimizer: It.
+        lost: Counts as one user of it, as long as the optimizer lives.
+        around: Called before a step, and after one that did not raise.
+        ending: Called if a step raises, and after each step.
+        state: Called after a state was loaded, and with one that is being saved.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        lost: LostHooks,
+        around: tuple[Callable[..., Any], Callable[..., None]],
+        ending: tuple[Callable[[], None], Callable[[], None]],
+        state: tuple[Callable[..., None], Callable[..., None]],
+    ) -> None:
+        self._handles = [
+            optimizer.register_step_pre_hook(around[0]),
+            optimizer.register_step_post_hook(around[1]),
+            optimizer.register_load_state_dict_post_hook(state[0]),
+            optimizer.register_state_dict_post_hook(state[1]),
+        ]
+        self._guarded = GuardedStep(optimizer, failed=ending[0], finished=ending[1])
+        self._lost = lost
+        lost.controlled.add(optimizer)
+        lost.use()
+        self._release = weakref.finalize(optimizer, lost.leave)
+        self._release.atexit = False
+
+    def remove(self, optimizer: Optimizer) -> None:
+        """Take everything off again."""
+        for handle in self._handles:
+            handle.remove()
+        self._guarded.remove(optimizer)
+        self._lost.controlled.discard(optimizer)
+        self._lost.has_stepped(optimizer)
+        self._release()

@@ -162,17 +162,18 @@ def _nothing_seen(capture: Capture) -> str | None:
 def _record(capture: Capture, notes: list[str]) -> TrialRecord:
     controllers = capture.controllers
     stepped = [
-        OptimizerRecord(name, True, controller.probe, reason)
-        for name, reason, controller in zip(capture.names, capture.reasons, controllers, strict=True)
+        OptimizerRecord(name, True, controllers[place].probe, reason)
+        for name, reason, place in zip(capture.names, capture.reasons, capture.places, strict=True)
     ]
+    firsts = [capture.places.index(i) for i in range(len(controllers))]  # of optimizers made anew
     alone = [OptimizerRecord(one.name, False, None, one.reason) for one in capture.left_alone]
-    events = [event for i, controller in enumerate(controllers) for event in _events(i, controller)]
+    events = [event for i, one in zip(firsts, controllers, strict=True) for event in _events(i, one)]
     return TrialRecord(
         optimizers=(*stepped, *alone),
         steps=sum(controller.steps for controller in controllers),
         probes=sum(controller.probes for controller in controllers),
         gradient_evaluations=sum(controller.gradient_evaluations for controller in controllers),
-        learning_rate=_curves(controllers),
+        learning_rate=_curves(firsts, controllers),
         events=(*(RateEvent(0, 0, "seed", note) for note in notes), *events),
         machine={**this_machine(), "device": capture.device},
         versions=versions(),
@@ -183,9 +184,9 @@ def _events(index: int, controller: Controller) -> list[RateEvent]:
     return [RateEvent(index, event.step, event.kind, event.reason) for event in controller.events]
 
 
-def _curves(controllers: list[Controller]) -> tuple[RatePoint, ...]:
+def _curves(firsts: list[int], controllers: list[Controller]) -> tuple[RatePoint, ...]:
     return tuple(
         RatePoint(i, step, rate)
-        for i, controller in enumerate(controllers)
+        for i, controller in zip(firsts, controllers, strict=True)
         for step, rate in controller.rate_curve.points()
     )

@@ -1,9 +1,4 @@
-"""The metric of each optimizer: one row per class, and `register_optimizer` for classes of third parties.
-
-An update is ``-rate * P * m``: P the optimizer's diagonal metric, m a mean of gradients. Alignment and
-curvature are measured in P, so that the rate they give has the units of that optimizer's rate. If no metric
-is known, the alignment with the previous update serves (`rule.estimate.direction_alignment`).
-"""
+"""What is known of torch's optimizers: metrics, first directions, what a step is worth, weight decay."""
 
 from __future__ import annotations
 
@@ -17,17 +12,6 @@ from torch import Tensor
 
 from galatune.controller.torch_hooks.distributed import local, wide
 from galatune.errors import ControlError
-
-__all__ = [
-    "OptimizerMetric",
-    "State",
-    "adam_first_direction",
-    "as_real",
-    "has_seen_gradient",
-    "has_stepped",
-    "metric_of",
-    "register_optimizer",
-]
 
 Group = Mapping[str, Any]
 State = Mapping[str, Any]
@@ -74,51 +58,6 @@ class OptimizerMetric:
     def one_step(self, group: Group) -> float:
         """What one step is worth: `momentum_factor`, or 1."""
         return 1.0 if self.momentum_factor is None else self.momentum_factor(group)
-
-
-def metric_of(optimizer: torch.optim.Optimizer) -> OptimizerMetric:
-    """The row of this optimizer: that of its class, or of the nearest base class that has one.
-
-    Raises:
-        ControlError: LBFGS, SparseAdam and Rprop, which cannot be controlled.
-    """
-    for ancestor in type(optimizer).__mro__:
-        if ancestor in _REFUSED:
-            raise ControlError(
-                f"{type(optimizer).__name__} cannot be controlled ({_REFUSED[ancestor]}); "
-                "use SGD, Adam, AdamW or another first-order optimizer"
-            )
-        if ancestor in _TABLE:
-            return _TABLE[ancestor]
-    return OptimizerMetric(type(optimizer).__name__, known=False)
-
-
-def register_optimizer(optimizer_class: type[torch.optim.Optimizer], metric: OptimizerMetric) -> None:
-    """Tell the controller the metric of an optimizer class, and of the classes derived from it.
-
-    Args:
-        optimizer_class: Of the optimizers; a row that it had before is replaced.
-        metric: What is known of it.
-
-    Raises:
-        ControlError: The class is no torch optimizer, or one that cannot be controlled.
-
-    Example:
-        >>> class SignSGD(torch.optim.SGD): ...
-        >>> def direction(group, gradient):
-        ...     return gradient.sign()
-        >>> register_optimizer(SignSGD, OptimizerMetric("SignSGD", first_direction=direction))
-        >>> metric_of(SignSGD([torch.nn.Parameter(torch.ones(1))], lr=1.0)).name
-        'SignSGD'
-    """
-    if not (isinstance(optimizer_class, type) and issubclass(optimizer_class, torch.optim.Optimizer)):
-        raise ControlError(
-            f"a class derived from torch.optim.Optimizer is needed, however: {optimizer_class!r}"
-        )
-    if optimizer_class in _REFUSED:
-        reason = _REFUSED[optimizer_class]
-        raise ControlError(f"{optimizer_class.__name__} cannot be controlled ({reason})")
-    _TABLE[optimizer_class] = metric
 
 
 def as_real(tensor: Tensor) -> Tensor:
@@ -269,6 +208,19 @@ def _averaged_length(group: Group, step: float) -> float:
     return 2.0 / (1.0 - decay) - 1.0 - 2.0 * step * kept / (1.0 - kept)
 
 
+def first_diagonal(metric: OptimizerMetric, group: Group, gradient: Tensor) -> Tensor | None:
+    """P of the very first step, for an optimizer that was made anew: its direction over the gradient.
+
+    Entries without a gradient count as the parameter's average one. None if the direction is not known.
+    """
+    if metric.first_direction is None:
+        return None
+    gradient = _wide(gradient)
+    direction = metric.first_direction(group, gradient)
+    size = torch.where(direction != 0, gradient / direction, torch.zeros_like(gradient)).abs()
+    return _filled(size).clamp_(min=torch.finfo(size.dtype).tiny).reciprocal_()
+
+
 # -- directions of the very first step
 
 
@@ -324,77 +276,11 @@ def heavy_ball_factor(group: Group) -> float:
     return (1.0 - momentum) / (1.0 - dampening)
 
 
-def _decay(group: Group) -> float:
+def weight_decay(group: Group) -> float:
+    """Added to the gradient times the parameter; 0 if the group has none."""
     return float(group.get("weight_decay", 0.0))
 
 
-def _coupled_unless_told(group: Group) -> float:
-    return 0.0 if group.get("decoupled_weight_decay") else _decay(group)
-
-
-_TABLE: dict[type, OptimizerMetric] = {
-    torch.optim.SGD: OptimizerMetric(
-        "SGD", None, sgd_first_direction, heavy_ball_factor, _coupled_unless_told
-    ),
-    torch.optim.AdamW: OptimizerMetric(
-        "AdamW",
-        adam_diagonal,
-        adam_first_direction,
-        with_gradient=adam_with_gradient,
-        own_share=adam_own_share,
-    ),
-    torch.optim.Adam: OptimizerMetric(
-        "Adam",
-        adam_diagonal,
-        adam_first_direction,
-        coupled_decay=_coupled_unless_told,
-        with_gradient=adam_with_gradient,
-        own_share=adam_own_share,
-    ),
-    torch.optim.NAdam: OptimizerMetric(
-        "NAdam",
-        adam_diagonal,
-        nadam_first_direction,
-        coupled_decay=_coupled_unless_told,
-        with_gradient=adam_with_gradient,
-    ),
-    torch.optim.RAdam: OptimizerMetric(
-        "RAdam",
-        radam_diagonal,
-        sgd_first_direction,
-        coupled_decay=_coupled_unless_told,
-        begins_as_momentum=radam_is_plain,
-        own_share=adam_own_share,
-    ),
-    torch.optim.Adamax: OptimizerMetric(
-        "Adamax",
-        adamax_diagonal,
-        adam_first_direction,
-        coupled_decay=_coupled_unless_told,
-        own_share=adam_own_share,
-    ),
-    torch.optim.Adagrad: OptimizerMetric(
-        "Adagrad",
-        adagrad_diagonal,
-        adagrad_first_direction,
-        coupled_decay=_coupled_unless_told,
-        elementwise=False,
-    ),
-    torch.optim.RMSprop: OptimizerMetric(
-        "RMSprop",
-        rmsprop_diagonal,
-        rmsprop_first_direction,
-        heavy_ball_factor,
-        _coupled_unless_told,
-        elementwise=False,
-    ),
-    torch.optim.Adadelta: OptimizerMetric(
-        "Adadelta", adadelta_diagonal, adadelta_first_direction, coupled_decay=_coupled_unless_told
-    ),
-}
-
-_REFUSED: dict[type, str] = {
-    torch.optim.LBFGS: "it searches along its own line",
-    torch.optim.SparseAdam: "its gradients are sparse",
-    torch.optim.Rprop: "it keeps a step size for each entry, which the rate only starts",
-}
+def coupled_unless_told(group: Group) -> float:
+    """Weight decay that is part of the gradient, unless the group says that it is decoupled."""
+    return 0.0 if group.get("decoupled_weight_decay") else weight_decay(group)
