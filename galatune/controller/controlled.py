@@ -25,6 +25,7 @@ from galatune.controller.rule.guard import Guard
 from galatune.controller.rule.learner import Learner
 from galatune.controller.torch_hooks.optimizer_step import SharedHook
 from galatune.controller.torch_hooks.patch import Patch
+from galatune.controller.torch_hooks.traced_rates import InitialRates, make_rates_plain
 from galatune.errors import ControlError
 
 __all__ = ["Capture", "Choice", "LeftAlone", "Select", "attach", "controlled"]
@@ -113,7 +114,7 @@ class Choice:
     reason: str
 
 
-Select = Callable[[Sequence[float], Sequence[Sequence[float]]], Choice]
+Select = Callable[[InitialRates, Sequence[InitialRates]], Choice]
 """(initial rates of an optimizer's groups, the same of every optimizer made so far) to a `Choice`."""
 
 
@@ -148,8 +149,8 @@ class Capture:
         self.left_alone: list[LeftAlone] = []
         self.device = "cpu"
         self._options, self._select = options, select
-        self._made: list[list[float]] = []
-        self._initial: weakref.WeakKeyDictionary[Optimizer, list[float]] = weakref.WeakKeyDictionary()
+        self._made: list[InitialRates] = []
+        self._initial: weakref.WeakKeyDictionary[Optimizer, InitialRates] = weakref.WeakKeyDictionary()
         self._seen: weakref.WeakSet[Optimizer] = weakref.WeakSet()
 
     @property
@@ -162,21 +163,20 @@ class Capture:
 
     def made(self, optimizer: Optimizer) -> None:
         """An optimizer was constructed."""
-        rates = [float(group.get("lr", 0.0)) for group in optimizer.param_groups]
-        self._initial[optimizer] = rates
+        self._initial[optimizer] = rates = InitialRates.of(optimizer)
         self._made.append(rates)
 
     def stepping(self, optimizer: Optimizer) -> None:
         """An optimizer is about to step; the first time it is decided whether it is controlled."""
         if optimizer in self._seen:
             return
-        self._seen.add(optimizer)
         if optimizer not in self._initial:
             self.made(optimizer)
         name = type(optimizer).__name__
         choice = Choice(True, "every optimizer is controlled")
-        if self._select is not None:
+        if self._select is not None:  # which may raise, at every step, to stop the training
             choice = self._select(self._initial[optimizer], self._made)
+        self._seen.add(optimizer)
         if not choice.control:
             self.left_alone.append(LeftAlone(name, choice.reason))
             return
@@ -214,6 +214,7 @@ _patch = Patch(Optimizer, "__init__", _made)
 
 
 def _stepping(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+    make_rates_plain(optimizer)  # what was set by hand
     capture = _innermost()
     if capture is not None:
         capture.stepping(optimizer)

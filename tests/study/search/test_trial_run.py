@@ -105,10 +105,10 @@ def test_a_rate_is_followed_however_it_is_suggested(
     assert not set(trial.distributions) & set(rates)
 
 
-def test_a_rate_scaled_by_the_batch_size_is_assumed_to_be_driven() -> None:
+def test_a_rate_scaled_by_the_batch_size_is_followed() -> None:
     trial = once(with_rate(lambda t: t.suggest_float("lr", 1e-5, 1.0, log=True) * math.sqrt(24)))
     assert record(trial).controlled
-    assert "assumed" in record(trial).optimizers[0].reason
+    assert record(trial).optimizers[0].reason == "its initial rate follows lr"
 
 
 def test_one_rate_a_group_keeps_their_ratio_in_one_optimizer() -> None:
