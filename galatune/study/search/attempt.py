@@ -86,7 +86,7 @@ def attempt(search: Search, trial: optuna.trial.Trial, seed: int) -> Attempt:
         made = _call(search, trial, seed)
         if made.selection.stopped is not None:
             notes.append(_compare(search, trial, seed, made))
-        elif refusal is None and _may_refuse(made):
+        elif refusal is None and _may_refuse(made) and made.outcome.reason not in knowledge.acquitted:
             refusal, knowledge.traces = made, False
         else:
             break
@@ -94,10 +94,11 @@ def attempt(search: Search, trial: optuna.trial.Trial, seed: int) -> Attempt:
         if made.outcome.error is None or made.trained:
             error = str(refusal.outcome.reason)
             notes.append(
-                f"the script refuses numbers that know their origin ({error:.80}); they are plain now"
+                f"the objective refuses numbers that know their origin ({error:.80}): now plain ones"
             )
         else:
             knowledge.traces = True  # it was something else
+            knowledge.acquitted.add(refusal.outcome.reason)
     outcome = made.outcome if refusal is not None else _blamed(search, made)
     if made.capture.controllers and reseeded(seed):
         notes.append("the objective seeds torch itself")
@@ -132,7 +133,8 @@ def _compare(search: Search, trial: optuna.trial.Trial, seed: int, first: Attemp
     second = _call(search, trial, seed, varied=rate_names(search.plan), stop=True)
     names = listed(search.plan.placeholders)
     words = (
-        f"begun twice, with two values of {names}, and stopped before the first step to see whose rate moves"
+        f"the objective was begun three times, twice up to its first step, with two values of {names}, to "
+        "see whose rate moves"
     )
     if first.caught or second.caught:
         return f"{words}: unknown, since the objective caught the stop"

@@ -8,7 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalChoiceType, CategoricalDistribution
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalChoiceType,
+    CategoricalDistribution,
+    IntDistribution,
+)
 
 from galatune.controller.torch_hooks.traced_numbers import Origin, plain, traced
 from galatune.study.scan.distributions import as_number, is_legal, nearest
@@ -79,8 +84,9 @@ class PlaceholderTrial(optuna.trial.Trial):
 
     def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int:
         """See `optuna.trial.Trial`, which makes a plain number of what `_suggest` returns."""
-        value = super().suggest_int(name, low, high, step=step, log=log)
-        answer: int = self._answers.params.get(name, value)
+        if name not in self._answers.placeholders:
+            return super().suggest_int(name, low, high, step=step, log=log)
+        answer: int = self._suggest(name, IntDistribution(low, high, log=log, step=step))
         return answer
 
     def report(self, value: float, step: int) -> None:

@@ -41,11 +41,13 @@ class RateKnowledge:
         compares: Whether a training may be begun a second time for this; it is done once.
         moved: What that has shown: each optimizer in the order of construction, and whether its rate moved;
             None if it was not done, or if it was inconclusive.
+        acquitted: Failures that plain numbers did not prevent.
     """
 
     traces: bool = True
     compares: bool = True
     moved: Sequence[tuple[Construction, bool]] | None = None
+    acquitted: set[str | None] = field(default_factory=set)
 
 
 def rate_names(plan: ShrinkPlan) -> tuple[str, ...]:
