@@ -8,6 +8,7 @@
     ├── ObjectiveError      the objective cannot be imported, or fails in every trial
     ├── ControlError        an optimizer or a training loop cannot be controlled
     │   ├── ProbeError      this way of measuring curvature does not work here
+    │   ├── SelfTuningError the optimizer sets its own step: it has no rate that control could set
     │   └── DivergenceError the training diverged, and the guard was told to stop
     └── ReportError         a report cannot be made or sent
 
@@ -25,6 +26,7 @@ __all__ = [
     "PlanError",
     "ProbeError",
     "ReportError",
+    "SelfTuningError",
     "StorageError",
 ]
 
@@ -51,6 +53,10 @@ class ControlError(GalatuneError):
 
 class ProbeError(ControlError):
     """This way of measuring curvature does not work in this training loop."""
+
+
+class SelfTuningError(ControlError):
+    """The optimizer sets its own step, so that there is no rate for the controller to set."""
 
 
 class DivergenceError(ControlError):

@@ -9,7 +9,7 @@ import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch.optim import Optimizer
@@ -26,7 +26,7 @@ from galatune.controller.rule.learner import Learner
 from galatune.controller.torch_hooks.optimizer_step import SharedHook
 from galatune.controller.torch_hooks.patch import Patch
 from galatune.controller.torch_hooks.traced_rates import InitialRates, make_rates_plain
-from galatune.errors import ControlError
+from galatune.errors import ControlError, SelfTuningError
 
 __all__ = ["Capture", "Choice", "LeftAlone", "Select", "attach", "controlled"]
 
@@ -125,10 +125,21 @@ class LeftAlone:
     Attributes:
         name: Class name.
         reason: In words.
+        sets_own_rate: True if it sets its own step (Prodigy, DoG, ...), so that no rate could be controlled.
     """
 
     name: str
     reason: str
+    sets_own_rate: bool = False
+
+
+@runtime_checkable
+class LooksAtLeftAlone(Protocol):
+    """A `Select` that is told what was left alone."""
+
+    def left_alone(self, initial: InitialRates, left: LeftAlone) -> None:
+        """It is about to step; raising ends the training."""
+        ...
 
 
 class Capture:
@@ -178,19 +189,25 @@ class Capture:
             choice = self._select(self._initial[optimizer], self._made)
         self._seen.add(optimizer)
         if not choice.control:
-            self.left_alone.append(LeftAlone(name, choice.reason))
+            self._leave(optimizer, LeftAlone(name, choice.reason))
             return
         try:
             # Each has a probe of its own, also if a Probe object was given.
             controller = Controller(optimizer, replace(self._options, probe=copy.copy(self._options.probe)))
         except ControlError as error:
-            self.left_alone.append(LeftAlone(name, str(error)))
+            own = isinstance(error, SelfTuningError)
+            self._leave(optimizer, LeftAlone(name, str(error), sets_own_rate=own))
             return
         if not self.controllers:
             self.device = _device(optimizer)
         self.controllers.append(controller)
         self.names.append(name)
         self.reasons.append(choice.reason)
+
+    def _leave(self, optimizer: Optimizer, left: LeftAlone) -> None:
+        self.left_alone.append(left)
+        if isinstance(self._select, LooksAtLeftAlone):
+            self._select.left_alone(self._initial[optimizer], left)
 
 
 def _device(optimizer: Optimizer) -> str:
