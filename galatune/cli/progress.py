@@ -114,7 +114,7 @@ class RunProgress:
     def _line(self, trial: FrozenTrial) -> str:
         values = "" if trial.values is None else f" {', '.join(f'{value:.6g}' for value in trial.values)}"
         seconds = trial.duration.total_seconds() if trial.duration else 0.0
-        parts = [f"{trial.state.name.lower()}{values}", f"{seconds:.1f} s", _peak(trial)]
+        parts = [f"{trial.state.name.lower()}{values}", f"{seconds:.1f} s", _peak(trial), _share(trial)]
         parts += [self._state.best_in_words(), self._state.left_in_words()]
         return f"Trial {trial.number}: {', '.join(filter(None, parts))}"
 
@@ -194,7 +194,9 @@ class _State:
             self._look(trial)
 
     def finish(self, trial: FrozenTrial) -> None:
-        self.done += 1
+        from galatune.study.search.quota import uses_ticket
+
+        self.done += uses_ticket(trial)
         self.capture, self._last = None, time.monotonic()
         self._look(trial)
 
@@ -239,3 +241,12 @@ def _peak(trial: FrozenTrial) -> str | None:
     record = TrialRecord.from_attribute(trial.user_attrs.get(RECORD))
     rates = [] if record is None else [point.rate for point in record.learning_rate]
     return f"lr up to {rate(max(rates))}" if rates else None
+
+
+def _share(trial: FrozenTrial) -> str | None:
+    """How many of the optimizers were controlled, unless all were."""
+    record = TrialRecord.from_attribute(trial.user_attrs.get(RECORD))
+    controlled = [] if record is None else [one.controlled for one in record.optimizers]
+    return (
+        None if all(controlled) else f"{sum(controlled)} of {plural(len(controlled), 'optimizer')} controlled"
+    )

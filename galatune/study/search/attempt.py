@@ -39,12 +39,14 @@ class Outcome:
         values: Objective values if COMPLETE, None otherwise.
         reason: Why it is FAIL, None otherwise.
         error: What the objective raised, None if it returned or was pruned.
+        own_step: The choice that led to an optimizer that sets its own step; None in every other trial.
     """
 
     state: TrialState
     values: tuple[float, ...] | None = None
     reason: str | None = None
     error: BaseException | None = field(default=None, repr=False)
+    own_step: str | None = None
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,7 @@ def _call(
         try:
             outcome = _outcome(search.objective, adopted, len(search.study.directions))
         except StoppedAtFirstStep:
-            return Attempt(Outcome(TrialState.RUNNING), capture, adopted, selection)
+            return Attempt(Outcome(TrialState.FAIL, reason="stopped"), capture, adopted, selection)
     return Attempt(outcome, capture, adopted, selection, caught=selection.stopped is not None)
 
 

@@ -14,7 +14,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from galatune.controller.controlled import Choice
+from galatune.controller.controlled import Choice, LeftAlone
 from galatune.controller.torch_hooks.traced_rates import InitialRates
 from galatune.formatting import listed
 from galatune.study.scan.dimensions import RateDimension
@@ -69,6 +69,7 @@ class OptimizerSelection:
 
     Attributes:
         stopped: The optimizers made until the training was stopped, None if it was not.
+        own_step: Class name of an optimizer that follows a dropped dimension and sets its own step.
     """
 
     plan: ShrinkPlan
@@ -76,8 +77,10 @@ class OptimizerSelection:
     trial: PlaceholderTrial
     stop: bool = False
     stopped: tuple[Construction, ...] | None = None
+    own_step: str | None = None
     _stops_left: int = MOST_STOPS
     _trains: bool = False
+    _followed: dict[int, bool] = field(init=False, default_factory=dict)
     _rates: list[tuple[str, float]] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
@@ -100,6 +103,16 @@ class OptimizerSelection:
             return Choice(False, "its training is begun again")
         self._trains = True
         return self._choice(initial, everyone)
+
+    def left_alone(self, initial: InitialRates, left: LeftAlone) -> None:
+        """See `galatune.controller.controlled.LooksAtLeftAlone`.
+
+        Raises:
+            StoppedAtFirstStep: It sets its own step, and the rate that it multiplies was replaced.
+        """
+        if left.sets_own_rate and self._followed.get(id(initial)):
+            self.own_step = left.name
+            raise StoppedAtFirstStep
 
     def follows(self, initial: InitialRates, everyone: Sequence[InitialRates]) -> str | None:
         """Why an optimizer is known to follow a dropped dimension; None if it is not known to."""
@@ -127,6 +140,7 @@ class OptimizerSelection:
 
     def _choice(self, initial: InitialRates, everyone: Sequence[InitialRates]) -> Choice:
         why = self.follows(initial, everyone)
+        self._followed[id(initial)] = why is not None
         if why is not None:
             return Choice(True, why)
         given = ", ".join(f"{rate:g}" for rate in initial[:3])

@@ -10,12 +10,13 @@ from optuna.trial import TrialState
 from galatune.controller.controlled import Capture
 from galatune.controller.controller import Controller
 from galatune.formatting import printable
-from galatune.study.ledger.attributes import REASON, RECORD
+from galatune.study.ledger.attributes import OWN_STEP, REASON, RECORD
 from galatune.study.ledger.machine import this_machine, versions
 from galatune.study.ledger.record import OptimizerRecord, RateEvent, RatePoint, TrialRecord
 from galatune.study.scan.plan import ShrinkPlan
 from galatune.study.search.attempt import Outcome, attempt
 from galatune.study.search.options import Search
+from galatune.study.search.own_step import own_step
 from galatune.study.search.placeholder_trial import PlaceholderTrial
 from galatune.study.search.quota import ticket_of
 from galatune.study.search.signals import Interruption
@@ -41,6 +42,8 @@ def run_trial(search: Search, trial: optuna.trial.Trial, interruption: Interrupt
             return ended
         if ended.reason is not None:
             trial.set_user_attr(REASON, ended.reason)
+        if ended.own_step is not None:
+            trial.set_user_attr(OWN_STEP, ended.own_step)
         search.study.tell(trial, ended.values, state=ended.state)
     return ended
 
@@ -48,6 +51,9 @@ def run_trial(search: Search, trial: optuna.trial.Trial, interruption: Interrupt
 def _under_control(search: Search, trial: optuna.trial.Trial) -> tuple[Outcome, TrialRecord]:
     made = attempt(search, trial, search.options.seed + ticket_of(search.study, trial))
     ended, record = made.outcome, _record(made.capture, made.events)
+    own = own_step(made, search.plan)
+    if own is not None:
+        return Outcome(TrialState.FAIL, reason=own.reason, own_step=own.choice), record
     # One that is pruned before it trains, for an impossible configuration, has trained on nothing.
     trained = ended.state == TrialState.COMPLETE or bool(made.capture.left_alone)
     if ended.state != TrialState.FAIL and trained:

@@ -89,9 +89,8 @@ def test_a_rate_is_noted_whenever_it_is_set() -> None:
         optimizer.param_groups[0]["lr"] = rate
         make_rates_plain(optimizer)
         assert initial.origins == {origin}
-        assert [type(one) for one in optimizer.param_groups[0].values() if isinstance(one, float)] == [
-            float
-        ] * 3
+        numbers = [one for one in optimizer.param_groups[0].values() if isinstance(one, float)]
+        assert all(type(one) is float for one in numbers)
     assert initial.present() == (0.1,)
     assert list(initial) == [1.0]
 
