@@ -62,6 +62,7 @@ class RunProgress:
             redirect_stderr=False,
         )
         self._streams = (sys.stdout, sys.stderr)
+        self._said_share = False
 
     def __enter__(self) -> RunProgress:
         if self._live:
@@ -100,7 +101,7 @@ class RunProgress:
         self._state.capture = capture
 
     def trial_finished(self, trial: FrozenTrial) -> None:
-        """Count it; say so if there is no bar, and always if it failed."""
+        """Count it; say so if it failed, if there is no bar, and once if not all of it was controlled."""
         self._state.finish(trial)
         if self._live:
             self._bar.update(self._bar.task_ids[0], completed=self._state.done)
@@ -108,7 +109,8 @@ class RunProgress:
         reason = trial.user_attrs.get(REASON)
         if trial.state.name == "FAIL":
             self._say(f"Trial {trial.number} failed: {printable(str(reason))}")
-        elif not self._live:
+        elif not self._live or (_share(trial) and not self._said_share):
+            self._said_share = True
             self._say(self._line(trial))
 
     def _line(self, trial: FrozenTrial) -> str:

@@ -114,7 +114,11 @@ def _clean(values: dict[str, Any]) -> None:
 
 
 def _number(rate: Any) -> float:
-    return 0.0 if rate is None else float(plain(rate))
+    """A rate, 0 if it is none: some optimizers have lr=None."""
+    try:
+        return float(plain(rate))
+    except (TypeError, ValueError, RuntimeError):
+        return 0.0
 
 
 def _place() -> Place:
