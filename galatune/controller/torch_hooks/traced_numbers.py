@@ -113,6 +113,8 @@ def _reduce(self: Any, protocol: Any) -> Any:
 def _members(owner: type) -> dict[str, Any]:
     """What each of the classes has."""
     return {
+        # Without a __dict__, as Python's own; the layout of the others does not allow that.
+        **({"__slots__": ("_origins",)} if owner is float else {}),
         **{name: _operator(name, owner) for name in _METHODS if hasattr(owner, name)},
         "__class__": property(lambda self: owner),
         "__module__": owner.__module__,

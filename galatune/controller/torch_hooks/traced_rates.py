@@ -24,10 +24,13 @@ from torch.optim import Optimizer, lr_scheduler
 from galatune.controller.torch_hooks.patch import Patch
 from galatune.controller.torch_hooks.traced_numbers import Origin, is_traced, origins_of, plain
 
-__all__ = ["InitialRates", "make_rates_plain", "tracing"]
+__all__ = ["InitialRates", "Place", "make_rates_plain", "tracing"]
 
 RATES = ("lr", "initial_lr", "max_lr")
 """Keys of a group that hold its rate, or that a scheduler makes it of."""
+
+MOST_KNOWN = 4
+"""Parameters of a group by which an optimizer that is made anew is known; there may be thousands of them."""
 
 _PACKAGE = Path(__file__).parents[2]
 _INSIDE = (str(_PACKAGE / "controller"), str(Path(torch.__file__).parent))
@@ -46,7 +49,7 @@ class InitialRates(Sequence[float]):
         origins: Where its rates come from: those it was built with, and those set until now by a scheduler
             or by hand.
         place: Calls in the user's code that built it, the innermost first; empty unless rates are traced.
-        parameters: Identities of its parameters.
+        parameters: Identities of some of its parameters.
     """
 
     name: str
@@ -67,9 +70,17 @@ class InitialRates(Sequence[float]):
             rates=rates,
             origins=_origins.setdefault(optimizer, set()),
             place=_place() if _users else (),
-            parameters=frozenset(id(p) for group in groups for p in group["params"]),
+            parameters=frozenset(
+                id(p) for group in groups[:MOST_KNOWN] for p in group["params"][:MOST_KNOWN]
+            ),
             _optimizer=weakref.ref(optimizer),
         )
+
+    def refresh(self) -> None:
+        """Note the origins of rates that were set since."""
+        optimizer = self._optimizer()
+        if optimizer is not None:
+            make_rates_plain(optimizer)
 
     def present(self) -> tuple[float, ...]:
         """The rates that are set now; empty if the optimizer is gone."""
@@ -132,13 +143,14 @@ def _place() -> Place:
         if not file.startswith(_INSIDE):
             place.append((file, frame.f_code.co_firstlineno, frame.f_lasti))
         frame = frame.f_back
-    return tuple(place)
+    return _places.setdefault(tuple(place), tuple(place))
 
 
 # -- what is patched while numbers are traced
 
 
 _origins: weakref.WeakKeyDictionary[Optimizer, set[Origin]] = weakref.WeakKeyDictionary()
+_places: dict[Place, Place] = {}  # each once
 _lock = threading.RLock()
 _users = 0
 
@@ -228,5 +240,6 @@ def tracing() -> Iterator[None]:
         with _lock:
             _users -= 1
             if not _users:
+                _places.clear()
                 for patch in _patches:
                     patch.take_off()

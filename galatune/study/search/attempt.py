@@ -116,7 +116,7 @@ def _call(
     plan, knowledge = search.plan, search.knowledge
     traced = rate_names(plan) if knowledge.traces else ()
     adopted = PlaceholderTrial.adopt(trial, plan.placeholders, traced=traced, varied=varied)
-    selection = OptimizerSelection(plan, knowledge, adopted, stop)
+    selection = OptimizerSelection(plan, knowledge, adopted, stop=stop)
     with tracing(), controlled(select=selection, **search.options.control()) as capture:
         if search.watcher is not None and not stop:
             search.watcher.trial_started(trial.number, capture)
@@ -150,7 +150,7 @@ def _compare(search: Search, trial: optuna.trial.Trial, seed: int, first: Attemp
 def _may_refuse(made: Attempt) -> bool:
     """Whether it raised before it has trained, and may do so for the class of a number."""
     error = made.outcome.error
-    if not isinstance(error, Exception) or isinstance(error, NOT_THE_TYPE):
+    if error is None or isinstance(error, NOT_THE_TYPE):
         return False
     return bool(made.trial.origins) and not made.trained
 

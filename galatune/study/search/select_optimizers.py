@@ -4,18 +4,19 @@ An objective may hold optimizers that have nothing to do with the search: a cali
 centres of a loss. Their rates stay as the code sets them.
 
 A rate is known to follow if it was computed from the number that a dropped dimension is answered with (see
-`traced_numbers`), if it equals that number, or if it moves with it when the training is begun a second time
-(see `second_construction`).
+`traced_numbers`), or if it moves with it when a training is begun a second time (see `second_construction`).
+If its origin may have been lost, it also follows if it equals that number.
 """
 
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from galatune.controller.controlled import Choice, LeftAlone
-from galatune.controller.torch_hooks.traced_rates import InitialRates
+from galatune.controller.torch_hooks.traced_rates import InitialRates, Place
 from galatune.formatting import listed
 from galatune.study.scan.dimensions import RateDimension
 from galatune.study.scan.distributions import as_number, as_rate
@@ -55,7 +56,6 @@ def rate_names(plan: ShrinkPlan) -> tuple[str, ...]:
     return tuple(d.name for d in plan.learning_rate if d.dropped and d.role != "schedule")
 
 
-@dataclass
 class OptimizerSelection:
     """Decides in one call of the objective for each optimizer that is about to step.
 
@@ -72,21 +72,19 @@ class OptimizerSelection:
         own_step: Class name of an optimizer that follows a dropped dimension and sets its own step.
     """
 
-    plan: ShrinkPlan
-    knowledge: RateKnowledge
-    trial: PlaceholderTrial
-    stop: bool = False
-    stopped: tuple[Construction, ...] | None = None
-    own_step: str | None = None
-    _stops_left: int = MOST_STOPS
-    _trains: bool = False
-    _followed: dict[int, bool] = field(init=False, default_factory=dict)
-    _rates: list[tuple[str, float]] = field(init=False, default_factory=list)
-
-    def __post_init__(self) -> None:
-        for dimension in self.plan.learning_rate:
-            if dimension.name in rate_names(self.plan):
-                self._rates += [(dimension.name, rate) for rate in _meant(dimension)]
+    def __init__(
+        self, plan: ShrinkPlan, knowledge: RateKnowledge, trial: PlaceholderTrial, *, stop: bool = False
+    ) -> None:
+        self.stopped: tuple[Construction, ...] | None = None
+        self.own_step: str | None = None
+        self._knowledge, self._trial, self._stop = knowledge, trial, stop
+        self._names, self._asked_for = listed(plan.placeholders), rate_names(plan)
+        dropped = [one for one in plan.learning_rate if one.name in self._asked_for]
+        self._rates = [(one.name, rate) for one in dropped for rate in _meant(one)]
+        self._thread, self._stops_left, self._trains = threading.get_ident(), MOST_STOPS, False
+        self._made: dict[int, int] = {}  # by identity of an optimizer's rates: the number of its construction
+        self._parameters: dict[Place, set[int]] = {}  # of those whose rate equals a dropped one, by place
+        self._one_follows = self._one_is_traced = False
 
     def __call__(self, initial: InitialRates, everyone: Sequence[InitialRates]) -> Choice:
         """See `galatune.controller.controlled.Select`.
@@ -94,7 +92,8 @@ class OptimizerSelection:
         Raises:
             StoppedAtFirstStep: Nothing has trained yet, and the objective is to be called again.
         """
-        if not self._trains and self.stopped is None and (self.stop or self._compares(everyone)):
+        self._look(everyone)
+        if not self._trains and self.stopped is None and (self._stop or self._compares(everyone)):
             self.stopped = constructions(everyone)
         if self.stopped is not None:
             self._stops_left -= 1
@@ -102,7 +101,7 @@ class OptimizerSelection:
                 raise StoppedAtFirstStep
             return Choice(False, "its training is begun again")
         self._trains = True
-        return self._choice(initial, everyone)
+        return self._choice(initial)
 
     def left_alone(self, initial: InitialRates, left: LeftAlone) -> None:
         """See `galatune.controller.controlled.LooksAtLeftAlone`.
@@ -110,49 +109,65 @@ class OptimizerSelection:
         Raises:
             StoppedAtFirstStep: It sets its own step, and the rate that it multiplies was replaced.
         """
-        if left.sets_own_rate and self._followed.get(id(initial)):
+        if left.sets_own_rate and self._follows(initial) is not None:
             self.own_step = left.name
-            raise StoppedAtFirstStep
+            if threading.get_ident() == self._thread:
+                raise StoppedAtFirstStep
 
-    def follows(self, initial: InitialRates, everyone: Sequence[InitialRates]) -> str | None:
-        """Why an optimizer is known to follow a dropped dimension; None if it is not known to."""
-        if initial.origins:
-            names = ", ".join(sorted(origin.name for origin in initial.origins))
-            return f"its initial rate follows {names}"
-        name = self._equal(initial)
-        if name is not None:
-            return f"its initial rate follows {name}"
-        if self._moved(initial, everyone):
-            return f"its initial rate moves with {self._names}"
-        if any(self._is_anew(initial, other) and self._equal(other) is not None for other in everyone):
-            return f"it is made where one was made that follows {self._names}, of the same parameters"
-        return None
+    def _look(self, everyone: Sequence[InitialRates]) -> None:
+        """Take in the optimizers that were made since the last step of a new one."""
+        if not self._trains:
+            for one in everyone:
+                one.refresh()
+        new = everyone[len(self._made) :]
+        self._one_is_traced |= any(one.origins for one in new)
+        for one in new:
+            self._made[id(one)] = len(self._made)
+            if self._equal(one) is not None and one.place:
+                self._parameters.setdefault(one.place, set()).update(one.parameters)
+        self._one_follows |= any(self._follows(one) is not None for one in new)
 
     def _compares(self, everyone: Sequence[InitialRates]) -> bool:
         """Whether an optimizer may follow although it is not known to: its rate may have lost its origin."""
-        if not self.knowledge.compares or set(rate_names(self.plan)).isdisjoint(self.trial.answered):
+        asked = not set(self._asked_for).isdisjoint(self._trial.answered)
+        if not self._knowledge.compares or not asked or threading.get_ident() != self._thread:
             return False
-        known = [self.follows(one, everyone) is not None for one in everyone]
-        if all(known):
-            return False
-        lost = any(origin.lost for origin in self.trial.origins)
-        return lost or not any(one.origins for one in everyone)
+        if self._one_is_traced:
+            return self._lost and not all(one.origins for one in everyone)
+        return any(self._follows(one) is None for one in everyone)
 
-    def _choice(self, initial: InitialRates, everyone: Sequence[InitialRates]) -> Choice:
-        why = self.follows(initial, everyone)
-        self._followed[id(initial)] = why is not None
+    def _choice(self, initial: InitialRates) -> Choice:
+        why = self._follows(initial)
         if why is not None:
+            self._one_follows = True
             return Choice(True, why)
         given = ", ".join(f"{rate:g}" for rate in initial[:3])
-        if any(self.follows(other, everyone) is not None for other in everyone):
+        if self._one_follows:
             return Choice(False, f"its initial rate {given} does not follow {self._names}")
         return Choice(
             True, f"assumed: no optimizer's initial rate is seen to follow {self._names} (here {given})"
         )
 
+    def _follows(self, initial: InitialRates) -> str | None:
+        """Why an optimizer is known to follow a dropped dimension; None if it is not known to."""
+        if initial.origins:
+            names = ", ".join(sorted(origin.name for origin in initial.origins))
+            return f"its initial rate follows {names}"
+        moves = self._moves(initial)
+        if moves is not None:
+            return f"its initial rate moves with {self._names}" if moves else None
+        if self._one_is_traced and not self._lost:  # one that is equal is so by chance
+            return None
+        name = self._equal(initial)
+        if name is not None:
+            return f"its initial rate follows {name}"
+        if not self._parameters.get(initial.place, set()).isdisjoint(initial.parameters):
+            return f"it is made where one was made that follows {self._names}, of the same parameters"
+        return None
+
     @property
-    def _names(self) -> str:
-        return listed(self.plan.placeholders)
+    def _lost(self) -> bool:
+        return any(origin.lost for origin in self._trial.origins)
 
     def _equal(self, initial: InitialRates) -> str | None:
         for name, rate in self._rates:
@@ -160,19 +175,17 @@ class OptimizerSelection:
                 return name
         return None
 
-    def _moved(self, initial: InitialRates, everyone: Sequence[InitialRates]) -> bool:
+    def _moves(self, initial: InitialRates) -> bool | None:
         """By the place in the code, if it tells optimizers apart; else by the order of construction."""
-        moved = self.knowledge.moved or ()
-        here = {moves for one, moves in moved if one.place == initial.place and one.name == initial.name}
+        moved = self._knowledge.moved or ()
+        same = [(one, moves) for one, moves in moved if one.name == initial.name]
+        here = {moves for one, moves in same if one.place == initial.place}
         if len(here) == 1 and initial.place:
             return here.pop()
-        index = next((i for i, one in enumerate(everyone) if one is initial), len(moved))
-        return index < len(moved) and moved[index][0].name == initial.name and moved[index][1]
-
-    @staticmethod
-    def _is_anew(initial: InitialRates, other: InitialRates) -> bool:
-        same_place = other is not initial and bool(initial.place) and other.place == initial.place
-        return same_place and not initial.parameters.isdisjoint(other.parameters)
+        index = self._made.get(id(initial), len(moved))
+        if index >= len(moved) or moved[index][0].name != initial.name:
+            return None
+        return moved[index][1]
 
 
 def _meant(dimension: RateDimension) -> list[float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -260,6 +261,19 @@ def test_a_failure_after_training_leaves_the_origins(plan: ShrinkPlan) -> None:
     function = Counted(late)
     go(plan, function, trials=2)
     assert [type(rate) is float for rate in function.rates] == [False, False]
+
+
+def test_a_training_in_a_thread_is_not_stopped(plan: ShrinkPlan) -> None:
+    def in_a_thread(trial: Any, rate: Any, call: int) -> float:
+        optimizer, net = sgd(trial, 2 * float(rate))
+        thread = threading.Thread(target=lambda: trial.set_user_attr("loss", train(optimizer, net)))
+        thread.start()
+        thread.join()
+        return float(trial.user_attrs["loss"])
+
+    function = Counted(in_a_thread)
+    assert "assumed" in reasons(go(plan, function, trials=1).get_trials()[0])[0]
+    assert len(function.rates) == 1
 
 
 def test_what_was_reported_before_the_stop_is_no_second_report(plan: ShrinkPlan) -> None:

@@ -65,6 +65,12 @@ def test_a_simple_multiple_is_followed_only_if_it_comes_from_it(factor: float) -
     assert choice(computed, alone).reason == "its initial rate follows lr"
 
 
+def test_one_that_is_equal_by_chance_is_left_alone_beside_one_that_comes_from_it() -> None:
+    by_chance, computed = made(PLACEHOLDER), made(traced(PLACEHOLDER, Origin("lr")) / 3)
+    assert choice(by_chance, computed).reason == "its initial rate 0.0073 does not follow lr"
+    assert choice(computed, by_chance).control
+
+
 def test_a_rate_in_single_precision_is_followed() -> None:
     rate = torch.tensor(PLACEHOLDER).item()
     assert rate != PLACEHOLDER

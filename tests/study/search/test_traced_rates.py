@@ -156,6 +156,7 @@ CHECKS: dict[str, Callable[[Any, float], bool]] = {
         and (pd.Series([1.0], dtype="float32") * r).dtype == np.float32
         and pd.DataFrame({"lr": [r]}).to_json() == pd.DataFrame({"lr": [p]}).to_json()
     ),
+    "attributes": lambda r, p: not hasattr(r, "__dict__"),
     "dataclass": lambda r, p: dataclasses.asdict(Config(r, {"a": r})) == {"rate": p, "nested": {"a": p}},
     "Namespace": lambda r, p: vars(pickle.loads(pickle.dumps(argparse.Namespace(lr=r)))) == {"lr": p},
     "sqlite": lambda r, p: in_sqlite(r) == [(p, "real")],
@@ -296,6 +297,16 @@ def test_arithmetic_keeps_the_origin_beside_a_fixed_rate(
         (False, f"its initial rate 0.05 does not follow {name}"),
     ]
     assert recorded(trial).steps == 12
+
+
+def test_a_fixed_rate_that_equals_the_constant_by_chance_is_left_alone() -> None:
+    def beside(trial: Any) -> float:
+        one, net = optimizer_of(trial, trial.suggest_categorical("lr", [0.05]))
+        other, extra = optimizer_of(trial, 0.05)
+        return train(one, net) + train(other, extra)
+
+    trial = run_once(beside, {"lr": CategoricalDistribution([0.05])}, lr=("lr",))
+    assert [o.controlled for o in recorded(trial).optimizers] == [True, False]
 
 
 def nested_groups(trial: Any, rate: Any) -> torch.optim.Optimizer:
