@@ -172,9 +172,9 @@ class Capture:
         rate = self.controllers[0].learning_rate
         return max(rate) if isinstance(rate, list) else rate
 
-    def made(self, optimizer: Optimizer) -> None:
-        """An optimizer was constructed."""
-        self._initial[optimizer] = rates = InitialRates.of(optimizer)
+    def made(self, optimizer: Optimizer, *, constructed: bool = True) -> None:
+        """An optimizer was constructed, or a copy of one is about to step."""
+        self._initial[optimizer] = rates = InitialRates.of(optimizer, constructed=constructed)
         self._made.append(rates)
 
     def stepping(self, optimizer: Optimizer) -> None:
@@ -182,7 +182,7 @@ class Capture:
         if optimizer in self._seen:
             return
         if optimizer not in self._initial:
-            self.made(optimizer)
+            self.made(optimizer, constructed=False)
         name = type(optimizer).__name__
         choice = Choice(True, "every optimizer is controlled")
         if self._select is not None:  # which may raise, at every step, to stop the training

@@ -50,6 +50,7 @@ class InitialRates(Sequence[float]):
             or by hand.
         place: Calls in the user's code that built it, the innermost first; empty unless rates are traced.
         parameters: Identities of some of its parameters.
+        constructed: Whether its construction was seen: not that of a copy.
     """
 
     name: str
@@ -57,13 +58,15 @@ class InitialRates(Sequence[float]):
     origins: set[Origin]
     place: Place
     parameters: frozenset[int]
+    constructed: bool
     _optimizer: weakref.ref[Optimizer] = field(repr=False)
 
     @classmethod
-    def of(cls, optimizer: Optimizer) -> InitialRates:
+    def of(cls, optimizer: Optimizer, *, constructed: bool = True) -> InitialRates:
         """Read them, and leave plain numbers behind."""
         groups = optimizer.param_groups
-        rates = tuple(_number(group.get("lr")) for group in groups)
+        key = "lr" if constructed else "initial_lr"  # a copy may be made in the middle of a schedule
+        rates = tuple(_number(group.get(key, group.get("lr"))) for group in groups)
         make_plain(optimizer)
         return cls(
             name=type(optimizer).__name__,
@@ -73,6 +76,7 @@ class InitialRates(Sequence[float]):
             parameters=frozenset(
                 id(p) for group in groups[:MOST_KNOWN] for p in group["params"][:MOST_KNOWN]
             ),
+            constructed=constructed,
             _optimizer=weakref.ref(optimizer),
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import optuna
 from optuna.trial import TrialState
@@ -48,6 +48,11 @@ class Outcome:
     error: BaseException | None = field(default=None, repr=False)
     own_step: str | None = None
 
+    @property
+    def words(self) -> str:
+        """The reason, or the state if there is none."""
+        return self.reason or self.state.name
+
 
 @dataclass(frozen=True)
 class Attempt:
@@ -79,7 +84,7 @@ def attempt(search: Search, trial: optuna.trial.Trial, seed: int) -> Attempt:
     """Call the objective, each time with the same seed, until a call is the trial.
 
     It is called again if nobody knows which optimizers follow the dropped rates, once in a run, and if it
-    raises before it has trained: some code refuses every number whose class is not Python's own.
+    ends before it has trained: some code refuses every number whose class is not Python's own.
     """
     knowledge = search.knowledge
     notes: list[str] = []
@@ -88,25 +93,20 @@ def attempt(search: Search, trial: optuna.trial.Trial, seed: int) -> Attempt:
         made = _call(search, trial, seed)
         if made.selection.stopped is not None:
             notes.append(_compare(search, trial, seed, made))
-        elif refusal is None and _may_refuse(made) and made.outcome.reason not in knowledge.acquitted:
+        elif refusal is None and _may_refuse(made) and made.outcome.words not in knowledge.acquitted:
             refusal, knowledge.traces = made, False
         else:
             break
+    outcome, compared = _blamed(search, made), bool(notes)
     if refusal is not None:
-        if made.outcome.error is None or made.trained:
-            error = str(refusal.outcome.reason)
-            notes.append(
-                f"the objective refuses numbers that know their origin ({error:.80}): now plain ones"
-            )
-        else:
-            knowledge.traces = True  # it was something else
-            knowledge.acquitted.add(refusal.outcome.reason)
-    outcome = made.outcome if refusal is not None else _blamed(search, made)
+        notes += _judged_refusal(search, refusal, made)
+    if compared and not made.trained and outcome.reason is not None:
+        why = f"{outcome.reason}; it was begun before in this trial, and may have left something behind"
+        outcome = replace(outcome, reason=why)
+    events = [RateEvent(0, 0, "lineage", note) for note in notes]
     if made.capture.controllers and reseeded(seed):
-        notes.append("the objective seeds torch itself")
-    kinds = ["seed" if "seeds torch" in note else "lineage" for note in notes]
-    events = tuple(RateEvent(0, 0, kind, note) for kind, note in zip(kinds, notes, strict=True))
-    return Attempt(outcome, made.capture, made.trial, made.selection, events=events)
+        events.append(RateEvent(0, 0, "seed", "the objective seeds torch itself"))
+    return replace(made, outcome=outcome, events=tuple(events))
 
 
 def _call(
@@ -148,24 +148,33 @@ def _compare(search: Search, trial: optuna.trial.Trial, seed: int, first: Attemp
 
 
 def _may_refuse(made: Attempt) -> bool:
-    """Whether it raised before it has trained, and may do so for the class of a number."""
-    error = made.outcome.error
-    if error is None or isinstance(error, NOT_THE_TYPE):
+    """Whether it ended before it has trained, and may have done so for the class of a number."""
+    if made.trained or isinstance(made.outcome.error, NOT_THE_TYPE):
         return False
-    return bool(made.trial.origins) and not made.trained
+    return bool(made.trial.origins)
+
+
+def _judged_refusal(search: Search, refusal: Attempt, made: Attempt) -> list[str]:
+    """What is to be said of a call that ended early, now that another one had plain numbers."""
+    first, second = refusal.outcome, made.outcome
+    if made.trained or (first.error is not None and second.error is None):
+        return [f"the objective refuses numbers that know their origin ({first.words:.80}): now plain ones"]
+    search.knowledge.traces = True  # it was something else
+    search.knowledge.acquitted.add(first.words)
+    return []
 
 
 def _blamed(search: Search, made: Attempt) -> Outcome:
     """The outcome; if the class of a number may be why it failed late, numbers are plain from now on."""
     ended = made.outcome
-    if ended.error is None or isinstance(ended.error, NOT_THE_TYPE) or not made.trial.origins:
+    if ended.error is None or isinstance(ended.error, NOT_THE_TYPE) or not made.trained:
         return ended
-    if not NUMBER_CLASSES.search(str(ended.error)):
+    if not made.trial.origins or not NUMBER_CLASSES.search(str(ended.error)):
         return ended
     search.knowledge.traces = False
     names = listed([origin.name for origin in made.trial.origins])
     why = f"{ended.reason}; if it refuses the class of {names}: from the next trial on it is a plain number"
-    return Outcome(ended.state, reason=why, error=ended.error)
+    return replace(ended, reason=why)
 
 
 def _outcome(objective: Objective, trial: PlaceholderTrial, objectives: int) -> Outcome:

@@ -42,13 +42,13 @@ class RateKnowledge:
         compares: Whether a training may be begun a second time for this; it is done once.
         moved: What that has shown: each optimizer in the order of construction, and whether its rate moved;
             None if it was not done, or if it was inconclusive.
-        acquitted: Failures that plain numbers did not prevent.
+        acquitted: Early ends of the objective that plain numbers did not prevent.
     """
 
     traces: bool = True
     compares: bool = True
     moved: Sequence[tuple[Construction, bool]] | None = None
-    acquitted: set[str | None] = field(default_factory=set)
+    acquitted: set[str] = field(default_factory=set)
 
 
 def rate_names(plan: ShrinkPlan) -> tuple[str, ...]:
@@ -84,6 +84,7 @@ class OptimizerSelection:
         self._thread, self._stops_left, self._trains = threading.get_ident(), MOST_STOPS, False
         self._made: dict[int, int] = {}  # by identity of an optimizer's rates: the number of its construction
         self._parameters: dict[Place, set[int]] = {}  # of those whose rate equals a dropped one, by place
+        self._followed: set[tuple[float, ...]] = set()  # rates of optimizers that follow
         self._one_follows = self._one_is_traced = False
 
     def __call__(self, initial: InitialRates, everyone: Sequence[InitialRates]) -> Choice:
@@ -140,6 +141,7 @@ class OptimizerSelection:
         why = self._follows(initial)
         if why is not None:
             self._one_follows = True
+            self._followed.add(initial.rates)
             return Choice(True, why)
         given = ", ".join(f"{rate:g}" for rate in initial[:3])
         if self._one_follows:
@@ -153,14 +155,19 @@ class OptimizerSelection:
         if initial.origins:
             names = ", ".join(sorted(origin.name for origin in initial.origins))
             return f"its initial rate follows {names}"
-        moves = self._moves(initial)
+        moves = self._moves(initial) if initial.constructed else None
         if moves is not None:
             return f"its initial rate moves with {self._names}" if moves else None
-        if self._one_is_traced and not self._lost:  # one that is equal is so by chance
-            return None
+        if self._one_is_traced and not self._lost and initial.constructed:
+            return None  # one that is equal is so by chance
+        return self._seems_to_follow(initial)
+
+    def _seems_to_follow(self, initial: InitialRates) -> str | None:
         name = self._equal(initial)
         if name is not None:
             return f"its initial rate follows {name}"
+        if not initial.constructed and initial.rates in self._followed:
+            return f"it is a copy of one that follows {self._names}"
         if not self._parameters.get(initial.place, set()).isdisjoint(initial.parameters):
             return f"it is made where one was made that follows {self._names}, of the same parameters"
         return None

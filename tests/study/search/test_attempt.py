@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import random
 import threading
 from collections.abc import Callable
@@ -219,6 +220,58 @@ def test_a_script_that_refuses_the_class_gets_plain_numbers(plan: ShrinkPlan) ->
     assert all(optimizer.controlled for trial in trials for optimizer in recorded(trial).optimizers)
     assert "the objective refuses numbers that know their origin (TypeError: Type is" in said(trials[0])
     assert said(trials[1]) == ""
+
+
+@pytest.mark.parametrize("end", [optuna.TrialPruned(), None, SystemExit(1)])
+def test_a_script_that_hides_its_refusal_gets_plain_numbers(plan: ShrinkPlan, end: Any) -> None:
+    def hiding(trial: Any, rate: Any, call: int) -> float:
+        try:
+            strict(rate)
+        except TypeError:
+            if end is None:
+                return float("inf")
+            raise end from None
+        return train(*sgd(trial, rate))
+
+    function = Counted(hiding)
+    trials = go(plan, function, trials=2).get_trials()
+    assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 2
+    assert [type(rate) is float for rate in function.rates] == [False, True, True]
+    assert "refuses numbers" in said(trials[0])
+
+
+def test_one_that_is_pruned_for_its_configuration_is_called_once_more_in_a_run(plan: ShrinkPlan) -> None:
+    def impossible(trial: Any, rate: Any, call: int) -> float:
+        make(trial)
+        raise optuna.TrialPruned
+
+    function = Counted(impossible)
+    assert {trial.state for trial in go(plan, function, trials=4).get_trials()} == {TrialState.PRUNED}
+    assert [type(rate) is float for rate in function.rates] == [False, True, False, False, False]
+
+
+def test_what_cannot_be_begun_twice_says_so(plan: ShrinkPlan) -> None:
+    open_runs: list[int] = []
+
+    def once_only(trial: Any, rate: Any, call: int) -> float:
+        if open_runs:
+            raise RuntimeError("a run is active already")
+        open_runs.append(call)
+        return train(*sgd(trial, 2 * float(rate)))
+
+    with pytest.raises(ObjectiveError, match=r"active already .*it was begun before in this trial"):
+        go(plan, Counted(once_only), trials=1)
+
+
+def test_a_copy_of_an_optimizer_that_follows_is_controlled(plan: ShrinkPlan) -> None:
+    def copied(trial: Any, rate: Any, call: int) -> float:
+        optimizer, net = sgd(trial, 3 * rate)
+        train(optimizer, net, steps=2)
+        other, copied_net = copy.deepcopy((optimizer, net))
+        return train(other, copied_net)
+
+    found = reasons(go(plan, Counted(copied), trials=1).get_trials()[0])
+    assert found == ["its initial rate follows lr", "it is a copy of one that follows lr"]
 
 
 def test_an_objective_that_fails_by_itself_is_called_once_more_for_each_failure(plan: ShrinkPlan) -> None:

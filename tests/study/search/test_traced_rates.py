@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import array
 import copy
 import dataclasses
 import io
@@ -10,10 +11,16 @@ import json
 import numbers
 import pickle
 import sqlite3
+import statistics
+import struct
 from collections.abc import Callable, Iterator, Mapping
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
+import cloudpickle
 import joblib
+import mlflow
 import numpy as np
 import optuna
 import pandas as pd
@@ -21,6 +28,8 @@ import pytest
 import torch
 import yaml
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
+from sklearn.base import clone
+from sklearn.linear_model import SGDRegressor
 from tiny_search import RATE, go, make, old_study, train
 
 from galatune.study.ledger.attributes import RECORD
@@ -159,6 +168,11 @@ CHECKS: dict[str, Callable[[Any, float], bool]] = {
     "attributes": lambda r, p: not hasattr(r, "__dict__"),
     "dataclass": lambda r, p: dataclasses.asdict(Config(r, {"a": r})) == {"rate": p, "nested": {"a": p}},
     "Namespace": lambda r, p: vars(pickle.loads(pickle.dumps(argparse.Namespace(lr=r)))) == {"lr": p},
+    "cloudpickle": lambda r, p: type(pickle.loads(cloudpickle.dumps({"f": lambda: r}))["f"]()) is float,
+    "statistics": lambda r, p: type(statistics.mean([r, r])) is float and statistics.mean([r, r]) == p,
+    "decimals and fractions": lambda r, p: Decimal(r) == Decimal(p) and Fraction(r) == Fraction(p),
+    "bytes": lambda r, p: struct.pack("d", r) == struct.pack("d", p) and array.array("d", [r])[0] == p,
+    "scikit-learn": lambda r, p: clone(SGDRegressor(alpha=r)).fit([[0.0], [1.0]], [0.0, 1.0]).alpha == p,
     "sqlite": lambda r, p: in_sqlite(r) == [(p, "real")],
 }
 
@@ -187,6 +201,30 @@ def test_what_is_saved_dumped_and_printed_is_plain() -> None:
     assert type(trial.user_attrs["lr"]) is float
     assert [type(one) for one in trial.user_attrs["all"]["lr"]] == [float, float]
     assert recorded(trial).optimizers[0].reason == "its initial rate follows lr"
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_mlflow_logs_it() -> None:
+    found: list[Any] = []
+
+    def objective(trial: Any) -> float:
+        rate = trial.suggest_float("lr", 1e-5, 1.0, log=True)
+        with mlflow.start_run() as run:
+            mlflow.log_param("lr", rate)
+            mlflow.log_metric("lr", rate)
+            mlflow.log_dict({"lr": rate}, "rates.yaml")
+        data = mlflow.get_run(run.info.run_id).data
+        found.extend([data.params["lr"] == str(float(rate)), data.metrics["lr"] == rate])
+        return train(*optimizer_of(trial, rate))
+
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri("sqlite:///mlflow.db")
+    try:
+        run_once(objective)
+    finally:
+        mlflow.set_tracking_uri(before)
+    assert found == [True, True]
 
 
 @pytest.mark.parametrize("backend", ["eager", pytest.param("aot_eager", marks=pytest.mark.slow)])
@@ -307,6 +345,23 @@ def test_a_fixed_rate_that_equals_the_constant_by_chance_is_left_alone() -> None
 
     trial = run_once(beside, {"lr": CategoricalDistribution([0.05])}, lr=("lr",))
     assert [o.controlled for o in recorded(trial).optimizers] == [True, False]
+
+
+def tripled(trial: Any) -> float:
+    rate = trial.suggest_float("lr", 1e-5, 1.0, log=True)
+    (one, net), (other, extra) = optimizer_of(trial, rate), optimizer_of(trial, 3 * rate)
+    return train(one, net) + train(other, extra)
+
+
+def anew_each_epoch(trial: Any) -> float:
+    rate, net = trial.suggest_float("lr", 1e-5, 1.0, log=True), make(trial)
+    epochs = [torch.optim.SGD(net.parameters(), lr=rate * 0.8 ** (epoch / 3)) for epoch in range(6)]
+    return [train(optimizer, net) for optimizer in epochs][-1]
+
+
+@pytest.mark.parametrize(("objective", "controlled"), [(tripled, 2), (anew_each_epoch, 6)])
+def test_each_optimizer_with_a_rate_that_comes_from_it_is_controlled(objective: Any, controlled: int) -> None:
+    assert [o.controlled for o in recorded(run_once(objective)).optimizers] == [True] * controlled
 
 
 def nested_groups(trial: Any, rate: Any) -> torch.optim.Optimizer:
