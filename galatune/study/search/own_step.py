@@ -39,7 +39,9 @@ def own_step(made: Attempt, plan: ShrinkPlan) -> OwnStep | None:
     If nothing at all was controlled in the trial, its rate need not follow.
     """
     own = [one.name for one in made.capture.left_alone if one.sets_own_rate]
-    name = made.selection.own_step or (own[0] if own and not made.capture.controllers else None)
+    following = [name for name in own if name in made.selection.following]  # seen late, by its steps
+    alone = [] if made.capture.controllers else own
+    name = made.selection.own_step or next(iter((*following, *alone)), None)
     if name is None:
         return None
     kept = {key: value for key, value in made.trial.params.items() if key not in plan.placeholders}

@@ -70,6 +70,7 @@ class OptimizerSelection:
     Attributes:
         stopped: The optimizers made until the training was stopped, None if it was not.
         own_step: Class name of an optimizer that follows a dropped dimension and sets its own step.
+        following: Class names of the optimizers that stepped and are known to follow.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class OptimizerSelection:
     ) -> None:
         self.stopped: tuple[Construction, ...] | None = None
         self.own_step: str | None = None
+        self.following: set[str] = set()
         self._knowledge, self._trial, self._stop = knowledge, trial, stop
         self._names, self._asked_for = listed(plan.placeholders), rate_names(plan)
         dropped = [one for one in plan.learning_rate if one.name in self._asked_for]
@@ -142,6 +144,7 @@ class OptimizerSelection:
         if why is not None:
             self._one_follows = True
             self._followed.add(initial.rates)
+            self.following.add(initial.name)
             return Choice(True, why)
         given = ", ".join(f"{rate:g}" for rate in initial[:3])
         if self._one_follows:
