@@ -9,7 +9,7 @@ import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import torch
 from torch.optim import Optimizer
@@ -115,7 +115,10 @@ class Choice:
 
 
 Select = Callable[[InitialRates, Sequence[InitialRates]], Choice]
-"""(initial rates of an optimizer's groups, the same of every optimizer made so far) to a `Choice`."""
+"""(initial rates of an optimizer's groups, the same of every optimizer made so far) to a `Choice`.
+
+If it has a method ``left_alone``, that is told (initial rates, `LeftAlone`) of each that is not controlled.
+"""
 
 
 @dataclass(frozen=True)
@@ -131,15 +134,6 @@ class LeftAlone:
     name: str
     reason: str
     sets_own_rate: bool = False
-
-
-@runtime_checkable
-class LooksAtLeftAlone(Protocol):
-    """A `Select` that is told what was left alone."""
-
-    def left_alone(self, initial: InitialRates, left: LeftAlone) -> None:
-        """It is about to step; raising ends the training."""
-        ...
 
 
 class Capture:
@@ -206,8 +200,9 @@ class Capture:
 
     def _leave(self, optimizer: Optimizer, left: LeftAlone) -> None:
         self.left_alone.append(left)
-        if isinstance(self._select, LooksAtLeftAlone):
-            self._select.left_alone(self._initial[optimizer], left)
+        told = getattr(self._select, "left_alone", None)
+        if told is not None:  # it may raise, to stop the training
+            told(self._initial[optimizer], left)
 
 
 def _device(optimizer: Optimizer) -> str:

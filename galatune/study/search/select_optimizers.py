@@ -107,7 +107,7 @@ class OptimizerSelection:
         return self._choice(initial)
 
     def left_alone(self, initial: InitialRates, left: LeftAlone) -> None:
-        """See `galatune.controller.controlled.LooksAtLeftAlone`.
+        """See `galatune.controller.controlled.Select`.
 
         Raises:
             StoppedAtFirstStep: It sets its own step, and the rate that it multiplies was replaced.

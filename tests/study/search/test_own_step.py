@@ -35,10 +35,10 @@ def _refused(monkeypatch: pytest.MonkeyPatch) -> None:
     module = importlib.import_module("galatune.controller.controlled")
     controller = module.Controller
 
-    def refusing(optimizer: torch.optim.Optimizer, options: Any) -> Any:
+    def refusing(optimizer: torch.optim.Optimizer, *args: Any, **kwargs: Any) -> Any:
         if isinstance(optimizer, Prodigy):
             raise SelfTuningError("Prodigy sets its own step")
-        return controller(optimizer, options)
+        return controller(optimizer, *args, **kwargs)
 
     monkeypatch.setattr(module, "Controller", refusing)
 
