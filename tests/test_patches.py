@@ -58,7 +58,10 @@ LIST = {
         "optimizer.register_load_state_dict_post_hook()",
         "optimizer.register_state_dict_post_hook()",
     },
-    "galatune/controller/torch_hooks/patch.py": {"setattr()"},  # what each Patch above goes through
+    "galatune/controller/torch_hooks/patch.py": {
+        "delattr()",
+        "setattr()",
+    },  # what each Patch above goes through
     "galatune/controller/torch_hooks/random_state.py": {
         # `seed_everything` inside `restored_afterwards`; a probe that repeats random numbers restores them
         "np.random.seed()",
@@ -70,15 +73,17 @@ LIST = {
         "torch.manual_seed()",
         "torch.set_rng_state()",
     },
+    "galatune/controller/torch_hooks/traced_rates.py": {
+        # off with the last `tracing` block
+        *("Patch(Optimizer.add_param_group)", "Patch(Optimizer.state_dict)"),
+        *("Patch(lr_scheduler.LRScheduler.__init__)", "Patch(lr_scheduler.LRScheduler.__setattr__)"),
+        *("Patch(torch.serialization._save)", "Patch(torch.serialization._legacy_save)"),
+    },
     "galatune/controller/__init__.py": {"sys.modules.__class__"},  # of galatune.controller alone
     # Python and Optuna, by a search: until the end of the run
     "galatune/study/search/objective.py": {
-        "optuna.Study.optimize",
-        "sys.argv",
-        "sys.modules",
-        "sys.path",
-        "sys.path.append()",
-        "sys.path.insert()",
+        *("optuna.Study.optimize", "sys.argv", "sys.modules"),
+        *("sys.path", "sys.path.append()", "sys.path.insert()"),
     },
     "galatune/study/search/run.py": {"optuna.logging.set_verbosity()"},
     "galatune/study/search/signals.py": {"signal.signal()"},
@@ -91,10 +96,8 @@ LIST = {
     "galatune/bench/controller/runs.py": {"torch.manual_seed()", "torch.set_num_threads()"},
     "galatune/bench/controller/tasks/images.py": {"torch.manual_seed()"},
     "galatune/bench/cost/side.py": {
-        "torch.cuda.set_sync_debug_mode()",
-        "torch.manual_seed()",
-        "torch.set_warn_always()",
-        "warnings.simplefilter()",
+        *("torch.cuda.set_sync_debug_mode()", "torch.manual_seed()"),
+        *("torch.set_warn_always()", "warnings.simplefilter()"),
     },
     # MLflow's settings, while it sends
     "integrations/galatune_mlflow/__init__.py": {"os.environ.setdefault()"},

@@ -62,6 +62,7 @@ class RunProgress:
             redirect_stderr=False,
         )
         self._streams = (sys.stdout, sys.stderr)
+        self._said_share = False
 
     def __enter__(self) -> RunProgress:
         if self._live:
@@ -100,7 +101,7 @@ class RunProgress:
         self._state.capture = capture
 
     def trial_finished(self, trial: FrozenTrial) -> None:
-        """Count it; say so if there is no bar, and always if it failed."""
+        """Count it; say so if it failed, if there is no bar, and once if not all of it was controlled."""
         self._state.finish(trial)
         if self._live:
             self._bar.update(self._bar.task_ids[0], completed=self._state.done)
@@ -108,13 +109,14 @@ class RunProgress:
         reason = trial.user_attrs.get(REASON)
         if trial.state.name == "FAIL":
             self._say(f"Trial {trial.number} failed: {printable(str(reason))}")
-        elif not self._live:
+        elif not self._live or (_share(trial) and not self._said_share):
+            self._said_share = True
             self._say(self._line(trial))
 
     def _line(self, trial: FrozenTrial) -> str:
         values = "" if trial.values is None else f" {', '.join(f'{value:.6g}' for value in trial.values)}"
         seconds = trial.duration.total_seconds() if trial.duration else 0.0
-        parts = [f"{trial.state.name.lower()}{values}", f"{seconds:.1f} s", _peak(trial)]
+        parts = [f"{trial.state.name.lower()}{values}", f"{seconds:.1f} s", _peak(trial), _share(trial)]
         parts += [self._state.best_in_words(), self._state.left_in_words()]
         return f"Trial {trial.number}: {', '.join(filter(None, parts))}"
 
@@ -194,7 +196,9 @@ class _State:
             self._look(trial)
 
     def finish(self, trial: FrozenTrial) -> None:
-        self.done += 1
+        from galatune.study.search.quota import uses_ticket
+
+        self.done += uses_ticket(trial)
         self.capture, self._last = None, time.monotonic()
         self._look(trial)
 
@@ -239,3 +243,12 @@ def _peak(trial: FrozenTrial) -> str | None:
     record = TrialRecord.from_attribute(trial.user_attrs.get(RECORD))
     rates = [] if record is None else [point.rate for point in record.learning_rate]
     return f"lr up to {rate(max(rates))}" if rates else None
+
+
+def _share(trial: FrozenTrial) -> str | None:
+    """How many of the optimizers were controlled, unless all were."""
+    record = TrialRecord.from_attribute(trial.user_attrs.get(RECORD))
+    controlled = [] if record is None else [one.controlled for one in record.optimizers]
+    return (
+        None if all(controlled) else f"{sum(controlled)} of {plural(len(controlled), 'optimizer')} controlled"
+    )

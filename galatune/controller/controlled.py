@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,7 +12,6 @@ from typing import Any
 
 import torch
 from torch.optim import Optimizer
-from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from galatune.controller.controller import Controller
 from galatune.controller.events import Event
@@ -26,8 +24,9 @@ from galatune.controller.probes.select import AUTO
 from galatune.controller.refusals import refuse_enclosed, refuse_wrapper
 from galatune.controller.rule.guard import Guard
 from galatune.controller.rule.learner import Learner
-from galatune.controller.torch_hooks.optimizer_step import SharedHook
-from galatune.controller.torch_hooks.patch import Patch
+from galatune.controller.state import KEY
+from galatune.controller.torch_hooks.optimizer_watch import watched_by, watchers
+from galatune.controller.torch_hooks.traced_rates import InitialRates
 from galatune.errors import ControlError, SelfTuningError
 
 __all__ = ["Capture", "Choice", "LeftAlone", "Select", "attach", "controlled"]
@@ -119,8 +118,11 @@ class Choice:
     reason: str
 
 
-Select = Callable[[Sequence[float], Sequence[Sequence[float]]], Choice]
-"""(initial rates of an optimizer's groups, the same of every optimizer made so far) to a `Choice`."""
+Select = Callable[[InitialRates, Sequence[InitialRates]], Choice]
+"""(initial rates of an optimizer's groups, the same of every optimizer made so far) to a `Choice`.
+
+If it has a method ``left_alone``, that is told (initial rates, `LeftAlone`) of each that is not controlled.
+"""
 
 
 @dataclass(frozen=True)
@@ -160,8 +162,8 @@ class Capture:
         self.left_alone: list[LeftAlone] = []
         self.device = "cpu"
         self._options, self._select = options, select
-        self._made: list[list[float]] = []
-        self._initial: weakref.WeakKeyDictionary[Optimizer, list[float]] = weakref.WeakKeyDictionary()
+        self._made: list[InitialRates] = []
+        self._initial: weakref.WeakKeyDictionary[Optimizer, InitialRates] = weakref.WeakKeyDictionary()
         self._seen: weakref.WeakSet[Optimizer] = weakref.WeakSet()
         self._wrappers = Wrappers()
         self.idle = True
@@ -174,10 +176,9 @@ class Capture:
         rate = self.controllers[0].learning_rate
         return max(rate) if isinstance(rate, list) else rate
 
-    def made(self, optimizer: Optimizer) -> None:
-        """An optimizer was constructed."""
-        rates = [_number(group.get("lr")) for group in optimizer.param_groups]
-        self._initial[optimizer] = rates
+    def made(self, optimizer: Optimizer, *, constructed: bool = True) -> None:
+        """An optimizer was constructed, or a copy of one is about to step."""
+        self._initial[optimizer] = rates = InitialRates.of(optimizer, constructed=constructed)
         self._made.append(rates)
 
     def stepping(self, optimizer: Optimizer) -> None:
@@ -188,17 +189,18 @@ class Capture:
             if inner_moves:
                 self._seen.add(optimizer)
             return
-        self._seen.add(optimizer)
-        for _, capture in list(_active):
-            capture.idle = False
+        for capture in watchers():
+            if isinstance(capture, Capture):
+                capture.idle = False
         if optimizer not in self._initial:
-            self.made(optimizer)
+            self.made(optimizer, constructed=False)
         name = type(optimizer).__name__
         choice = Choice(True, "every optimizer is controlled")
-        if self._select is not None:
+        if self._select is not None:  # which may raise, at every step, to stop the training
             choice = self._select(self._initial[optimizer], self._made)
+        self._seen.add(optimizer)
         if not choice.control:
-            self.left_alone.append(LeftAlone(name, choice.reason))
+            self._leave(optimizer, LeftAlone(name, choice.reason))
             return
         try:
             refuse_enclosed(optimizer)
@@ -207,11 +209,20 @@ class Capture:
             controller = Controller(optimizer, options, counted=True)
         except ControlError as error:
             own = isinstance(error, SelfTuningError)
-            self.left_alone.append(LeftAlone(name, str(error), sets_own_rate=own))
+            self._leave(optimizer, LeftAlone(name, str(error), sets_own_rate=own))
             return
         if not self.controllers:
             self.device = _device(optimizer)
         self._list(controller, name, choice.reason)
+
+    def loaded(self, optimizer: Optimizer) -> None:
+        """An optimizer has loaded a state.
+
+        If it was controlled when it was saved, its next step may have to be probed, and that probe has to see
+        the backward call before the step: the controller cannot wait until then.
+        """
+        if any(KEY in group for group in optimizer.param_groups):
+            self.stepping(optimizer)
 
     def warn_if_idle(self) -> None:
         """At the end: gradients were computed for an optimizer, and no step was seen."""
@@ -248,6 +259,12 @@ class Capture:
         self.places[:] = [self.places[i] - (self.places[i] > place) for i in kept]
         del self.controllers[place]
 
+    def _leave(self, optimizer: Optimizer, left: LeftAlone) -> None:
+        self.left_alone.append(left)
+        told = getattr(self._select, "left_alone", None)
+        if told is not None:  # it may raise, to stop the training
+            told(self._initial[optimizer], left)
+
     def _takes_from_outer(self, optimizer: Optimizer) -> bool:
         """Whether it steps within a controlled one that hides it: control passes to it at the next step."""
         for outer in enclosing(optimizer):
@@ -259,71 +276,11 @@ class Capture:
         return False
 
 
-def _number(rate: Any) -> float:
-    """A rate, 0 if it is none: some optimizers have lr=None."""
-    try:
-        return float(rate)
-    except (TypeError, ValueError, RuntimeError):
-        return 0.0
-
-
 def _device(optimizer: Optimizer) -> str:
     device = next(
         (p.device for group in optimizer.param_groups for p in group["params"]), torch.device("cpu")
     )
     return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device.type)
-
-
-_lock = threading.RLock()
-_active: list[tuple[int, Capture]] = []
-"""(thread that opened it, what it captures), in the order of opening."""
-
-
-def _made(inner: Any, optimizer: Optimizer, /, *args: Any, **kwargs: Any) -> None:
-    inner(optimizer, *args, **kwargs)
-    capture = _innermost()
-    if capture is not None:
-        capture.made(optimizer)
-
-
-_patch = Patch(Optimizer, "__init__", _made)
-
-
-def _stepping(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-    capture = _innermost()
-    if capture is not None:
-        capture.stepping(optimizer)
-
-
-def _innermost() -> Capture | None:
-    """The last one that this thread opened; a thread that opened none works for the last one of all."""
-    if not _active:
-        return None
-    me = threading.get_ident()
-    with _lock:
-        mine = [capture for thread, capture in _active if thread == me]
-        return mine[-1] if mine else _active[-1][1] if _active else None
-
-
-def _open(capture: Capture) -> tuple[int, Capture]:
-    opened = (threading.get_ident(), capture)
-    with _lock:
-        if not _active:
-            _patch.put_on()
-            _hook.use()
-        _active.append(opened)
-    return opened
-
-
-def _close(opened: tuple[int, Capture]) -> None:
-    with _lock:
-        _active.remove(opened)
-        if not _active:
-            _patch.take_off()
-            _hook.leave()
-
-
-_hook = SharedHook(register_optimizer_step_pre_hook, _stepping)
 
 
 @contextmanager
@@ -388,11 +345,10 @@ def controlled(
         on_event=on_event,
     )
     capture = Capture(options, select)
-    opened = _open(capture)
     try:
-        yield capture
-        capture.warn_if_idle()
+        with watched_by(capture):
+            yield capture
+            capture.warn_if_idle()
     finally:
-        _close(opened)
         for controller in list(capture.controllers):
             controller.detach()

@@ -93,6 +93,7 @@ def test_stdout_is_one_json_object(folder: Path) -> None:
         "trials",
         "by_state",
         "interrupted",
+        "own_steps",
         "best_value",
         "best_params",
         "best_trials",
@@ -130,6 +131,22 @@ def test_stdout_is_a_table_and_stderr_has_a_line_a_trial() -> None:
         rf"Trial 1: complete {number}, {number} s, lr up to {number}, best {number}", lines[3]
     )
     assert lines[4:] == ["What it saved: galatune report old.log --study old --into new.log"]
+
+
+TWO = f"""{HEADER}
+
+def objective(trial):
+    one, two = make(trial), make(trial)
+    lr = trial.suggest_float("lr", 1e-5, 1.0, log=True)
+    value = train(torch.optim.SGD(one.parameters(), lr=3 * lr), one)
+    return value + train(torch.optim.SGD(two.parameters(), lr=0.05), two)
+"""
+
+
+def test_a_trial_says_how_many_of_its_optimizers_were_controlled(folder: Path) -> None:
+    objective_file(folder, TWO)
+    lines = galatune(*OUR, "--trials", "2").stderr.splitlines()
+    assert ["1 of 2 optimizers controlled, best" in line for line in lines[2:4]] == [True, True]
 
 
 def test_constraints_that_only_the_old_sampler_knew_are_missed_aloud() -> None:
@@ -625,6 +642,17 @@ def test_the_bar_shows_best_rate_and_time_left(
     assert re.search(r"trials .* 3/3 best [\d.]+", shown)
     assert "Trial 0: complete" not in shown
     assert "Dropped: lr" in shown
+
+
+def test_beside_the_bar_the_first_trial_says_that_not_all_were_controlled(
+    folder: Path, console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    objective_file(folder, TWO)
+    monkeypatch.setattr("galatune.cli.progress.Console", lambda **_: console)
+    assert galatune(*OUR, "--trials", "2").exit_code == 0
+    shown = [line for line in printed(console) if "optimizers controlled" in line]
+    assert len(shown) == 1
+    assert "Trial 0: complete" in shown[0]
 
 
 def test_nobody_is_asked_without_a_terminal() -> None:

@@ -39,12 +39,14 @@ class Patch:
     def __init__(self, owner: Any, name: str, acting: Callable[..., Any]) -> None:
         self._owner, self._name, self._acting = owner, name, acting
         self.active = True
+        self._own = True
         self._inner: Any = None
         self._newest: Any = None
 
     def put_on(self) -> None:
         """Wrap the function, unless our wrapper is the outermost one already."""
         if self._newest is None or getattr(self._owner, self._name) is not self._newest:
+            self._own = self._name in vars(self._owner)  # else inherited
             self._inner = getattr(self._owner, self._name)
             self._newest = self._around(self._inner)
             setattr(self._owner, self._name, self._newest)
@@ -52,7 +54,10 @@ class Patch:
     def take_off(self) -> None:
         """Put the function back, or stop acting if another library wrapped ours; twice is harmless."""
         if self._newest is not None and getattr(self._owner, self._name) is self._newest:
-            setattr(self._owner, self._name, self._inner)
+            if self._own:
+                setattr(self._owner, self._name, self._inner)
+            else:
+                delattr(self._owner, self._name)
         self._newest = None
 
     def _around(self, inner: Any) -> Any:

@@ -11,6 +11,7 @@ __all__ = [
     "INTERRUPTED",
     "MACHINE",
     "OBJECTIVE_CONSTRAINTS",
+    "OWN_STEP",
     "PROCESS",
     "REASON",
     "RECORD",
@@ -40,6 +41,9 @@ REASON = "galatune_reason"
 
 INTERRUPTED = "galatune_interrupted"
 """True if the trial was stopped from outside: its ticket is issued again."""
+
+OWN_STEP = "galatune_own_step"
+"""The choice that led to an optimizer that sets its own step: the trial is FAIL and uses no ticket."""
 
 PROCESS = "galatune_process"
 """The process that runs the trial, as `this_process` describes it."""

@@ -10,7 +10,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from galatune.errors import ObjectiveError
 from galatune.formatting import printable
-from galatune.study.ledger.attributes import REASON, STAGE, UNFINISHED
+from galatune.study.ledger.attributes import OWN_STEP, REASON, STAGE, UNFINISHED
 from galatune.study.ledger.provenance import note_stop
 from galatune.study.search.options import Search
 from galatune.study.search.quota import claim, hand_back, release, take_over, uses_ticket
@@ -22,16 +22,20 @@ __all__ = ["run_trials"]
 MOST_FAILURES = 5
 """This many FAILs in a row end the run."""
 
+MOST_OWN_STEPS = 20
+"""So do this many trials in a row whose optimizers set their own step, which use no ticket."""
+
 
 def run_trials(search: Search) -> None:
     """Run trials until the budget says why no other follows, and note that reason in the study.
 
     Raises:
-        ObjectiveError: The objective failed five times in a row, or in every trial.
+        ObjectiveError: The objective failed five times in a row, or in every trial, or the sampler proposes
+            nothing but optimizers that set their own step.
         KeyboardInterrupt: Somebody stopped it; the running trial is queued again.
     """
     study, budget, watcher = search.study, search.budget, search.watcher
-    failures = 0
+    failures = own_steps = 0
     with _as_in_optimize(study), Interruption() as interruption:
         take_over(study)
         if watcher is not None:
@@ -42,7 +46,14 @@ def run_trials(search: Search) -> None:
                 continue
             if watcher is not None:
                 watcher.trial_finished(trial)
-            failures = failures + 1 if trial.state == TrialState.FAIL else 0
+            own_step = OWN_STEP in trial.user_attrs
+            own_steps = own_steps + 1 if own_step else 0
+            if own_steps >= MOST_OWN_STEPS:
+                reason = f"{MOST_OWN_STEPS} trials in a row had an optimizer that sets its own step"
+                note_stop(study, reason)
+                raise ObjectiveError(f"{reason}: {printable(str(trial.user_attrs.get(REASON)))}")
+            if not own_step:
+                failures = failures + 1 if trial.state == TrialState.FAIL else 0
             if failures >= MOST_FAILURES:
                 reason = f"{MOST_FAILURES} trials in a row failed"
                 break

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 import optuna
@@ -11,6 +11,7 @@ from optuna.trial import FrozenTrial
 
 from galatune.controller.options import Options
 from galatune.controller.rule.guard import Guard
+from galatune.study.search.select_optimizers import RateKnowledge
 
 if TYPE_CHECKING:
     from galatune.controller.controlled import Capture
@@ -98,6 +99,7 @@ class Search:
         options: How its trials run.
         budget: Says when it is over.
         watcher: Told how it proceeds, None for nobody.
+        knowledge: What its trials have shown of the objective.
     """
 
     study: optuna.Study
@@ -106,3 +108,4 @@ class Search:
     options: RunOptions
     budget: Budget
     watcher: Watcher | None = None
+    knowledge: RateKnowledge = field(default_factory=RateKnowledge)

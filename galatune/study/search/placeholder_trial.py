@@ -2,17 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalChoiceType
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalChoiceType,
+    CategoricalDistribution,
+    IntDistribution,
+)
 
+from galatune.controller.torch_hooks.traced_numbers import Origin, plain, traced
 from galatune.study.scan.distributions import as_number, is_legal, nearest
 
 __all__ = ["PlaceholderTrial"]
 
 _ANSWERS = "_galatune_answers"
+
+
+@dataclass
+class _Answers:
+    """The answers of one call of the objective."""
+
+    placeholders: Mapping[str, CategoricalChoiceType]
+    origins: Mapping[str, Origin]
+    varied: Collection[str]
+    reported: Collection[int]
+    params: dict[str, Any] = field(default_factory=dict)
+    distributions: dict[str, BaseDistribution] = field(default_factory=dict)
 
 
 class PlaceholderTrial(optuna.trial.Trial):
@@ -27,41 +47,82 @@ class PlaceholderTrial(optuna.trial.Trial):
 
     @classmethod
     def adopt(
-        cls, trial: optuna.trial.Trial, placeholders: Mapping[str, CategoricalChoiceType]
+        cls,
+        trial: optuna.trial.Trial,
+        placeholders: Mapping[str, CategoricalChoiceType],
+        *,
+        traced: Collection[str] = (),
+        varied: Collection[str] = (),
     ) -> PlaceholderTrial:
-        """Put a trial under this class.
+        """Put a trial under this class, anew for each call of the objective.
 
         Args:
             trial: From `study.ask`.
             placeholders: Dropped dimension to the constant that answers it.
+            traced: Dimensions whose numbers know where they come from.
+            varied: Dimensions that are answered with another legal value than the constant.
         """
         self = cls.__new__(cls)
         self.__dict__ = trial.__dict__
-        self.__dict__[_ANSWERS] = (dict(placeholders), {}, {})
+        reported = set(self._cached_frozen_trial.intermediate_values)
+        origins = {name: Origin(name) for name in traced}
+        self.__dict__[_ANSWERS] = _Answers(dict(placeholders), origins, varied, reported)
         return self
 
     def _suggest(self, name: str, distribution: BaseDistribution) -> Any:
-        placeholders, params, distributions = self.__dict__[_ANSWERS]
-        if name not in placeholders:
+        answers = self._answers
+        if name not in answers.placeholders:
             return super()._suggest(name, distribution)
-        params[name] = legal_answer(placeholders[name], distribution)
-        distributions[name] = distribution
-        return params[name]
+        answer = legal_answer(answers.placeholders[name], distribution)
+        if name in answers.varied:
+            answer = another_answer(answer, distribution)
+        if name in answers.origins:
+            answer = traced(answer, answers.origins[name])
+        answers.params[name] = answer
+        answers.distributions[name] = distribution
+        return answer
+
+    def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int:
+        """See `optuna.trial.Trial`, which makes a plain number of what `_suggest` returns."""
+        if name not in self._answers.placeholders:
+            return super().suggest_int(name, low, high, step=step, log=log)
+        answer: int = self._suggest(name, IntDistribution(low, high, log=log, step=step))
+        return answer
+
+    def report(self, value: float, step: int) -> None:
+        """See `optuna.trial.Trial`; what an earlier call of the objective has reported stays silently."""
+        if step not in self._answers.reported:
+            super().report(plain(value), step)
+
+    def set_user_attr(self, key: str, value: Any) -> None:
+        """See `optuna.trial.Trial`; a storage in memory would keep what it is given."""
+        super().set_user_attr(key, plain(value))
+
+    @property
+    def _answers(self) -> _Answers:
+        answers: _Answers = self.__dict__[_ANSWERS]
+        return answers
 
     @property
     def answered(self) -> tuple[str, ...]:
         """Dropped dimensions that the objective has asked for."""
-        return tuple(self.__dict__[_ANSWERS][1])
+        return tuple(self._answers.params)
+
+    @property
+    def origins(self) -> tuple[Origin, ...]:
+        """Of the traced numbers that the objective has asked for."""
+        answers = self._answers
+        return tuple(origin for name, origin in answers.origins.items() if name in answers.params)
 
     @property
     def params(self) -> dict[str, Any]:
         """Sampled parameters and the answers given so far."""
-        return {**super().params, **self.__dict__[_ANSWERS][1]}
+        return {**super().params, **self._answers.params}
 
     @property
     def distributions(self) -> dict[str, BaseDistribution]:
         """Distributions of `params`."""
-        return {**super().distributions, **self.__dict__[_ANSWERS][2]}
+        return {**super().distributions, **self._answers.distributions}
 
 
 def legal_answer(placeholder: CategoricalChoiceType, distribution: BaseDistribution) -> Any:
@@ -75,3 +136,34 @@ def legal_answer(placeholder: CategoricalChoiceType, distribution: BaseDistribut
     if is_legal(distribution, placeholder):
         return placeholder
     return nearest(distribution, as_number(placeholder) or 0.0)
+
+
+def another_answer(answer: Any, distribution: BaseDistribution) -> Any:
+    """Another legal value that says the same thing differently: a number for a number, a list for a list.
+
+    Returns:
+        The same answer if there is none.
+
+    Example:
+        >>> from optuna.distributions import FloatDistribution
+        >>> another_answer(0.01, CategoricalDistribution(["auto", 0.1, 0.01]))
+        0.1
+        >>> 1e-4 <= another_answer(0.01, FloatDistribution(1e-4, 1e-1, log=True)) <= 1e-1
+        True
+    """
+    others: list[Any]
+    if isinstance(distribution, CategoricalDistribution):
+        number = as_number(answer) is not None
+        others = [
+            choice
+            for choice in distribution.choices
+            if type(choice) is type(answer) and (as_number(choice) is not None) == number
+        ]
+    else:
+        low, high = distribution.low, distribution.high  # type: ignore[attr-defined]
+        shares = (0.382, 0.618, 0.0, 1.0)
+        if distribution.log:  # type: ignore[attr-defined]
+            others = [nearest(distribution, low * math.exp(share * math.log(high / low))) for share in shares]
+        else:
+            others = [nearest(distribution, low + share * (high - low)) for share in shares]
+    return next((other for other in others if other != answer), answer)

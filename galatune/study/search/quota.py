@@ -14,7 +14,7 @@ import time
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from galatune.study.ledger.attributes import INTERRUPTED, PROCESS, REASON, STAGE, TICKET
+from galatune.study.ledger.attributes import INTERRUPTED, OWN_STEP, PROCESS, REASON, STAGE, TICKET
 from galatune.study.ledger.machine import is_another, is_gone, this_process
 
 __all__ = [
@@ -32,8 +32,13 @@ CLAIM_SECONDS = 1.0
 
 
 def uses_ticket(trial: FrozenTrial) -> bool:
-    """Whether a trial of the smaller study used a ticket."""
-    return trial.state.is_finished() and not trial.user_attrs.get(INTERRUPTED, False)
+    """Whether a trial of the smaller study used a ticket.
+
+    One that was stopped did not, nor did one whose optimizer sets its own step: the number of the second is
+    not issued again, since the sampler would draw the same configuration with it.
+    """
+    free = trial.user_attrs.get(INTERRUPTED) or trial.user_attrs.get(OWN_STEP)
+    return trial.state.is_finished() and not free
 
 
 def running_elsewhere(study: optuna.Study) -> int:

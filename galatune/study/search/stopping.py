@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from galatune.errors import PlanError
 from galatune.formatting import plural, printable
-from galatune.study.ledger.attributes import STAGE
+from galatune.study.ledger.attributes import OWN_STEP, STAGE
 from galatune.study.ledger.constraints import feasible
 from galatune.study.ledger.match import Goal, best_so_far, goal_of, trials_to_reach
 from galatune.study.ledger.rows import Ledger, ledger
@@ -23,7 +24,8 @@ class Budget:
     """How many trials, and what ends the search sooner.
 
     Attributes:
-        trials: Tickets: each COMPLETE, PRUNED or FAILed trial of the search uses one.
+        trials: Tickets: each COMPLETE, PRUNED or FAILed trial of the search uses one, unless its optimizer
+            sets its own step.
         goal: The old study's best within the tolerance; None if it need not be reached.
         patience: Trials without a better value that end the search, None for no such bound.
         confirm: Whether a match counts only once its configuration has reached it a second time.
@@ -66,7 +68,7 @@ class Budget:
             return f"the budget of {plural(self.trials, 'trial')} is used up"
         if used + running_elsewhere(study) >= self.trials:
             return f"the rest of the budget of {plural(self.trials, 'trial')} is at work in another process"
-        if self.patience is not None and _stale(rows) >= self.patience:
+        if self.patience is not None and _stale(rows, _own_steps(study)) >= self.patience:
             return f"{plural(self.patience, 'trial')} in a row brought no better value"
         return None
 
@@ -144,8 +146,14 @@ def _confirmable(rows: Ledger, confirm: bool) -> Ledger:
     return Ledger(rows.study, rows.directions, ())
 
 
-def _stale(rows: Ledger) -> int:
+def _own_steps(study: optuna.Study) -> set[int]:
+    """Numbers of the trials whose optimizer sets its own step: they say nothing of the search."""
+    return {trial.number for trial in study.get_trials(deepcopy=False) if OWN_STEP in trial.user_attrs}
+
+
+def _stale(rows: Ledger, without: Collection[int] = ()) -> int:
     """Finished trials since the best value was last improved."""
+    rows = replace(rows, rows=tuple(row for row in rows.rows if row.number not in without))
     goal = goal_of(rows, 0.0)
     if goal is None:
         return 0

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import optuna
 
 from galatune.formatting import plural, printable
-from galatune.study.ledger.attributes import INTERRUPTED
+from galatune.study.ledger.attributes import INTERRUPTED, OWN_STEP
 from galatune.study.ledger.rows import Ledger, TrialRow, ledger
 from galatune.study.storage.address import redact
 
@@ -42,6 +42,7 @@ class RunSummary:
         trials: Finished trials.
         by_state: Number of trials in each state that occurs.
         interrupted: Trials that were stopped from outside and use no budget.
+        own_steps: Trials whose optimizer sets its own step, which use no budget either.
         best_value: None with several objectives, or if no trial is complete.
         best_params: Of the same trial.
         best_trials: The best trial, or the Pareto front.
@@ -61,6 +62,7 @@ class RunSummary:
     stopped_because: str | None
     events: int
     objectives: int = 1
+    own_steps: int = 0
 
     @classmethod
     def of(cls, smaller: optuna.Study, storage: str) -> RunSummary:
@@ -79,6 +81,7 @@ class RunSummary:
             trials=len(rows.finished),
             by_state=rows.by_state,
             interrupted=sum(bool(trial.user_attrs.get(INTERRUPTED)) for trial in trials),
+            own_steps=sum(bool(trial.user_attrs.get(OWN_STEP)) for trial in trials),
             best_value=None if best is None else best.value,
             best_params=None if best is None else dict(best.params),
             best_trials=_best_trials(smaller),
@@ -122,6 +125,8 @@ class RunSummary:
         states = ", ".join(f"{n} {state}" for state, n in self.by_state.items())
         if self.interrupted:
             states += f" ({self.interrupted} interrupted, which use no budget)"
+        if self.own_steps:
+            states += f" ({self.own_steps} with an optimizer that sets its own step, which use no budget)"
         return [
             ("study", f"{self.study} in {self.storage}"),
             ("stopped", str(self.stopped_because)),

@@ -2,43 +2,26 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import optuna
 from optuna.trial import TrialState
 
-from galatune.controller.controlled import Capture, controlled
+from galatune.controller.controlled import Capture
 from galatune.controller.controller import Controller
-from galatune.controller.torch_hooks.random_state import reseeded, seed_everything
 from galatune.formatting import printable
-from galatune.study.ledger.attributes import REASON, RECORD
+from galatune.study.ledger.attributes import OWN_STEP, REASON, RECORD
 from galatune.study.ledger.machine import this_machine, versions
 from galatune.study.ledger.record import OptimizerRecord, RateEvent, RatePoint, TrialRecord
 from galatune.study.scan.plan import ShrinkPlan
-from galatune.study.search.objective import Objective, in_one_line
+from galatune.study.search.attempt import Outcome, attempt
 from galatune.study.search.options import Search
+from galatune.study.search.own_step import own_step
 from galatune.study.search.placeholder_trial import PlaceholderTrial
 from galatune.study.search.quota import ticket_of
-from galatune.study.search.select_optimizers import select_optimizers
 from galatune.study.search.signals import Interruption
 
-__all__ = ["Outcome", "run_trial"]
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How one call of the objective ended.
-
-    Attributes:
-        state: COMPLETE, PRUNED or FAIL.
-        values: Objective values if COMPLETE, None otherwise.
-        reason: Why it is FAIL, None otherwise.
-    """
-
-    state: TrialState
-    values: tuple[float, ...] | None = None
-    reason: str | None = None
+__all__ = ["run_trial"]
 
 
 def run_trial(search: Search, trial: optuna.trial.Trial, interruption: Interruption) -> Outcome:
@@ -59,59 +42,26 @@ def run_trial(search: Search, trial: optuna.trial.Trial, interruption: Interrupt
             return ended
         if ended.reason is not None:
             trial.set_user_attr(REASON, ended.reason)
+        if ended.own_step is not None:
+            trial.set_user_attr(OWN_STEP, ended.own_step)
         search.study.tell(trial, ended.values, state=ended.state)
     return ended
 
 
 def _under_control(search: Search, trial: optuna.trial.Trial) -> tuple[Outcome, TrialRecord]:
-    study, plan = search.study, search.plan
-    seed = search.options.seed + ticket_of(study, trial)
-    notes: list[str] = []
-    with controlled(select=select_optimizers(plan), **search.options.control()) as capture:
-        if search.watcher is not None:
-            search.watcher.trial_started(trial.number, capture)
-        seed_everything(seed)
-        adopted = PlaceholderTrial.adopt(trial, plan.placeholders)
-        ended = _call(search.objective, adopted, len(study.directions))
-        if capture.controllers and reseeded(seed):
-            notes.append("the objective seeds torch itself")
-    record = _record(capture, notes)  # after detaching, when a training that was too short is known
+    made = attempt(search, trial, search.options.seed + ticket_of(search.study, trial))
+    ended, record = made.outcome, _record(made.capture, made.events)
+    own = own_step(made, search.plan)
+    if own is not None:
+        return Outcome(TrialState.FAIL, reason=own.reason, own_step=own.choice), record
     # One that is pruned before it trains, for an impossible configuration, has trained on nothing.
-    trained = ended.state == TrialState.COMPLETE or bool(capture.left_alone)
+    trained = ended.state == TrialState.COMPLETE or bool(made.capture.left_alone)
     if ended.state != TrialState.FAIL and trained:
-        why = _of_another_study(adopted, plan) or (
-            _nothing_seen(capture) if record.controlled else _nothing_controlled(capture)
+        why = _of_another_study(made.trial, search.plan) or (
+            _nothing_seen(made.capture) if record.controlled else _nothing_controlled(made.capture)
         )
         ended = ended if why is None else Outcome(TrialState.FAIL, reason=why)
     return ended, record
-
-
-def _call(objective: Objective, trial: PlaceholderTrial, objectives: int) -> Outcome:
-    try:
-        result = objective(trial)
-    except optuna.TrialPruned:
-        return Outcome(TrialState.PRUNED)
-    except (Exception, SystemExit) as error:
-        return Outcome(TrialState.FAIL, reason=in_one_line(error))
-    values = result if isinstance(result, (list, tuple)) else [result]
-    try:
-        numbers = tuple(float(value) for value in values)
-    except OverflowError:
-        return Outcome(TrialState.FAIL, reason="the objective returned an integer beyond every float")
-    except Exception:  # whatever the conversion of somebody's own type raises
-        return Outcome(TrialState.FAIL, reason=f"the objective returned {_shown(result)}, not a number")
-    return _judged(numbers, objectives)
-
-
-def _judged(numbers: tuple[float, ...], objectives: int) -> Outcome:
-    if len(numbers) != objectives:
-        return Outcome(
-            TrialState.FAIL,
-            reason=f"the objective returned {len(numbers)} values, the study has {objectives}",
-        )
-    if any(math.isnan(number) for number in numbers):
-        return Outcome(TrialState.FAIL, reason="the objective returned NaN")
-    return Outcome(TrialState.COMPLETE, numbers)
 
 
 def _of_another_study(trial: PlaceholderTrial, plan: ShrinkPlan) -> str | None:
@@ -129,14 +79,6 @@ def _of_another_study(trial: PlaceholderTrial, plan: ShrinkPlan) -> str | None:
     )
 
 
-def _shown(result: object) -> str:
-    """The beginning of a value's text; some values have none."""
-    try:
-        return f"{result!r:.80}"
-    except Exception:
-        return f"a {type(result).__name__}"
-
-
 def _nothing_controlled(capture: Capture) -> str:
     if capture.left_alone:
         seen = "; ".join(f"{one.name}: {one.reason}" for one in capture.left_alone[:3])
@@ -152,14 +94,16 @@ def _nothing_seen(capture: Capture) -> str | None:
 
     One that was never probed, its training too short or without a gradient, is no reason.
     """
-    unseen = [(name, one.unseen) for name, one in zip(capture.names, capture.controllers, strict=True)]
+    controllers = [capture.controllers[place] for place in capture.places]
+    unseen = [(name, one.unseen) for name, one in zip(capture.names, controllers, strict=True)]
     reasons = [f"{name}: {why}" for name, why in unseen if why is not None]
     if not reasons or any(one.probes and one.unseen is None for one in capture.controllers):
         return None
     return f"no learning rate was chosen, so the trial trained at the first one ({'; '.join(reasons[:3])})"
 
 
-def _record(capture: Capture, notes: list[str]) -> TrialRecord:
+def _record(capture: Capture, notes: Sequence[RateEvent]) -> TrialRecord:
+    """Read after the optimizers were let go, when a training that was too short is known."""
     controllers = capture.controllers
     stepped = [
         OptimizerRecord(name, True, controllers[place].probe, reason)
@@ -174,7 +118,7 @@ def _record(capture: Capture, notes: list[str]) -> TrialRecord:
         probes=sum(controller.probes for controller in controllers),
         gradient_evaluations=sum(controller.gradient_evaluations for controller in controllers),
         learning_rate=_curves(firsts, controllers),
-        events=(*(RateEvent(0, 0, "seed", note) for note in notes), *events),
+        events=(*notes, *events),
         machine={**this_machine(), "device": capture.device},
         versions=versions(),
     )
