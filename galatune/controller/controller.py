@@ -71,7 +71,7 @@ class Controller:
         self._next_full_step: float = 0
         around, ending = (self._before_step, self._after_step), (self._forget_step, self._finish)
         self._hooks = StepHooks(optimizer, lost_hooks, around, ending, (self._after_load, checkpoint.pack))
-        self._lifetime = Lifetime(optimizer, self._log, selector, self._leave)
+        self._lifetime = Lifetime(optimizer, self._log, selector, self._watch, self._leave)
         self._restore(optimizer)
         if kept.probe is not None:
             selector.take_over(kept.probe, self._groups.moving(optimizer))

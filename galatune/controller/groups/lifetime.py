@@ -15,6 +15,7 @@ from galatune.controller.groups.lineage import Entry, Heritage, lineages
 from galatune.controller.probes.select import ProbeSelector
 from galatune.controller.rule.rate import Finding, RateState
 from galatune.controller.state import KEY, lost_hooks
+from galatune.controller.torch_hooks.loss import LossWatch
 
 __all__ = ["EARLY", "Lifetime", "warn_of_unseen", "why_stopped"]
 
@@ -40,10 +41,13 @@ class Lifetime:
         optimizer: It is not kept alive.
         log: Of the controller.
         selector: Its probe is closed once the optimizer is gone.
+        watch: And so is this.
         leave: A method of the controller, which is not kept alive either.
     """
 
-    def __init__(self, optimizer: Optimizer, log: EventLog, selector: ProbeSelector, leave: Leave) -> None:
+    def __init__(
+        self, optimizer: Optimizer, log: EventLog, selector: ProbeSelector, watch: LossWatch, leave: Leave
+    ) -> None:
         self._kind, self._log, self._selector = type(optimizer).__name__, log, selector
         self._leave = weakref.WeakMethod(leave)
         self._another: str | None = None
@@ -56,6 +60,7 @@ class Lifetime:
             lifetime = me()
             if exiting():
                 return
+            watch.close()
             if lifetime is None:
                 selector.close()
             else:
