@@ -49,12 +49,14 @@ class GroupState:
         initial: Its initial rate.
         peak: Largest rate that its schedule has set so far.
         applied: Rate of the last step.
+        late: True if its ratio is that of its peak, because it was held still while others moved.
     """
 
     ratio: float
     initial: float
     peak: float = 0.0
     applied: float = 0.0
+    late: bool = False
 
 
 @dataclass(frozen=True)
