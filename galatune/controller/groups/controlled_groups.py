@@ -181,13 +181,13 @@ class ControlledGroups:
             return False
         state, known = self.states[0].optimizer, self._known()
         rates = [self._rates.read(group) for group in optimizer.param_groups]
-        moved, moves, several = max([own.applied for own in known]) > 0, max(rates) > 0, len(known) > 1
+        risen, moves, several = max([own.peak for own in known]) > 0, max(rates) > 0, len(known) > 1
         peaks = []
         for one, own, rate in zip(self.states, known, rates, strict=True):
             if not 0.0 <= rate < math.inf:
                 return False
             if rate > own.peak:
-                if several and ((moved and not own.peak) or own.late or rate > OUTGROWN * own.initial):
+                if several and ((risen and not own.peak) or own.late or rate > OUTGROWN * own.initial):
                     return False
                 one.group = replace(own, peak=rate)
             elif rate < own.peak and not state.decays and (rate or not moves):
@@ -299,13 +299,13 @@ def _ratios_of_last_step(groups: Sequence[GroupState]) -> list[float]:
 
 def _followed(groups: Sequence[GroupState], rates: Sequence[float], *, per_group: bool) -> list[GroupState]:
     """The groups with the rates of the coming step: their peaks, and the ratios of those that begin late."""
-    moved = any(own.applied > 0 for own in groups)
+    risen = any(own.peak > 0 for own in groups)
     followed = [
         replace(
             own,
             peak=max(own.peak, rate),
             late=own.late
-            or (rate > 0 and not own.peak and moved)
+            or (rate > 0 and not own.peak and risen)
             or (not per_group and 0 < own.peak < rate and _outgrows(own, rate, groups, rates)),
         )
         for own, rate in zip(groups, rates, strict=True)
