@@ -59,6 +59,7 @@ class ControlledGroups:
         # Ratios of the groups in the last step and in the coming one; 0 for those that are held still.
         self._before: list[float] = []
         self._coming: list[float] = []
+        self._trainable: list[bool] = []
         self.applied: list[float] = []
         self.cautious = False
         self.states: list[ControlState] = []
@@ -113,7 +114,7 @@ class ControlledGroups:
             if state.group is None:
                 ratio = nine_digits(rate / whole) if whole > 0 else 0.0
                 ratio = float(ratio > 0) if self._options.per_group else ratio
-                state.group = GroupState(ratio, rate, peak=now if known else 0.0)
+                state.group = GroupState(ratio, rate, peak=now if known else 0.0, moved="0")
 
     @property
     def initialized(self) -> bool:
@@ -177,7 +178,7 @@ class ControlledGroups:
 
     def keep_rates(self, optimizer: Optimizer) -> bool:
         """Apply the present rates, as the schedule changes them; False if more has to be looked at."""
-        if not self._are_known(optimizer):
+        if not self._are_known(optimizer) or self._trainable != _trainable(optimizer):
             return False
         state, known = self.states[0].optimizer, self._known()
         rates = [self._rates.read(group) for group in optimizer.param_groups]
@@ -199,21 +200,32 @@ class ControlledGroups:
     def factors(self, optimizer: Optimizer) -> list[float]:
         """Schedule factor of each group, whose peak is kept up to date, and whose ratio, if it began late.
 
-        The rate begins anew if parameters begin to move that were held still while others moved: along them
-        no curvature was ever measured.
+        The rate begins anew if parameters begin to move that were held still while others moved, by a rate of
+        0 or by ``requires_grad``, or that are new: along them no curvature was ever measured.
         """
-        before, step = self._known(), self.optimizer_state.step
-        rates = self._read(optimizer)
+        before, rates = self._known(), self._read(optimizer)
         self._before = _ratios_of_last_step(before)
+        self._trainable = _trainable(optimizer)
         known = _followed(before, rates, per_group=self._options.per_group)
-        if sum(own.late for own in known) > sum(own.late for own in before) and not self._options.per_group:
-            self._note_once("start", "a group that was held at rate 0 is raised: the rate begins anew")
-            self.states[0].rate = replace(self._rule.restart(self.states[0].rate), first_step=None)
-        for one, own in zip(self.states, known, strict=True):
+        moving = [
+            _with_moving(own, group["params"]) if rate else own
+            for own, group, rate in zip(known, optimizer.param_groups, rates, strict=True)
+        ]
+        self._begin_anew([_has_grown(own, now) for own, now in zip(before, moving, strict=True)])
+        for one, own in zip(self.states, moving, strict=True):
             one.group = own
-        factors = schedule_factors(rates, [own.peak for own in known], step)
+        factors = schedule_factors(rates, [own.peak for own in known], self.optimizer_state.step)
         self._coming = [own.ratio if factor else 0.0 for own, factor in zip(known, factors, strict=True)]
         return factors
+
+    def _begin_anew(self, grown: Sequence[bool]) -> None:
+        """Restart the rate of groups of which more parameters move than before, unless none has moved yet."""
+        if not self._options.per_group:
+            grown = [any(grown)]
+        for state, more in zip(self.states, grown, strict=False):
+            if more and state.rate.rate and any(own.moved != "0" for own in self._known()):
+                self._note_once("start", "parameters begin to move that did not: the rate begins anew")
+                state.rate = replace(self._rule.restart(state.rate), first_step=None)
 
     def apply(self, optimizer: Optimizer, factors: Sequence[float]) -> None:
         """Write the rates into the groups; `restore` puts the schedule's back."""
@@ -327,3 +339,20 @@ def _outgrows(own: GroupState, rate: float, groups: Sequence[GroupState], rates:
         if other is not own and other.initial and not other.late
     ]
     return bool(others) and own.initial > 0 and rate / own.initial > OUTGROWN * max(others)
+
+
+def _trainable(optimizer: Optimizer) -> list[bool]:
+    return [p.requires_grad for group in optimizer.param_groups for p in group["params"]]
+
+
+def _with_moving(own: GroupState, parameters: Sequence[Tensor]) -> GroupState:
+    mask = int(own.moved or "0", 16)
+    for place, p in enumerate(parameters):
+        mask |= p.requires_grad << place
+    return replace(own, moved=f"{mask:x}")
+
+
+def _has_grown(before: GroupState, now: GroupState) -> bool:
+    """Whether more of the parameters move, or their rate was as good as 0 before."""
+    outgrown = bool(before.peak) and now.late != before.late
+    return outgrown or (before.moved is not None and now.moved != before.moved)

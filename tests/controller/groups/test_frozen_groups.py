@@ -7,6 +7,8 @@ import math
 
 import pytest
 import torch
+from torch import nn
+from torch.nn import functional
 from torch.optim import SGD, Adam, AdamW, RMSprop
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -252,3 +254,35 @@ def test_every_probe_leaves_frozen_parameters_out(probe):
     assert one.controller.probes > 35
     assert all(torch.equal(weight, one.first[0]) for weight in one.first[:33])
     assert one.applied[-1][0] == one.applied[-1][1] > 10 * one.applied[33][1]
+
+
+@pytest.mark.parametrize("way", ["rate", "requires_grad", "one group", "added"])
+@pytest.mark.parametrize("make", [SGD, Adam], ids=["sgd", "adam"])
+def test_unfreezing_does_not_explode(make, way):
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 16), nn.ReLU(), nn.Linear(16, 1))
+    inputs = torch.randn(512, 8)
+    target = torch.tanh(inputs @ torch.randn(8, 6) / 3) @ torch.randn(6, 1)
+    backbone, head = [*net[:3].parameters()], [*net[4].parameters()]
+    for p in backbone:
+        p.requires_grad_(way == "rate")
+    groups = [{"params": head}, {"params": backbone, "lr": 0.0 if way == "rate" else 0.1}]
+    groups = [{"params": head + backbone}] if way == "one group" else groups[: 1 + (way != "added")]
+    optimizer = make(groups, lr=0.1)
+    controller = attach(optimizer)
+    losses = []
+    for step in range(240):
+        if step == 120:
+            for p in backbone:
+                p.requires_grad_(True)
+            if way == "added":
+                optimizer.add_param_group({"params": backbone, "lr": 0.1})
+            optimizer.param_groups[-1]["lr"] = 0.1
+        part = torch.randint(512, (32,))
+        optimizer.zero_grad()
+        functional.mse_loss(net(inputs[part]), target[part]).backward()
+        optimizer.step()
+        losses.append(functional.mse_loss(net(inputs), target).item())
+    assert max(losses[120:]) < 2 * losses[119]
+    assert losses[-1] < 0.7 * losses[119]
+    assert sum("begins anew" in event.reason for event in controller.events) == 1
