@@ -33,6 +33,9 @@ __all__ = ["RateGroup"]
 
 Group = MutableMapping[str, Any]
 
+YOUNG = 30
+"""Steps of a parameter that began to move later than others, until its metric says enough by itself."""
+
 
 @dataclass(frozen=True)
 class RateGroup:
@@ -234,12 +237,20 @@ class RateGroup:
             before, after = before + decay * (x1 - step), after + decay * x1
         metric = None
         if self.metric.diagonal is not None and state is not None:
-            if next_step_metric and self.metric.with_gradient is not None:
+            if self.metric.with_gradient is not None and (next_step_metric or self._is_young(state)):
                 state = self.metric.with_gradient(group, state, after)
             metric = self.metric.diagonal(group, state)
         elif self.metric.diagonal is not None:  # another optimizer took the step, and this one begins anew
             metric = first_diagonal(self.metric, group, after)
         return PairEntry(before, after, step, metric, ratio)
+
+    def _is_young(self, state: State) -> bool:
+        """Whether a parameter began to move later than others, a few steps ago.
+
+        The one gradient that its metric was made of is mostly noise by then, near zero in some entries; with
+        the present gradient taken in, those do not outweigh all others.
+        """
+        return bool(self.states[0].rate.first_step) and float(state.get("step", YOUNG)) < YOUNG
 
     def _first_direction(self, group: Group, p: Tensor) -> Tensor:
         """The direction of the first controlled step; a state from before control has its metric.
