@@ -125,8 +125,8 @@ _CONTROL = (
         "--max-lr",
         type=float,
         metavar="RATE",
-        help="Upper bound of the rate as applied.  [default: none; in reinforcement learning the largest "
-        "rate of the old study's best quarter]",
+        help="Upper bound of the rate as applied.  [default: none; in reinforcement learning both bounds "
+        "come from the old study's best quarter]",
     ),
     click.option(
         "--probe",

@@ -89,7 +89,7 @@ class RunProgress:
         self._say(f"Dropped: {dropped}. Searched: {searched}.")
         if self._plan.constrained:
             self._say(CONSTRAINED)
-        if bound := Provenance.of(study).source.get("max_lr"):
+        if bound := Provenance.of(study).source.get("bounds"):
             self._say(printable(str(bound)))
         self._say(f"Budget: {budget.text()}, into {self._place}.")
         if self._state.done:

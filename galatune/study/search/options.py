@@ -50,8 +50,8 @@ class RunOptions:
         confirm: A match counts only once its configuration has reached it a second time.
         seed: Of the sampler and, with the trial's number added, of each trial.
         min_lr: See `galatune.attach`, like the next four.
-        max_lr: Upper bound of the rate as applied; None for one from the old study if that is one of
-            reinforcement learning (`rate_bound`), else none. Infinity for none in any case.
+        max_lr: Upper bound of the rate as applied. None: both bounds come from the old study if that is one
+            of reinforcement learning (`rate_bound`), else there is none. Infinity: none in any case.
         probe: Source of the gradient pairs.
         step_scale: Multiplier on the estimated rate.
         per_group: Whether each parameter group has a rate of its own.
@@ -84,10 +84,10 @@ class RunOptions:
         return {**given, "max_lr": self._max_lr, "guard": guard}
 
     def bounded(self, bound: RateBound | None) -> RunOptions:
-        """With this upper bound, unless one is given; a lower bound above it is lowered with it."""
+        """With these bounds, unless an upper one is given; a lower one that is given stays if it can."""
         if bound is None or self.max_lr is not None:
             return self
-        return replace(self, max_lr=bound.rate, min_lr=min(self.min_lr, bound.rate))
+        return replace(self, max_lr=bound.highest, min_lr=min(self.min_lr or bound.lowest, bound.highest))
 
     @property
     def _max_lr(self) -> float:

@@ -1,8 +1,10 @@
-"""The upper bound of the rate that a study of reinforcement learning gets by default: from the old study.
+"""The bounds of the rate that a study of reinforcement learning gets by default: from the old study.
 
 A policy's loss is built anew from each batch of experience, and its curvature says nothing about how far the
-policy may move before that experience no longer fits it. The controller reads curvature, so there it rises
-far above the rates that work; the old study knows those. The measurements are in docs/handbook.md.
+policy may move before that experience no longer fits it. The controller reads curvature, so there it may rise
+far above the rates that work. The loss of an entropy coefficient is a straight line: it has no curvature at
+all, and its rate would stay at its tiny start. The old study knows the rates that work; the measurements are
+in docs/handbook.md.
 """
 
 from __future__ import annotations
@@ -52,24 +54,26 @@ ENOUGH_HINTS = 3
 """Each of these occurs elsewhere as well; three of them together do not."""
 
 TOP = 4
-"""The bound is the largest rate among the best of this many-th part of the old trials."""
+"""The bounds are the smallest and largest rates among the best of this many-th part of the old trials."""
 
 
 @dataclass(frozen=True)
 class RateBound:
-    """An upper bound of the rate as applied.
+    """Bounds of the rate.
 
     Attributes:
-        rate: The bound; infinity if the old study knows none.
-        reason: Where it comes from, in a sentence.
+        lowest: The lower one, before the schedule; 0 if the old study knows none.
+        highest: The upper one, as applied; infinity if the old study knows none.
+        reason: Where they come from, in a sentence.
     """
 
-    rate: float
+    lowest: float
+    highest: float
     reason: str
 
 
 def rate_bound(plan: ShrinkPlan, old: Ledger, objective: Objective) -> RateBound | None:
-    """The bound that the old study gives, None if nothing says that it is one of reinforcement learning.
+    """The bounds that the old study gives, None if nothing says that it is one of reinforcement learning.
 
     Args:
         plan: What is dropped.
@@ -79,14 +83,16 @@ def rate_bound(plan: ShrinkPlan, old: Ledger, objective: Objective) -> RateBound
     evidence = _by_names({name for row in old.rows for name in row.params}) or _by_packages(objective)
     if evidence is None:
         return None
-    words = f"Reinforcement learning ({evidence}): curvature alone lets the rate rise too far there."
-    rate = _largest_of_the_best(plan, old)
-    if rate is None:
-        return RateBound(math.inf, f"{words} The old study does not tell a bound: give one with --max-lr.")
+    words = f"Reinforcement learning ({evidence}): there curvature alone does not tell the rate."
+    rates = _rates_of_the_best(plan, old)
+    if not rates:
+        return RateBound(0.0, math.inf, f"{words} Nor does the old study: bound it with --max-lr.")
+    lowest, highest = min(rates), max(rates)
     return RateBound(
-        rate,
-        f"{words} It is at most {rate:.3g}, the largest rate in the old study's best quarter "
-        "(--max-lr sets another, --max-lr inf none).",
+        lowest,
+        highest,
+        f"{words} It is held between {lowest:.3g} and {highest:.3g}, as in the best quarter of the old study "
+        "(--max-lr sets another bound, --max-lr inf none).",
     )
 
 
@@ -142,8 +148,8 @@ def _is_known(name: str) -> bool:
     return name.partition(".")[0] in LIBRARIES or any(f"{name}.".startswith(f"{one}.") for one in WITHIN)
 
 
-def _largest_of_the_best(plan: ShrinkPlan, old: Ledger) -> float | None:
-    """The largest rate of the best quarter, by any of the objectives; None if no trial tells one."""
+def _rates_of_the_best(plan: ShrinkPlan, old: Ledger) -> list[float]:
+    """The rates of the best quarter, by each of the objectives; none if only the code knows them."""
     rates = [
         rate
         for place, direction in enumerate(old.directions)
@@ -152,7 +158,7 @@ def _largest_of_the_best(plan: ShrinkPlan, old: Ledger) -> float | None:
         if dimension.dropped and dimension.role == "rate" and dimension.name in row.params
         if (rate := as_rate(row.params[dimension.name], dimension.scale)) is not None
     ]
-    return max((rate for rate in rates if 0 < rate < math.inf), default=None)
+    return [rate for rate in rates if 0 < rate < math.inf]
 
 
 def _best(rows: Collection[TrialRow], place: int, *, bigger: bool) -> list[TrialRow]:

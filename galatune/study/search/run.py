@@ -139,7 +139,7 @@ def _old_place(plan: ShrinkPlan, source: str | None) -> str:
 def _read_old(
     place: str, plan: ShrinkPlan, options: RunOptions, objective: Objective
 ) -> tuple[Budget, dict[str, Any], RateBound | None]:
-    """What follows from the old study: the budget, what the smaller one says of it, a bound of the rate."""
+    """What follows from the old study: the budget, what the smaller one says of it, bounds of the rate."""
     with open_source(place) as opened:
         old = opened.study(plan.study)
         budget = budget_for(
@@ -156,7 +156,7 @@ def _read_old(
     best = None if goal is None else goal.best
     about = {"storage": redact(plan.storage), "study": plan.study, "sampler": None, "best_value": best}
     if bound is not None:
-        about["max_lr"] = bound.reason
+        about["bounds"] = bound.reason
     return budget, about, bound
 
 

@@ -1,4 +1,4 @@
-"""In reinforcement learning the rate's upper bound comes from the old study, if none is given."""
+"""In reinforcement learning the rate's bounds come from the old study, if none is given."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ def bound_of(study: optuna.Study, function: Callable[..., Any] = objective, **gi
 
 
 @pytest.mark.parametrize("maximize", [True, False])
-def test_bound_is_the_largest_rate_of_the_best_quarter(maximize: bool) -> None:
+def test_bounds_are_the_rates_of_the_best_quarter(maximize: bool) -> None:
     bound = bound_of(study_of(CLIP, maximize=maximize))
     assert bound is not None
-    assert bound.rate == 0.008
+    assert (bound.lowest, bound.highest) == (0.007, 0.008)
     assert "clip_range" in bound.reason
     assert "--max-lr inf" in bound.reason
 
@@ -118,7 +118,7 @@ def test_rates_that_only_the_code_knows_give_no_bound() -> None:
     study.add_trial(create_trial(value=1.0, params={"clip_range": 0.2, "lr": 3}, distributions=spaces))
     bound = bound_of(study, lr=["lr"])
     assert bound is not None
-    assert bound.rate == math.inf
+    assert (bound.lowest, bound.highest) == (0.0, math.inf)
     assert "--max-lr" in bound.reason
 
 
@@ -135,13 +135,13 @@ def clipped(trial: Any) -> float:
     return objective(trial)
 
 
-def test_run_holds_the_rate_below_the_bound_and_says_so(old: str) -> None:
+def test_run_holds_the_rate_within_the_bounds_and_says_so(old: str) -> None:
     plan = scan("old.log")
     go(plan, clipped, trials=2, max_growth_per_step=2.0)
     study = load()
     known = Provenance.of(study)
-    assert known.options["max_lr"] == float(old)
-    assert "clip_range" in known.source["max_lr"]
+    assert known.options["min_lr"] == known.options["max_lr"] == float(old)  # a quarter of four trials
+    assert "clip_range" in known.source["bounds"]
     for trial in study.trials:
         record = TrialRecord.from_attribute(trial.user_attrs["galatune"])
         assert max(point.rate for point in record.learning_rate) <= float(old)
@@ -153,5 +153,6 @@ def test_run_holds_the_rate_below_the_bound_and_says_so(old: str) -> None:
 def test_bound_that_is_given_counts(old: str, given: float) -> None:
     go(scan("old.log"), clipped, trials=1, max_lr=given)
     known = Provenance.of(load())
+    assert known.options["min_lr"] == 0.0
     assert known.options["max_lr"] == (given if math.isfinite(given) else None)
-    assert "max_lr" not in known.source
+    assert "bounds" not in known.source
