@@ -13,6 +13,7 @@ import dis
 import functools
 import inspect
 import math
+import statistics
 import sys
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -54,7 +55,10 @@ ENOUGH_HINTS = 3
 """Each of these occurs elsewhere as well; three of them together do not."""
 
 TOP = 4
-"""The bounds are the smallest and largest rates among the best of this many-th part of the old trials."""
+"""The bounds are the lowest and the median rate in the best of this many-th part of the old trials.
+
+The largest rate there may be a lucky trial's: as a bound it was worse than the median (docs/handbook.md).
+"""
 
 
 @dataclass(frozen=True)
@@ -87,12 +91,12 @@ def rate_bound(plan: ShrinkPlan, old: Ledger, objective: Objective) -> RateBound
     rates = _rates_of_the_best(plan, old)
     if not rates:
         return RateBound(0.0, math.inf, f"{words} Nor does the old study: bound it with --max-lr.")
-    lowest, highest = min(rates), max(rates)
+    lowest, highest = min(rates), statistics.median_low(rates)
     return RateBound(
         lowest,
         highest,
-        f"{words} It is held between {lowest:.3g} and {highest:.3g}, as in the best quarter of the old study "
-        "(--max-lr sets another bound, --max-lr inf none).",
+        f"{words} It is held between {lowest:.3g} and {highest:.3g}, the lowest and the median rate of the "
+        "old study's best quarter (--max-lr sets another bound, --max-lr inf none).",
     )
 
 
