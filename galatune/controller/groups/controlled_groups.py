@@ -180,9 +180,10 @@ class ControlledGroups:
         """Apply the present rates, as the schedule changes them; False if more has to be looked at."""
         if not self._are_known(optimizer) or self._trainable != _trainable(optimizer):
             return False
-        state, known = self.states[0].optimizer, self._known()
+        state, known = self.states[0].optimizer, [state.group for state in self.states if state.group]
         rates = [self._rates.read(group) for group in optimizer.param_groups]
-        risen, moves, several = max([own.peak for own in known]) > 0, max(rates) > 0, len(known) > 1
+        moves, several = max(rates) > 0, len(known) > 1
+        risen = several and max([own.peak for own in known]) > 0
         peaks = []
         for one, own, rate in zip(self.states, known, rates, strict=True):
             if not 0.0 <= rate < math.inf:
