@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -126,8 +125,8 @@ _CONTROL = (
         "--max-lr",
         type=float,
         metavar="RATE",
-        default=math.inf,
-        help="Upper bound of the rate as applied.",
+        help="Upper bound of the rate as applied.  [default: none; in reinforcement learning both bounds "
+        "come from the old study's best quarter]",
     ),
     click.option(
         "--probe",

@@ -18,6 +18,7 @@ from rich.text import Text
 from galatune.formatting import plural, printable, rate, time_left
 from galatune.study.ledger.attributes import REASON, RECORD
 from galatune.study.ledger.constraints import feasible
+from galatune.study.ledger.provenance import Provenance
 from galatune.study.ledger.record import TrialRecord
 from galatune.study.scan.text import CONSTRAINED
 from galatune.study.storage.address import redact
@@ -89,6 +90,8 @@ class RunProgress:
         self._say(f"Dropped: {dropped}. Searched: {searched}.")
         if self._plan.constrained:
             self._say(CONSTRAINED)
+        if bound := Provenance.of(study).source.get("bounds"):
+            self._say(printable(str(bound)))
         self._say(f"Budget: {budget.text()}, into {self._place}.")
         if self._state.done:
             self._say(f"Continuing after {plural(self._state.done, 'trial')}.")

@@ -49,12 +49,17 @@ class GroupState:
         initial: Its initial rate.
         peak: Largest rate that its schedule has set so far.
         applied: Rate of the last step.
+        late: True if its ratio is that of its peak, because it was held still while others moved.
+        moved: Which of its parameters were not frozen in a step so far, one bit each, in hexadecimal; None
+            in a state from before this was kept.
     """
 
     ratio: float
     initial: float
     peak: float = 0.0
     applied: float = 0.0
+    late: bool = False
+    moved: str | None = None
 
 
 @dataclass(frozen=True)

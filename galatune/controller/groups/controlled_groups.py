@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, MutableMapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -22,12 +23,15 @@ from galatune.controller.torch_hooks.lr_schedule import (
     SetRates,
     decaying_scheduler,
     nine_digits,
-    schedule_factor,
+    schedule_factors,
 )
 
 __all__ = ["ControlledGroups"]
 
 Group = MutableMapping[str, Any]
+
+OUTGROWN = 100.0
+"""A rate that rose by so much more than every other group's was as good as 0 at first."""
 
 
 class ControlledGroups:
@@ -52,6 +56,10 @@ class ControlledGroups:
         for group in optimizer.param_groups:
             self._metric.one_step(group)  # refuses a dampening of 1
         self._rates, self._exact = SetRates(), True
+        # Ratios of the groups in the last step and in the coming one; 0 for those that are held still.
+        self._before: list[float] = []
+        self._coming: list[float] = []
+        self._trainable: list[bool] = []
         self.applied: list[float] = []
         self.cautious = False
         self.states: list[ControlState] = []
@@ -88,19 +96,25 @@ class ControlledGroups:
         """Give every new group its state: the ratio of its initial rate, and its peak so far.
 
         The ratio is that of the initial rates, which the user fixed, to the largest of them. A group that
-        starts at 0 stays at 0, unless all do (a warmup written by hand). A group added later has the ratio
-        of its rate to what the first ones started from. If each group has a rate of its own, the ratio is 1.
+        starts at 0 has its ratio once it is raised (`_followed`). A group added later has the ratio
+        of its rate to the largest one of the first group. If each group has a rate of its own, its ratio is
+        1.
         """
         if self._are_known(optimizer):
             return
         self.load(optimizer)
-        initial = [float(group.get("initial_lr", group["lr"])) for group in optimizer.param_groups]
-        known = [state.group for state in self.states if state.group is not None and state.group.ratio]
-        whole = known[0].initial / known[0].ratio if known else max(initial)
-        for state, rate in zip(self.states, initial, strict=True):
+        present = self._read(optimizer)
+        initial = [
+            rate if (first := group.get("initial_lr")) is None else float(first)
+            for group, rate in zip(optimizer.param_groups, present, strict=True)
+        ]
+        known = [own for own in self._known() if own.ratio and not own.late]
+        whole = max(known[0].initial, known[0].peak) / known[0].ratio if known else max(initial)
+        for state, now, rate in zip(self.states, present, initial, strict=True):
             if state.group is None:
-                ratio = nine_digits(rate / whole) if whole > 0 else 1.0
-                state.group = GroupState(float(ratio > 0) if self._options.per_group else ratio, rate)
+                ratio = nine_digits(rate / whole) if whole > 0 else 0.0
+                ratio = float(ratio > 0) if self._options.per_group else ratio
+                state.group = GroupState(ratio, rate, peak=now if known else 0.0, moved="0")
 
     @property
     def initialized(self) -> bool:
@@ -108,21 +122,21 @@ class ControlledGroups:
         return all(state.group is not None for state in self.states)
 
     def rate_groups(self, optimizer: Optimizer) -> list[RateGroup]:
-        """Groups that share a rate: all of them, or each its own."""
-        groups, states = optimizer.param_groups, self.states
+        """Groups that share a rate: all of them, or each its own; at the step whose `factors` were asked."""
+        groups, states, before, coming = optimizer.param_groups, self.states, self._before, self._coming
         if not self._options.per_group:
-            return [RateGroup(optimizer, self._metric, self._rule, groups, states)]
+            return [RateGroup(optimizer, self._metric, self._rule, groups, states, before, coming)]
         return [
-            RateGroup(optimizer, self._metric, self._rule, [group], [state])
-            for group, state in zip(groups, states, strict=True)
+            RateGroup(optimizer, self._metric, self._rule, [group], [state], [last], [now])
+            for group, state, last, now in zip(groups, states, before, coming, strict=True)
         ]
 
     def moving(self, optimizer: Optimizer) -> list[Tensor]:
-        """Parameters whose group is not held at rate 0."""
+        """Parameters of the groups that are not held at rate 0, by the rates that were applied last."""
         return [
             p
-            for group, state in zip(optimizer.param_groups, self.states, strict=True)
-            if state.group is not None and state.group.ratio > 0
+            for group, ratio in zip(optimizer.param_groups, _ratios_of_last_step(self._known()), strict=True)
+            if ratio
             for p in group["params"]
             if p.requires_grad
         ]
@@ -164,30 +178,55 @@ class ControlledGroups:
 
     def keep_rates(self, optimizer: Optimizer) -> bool:
         """Apply the present rates, as the schedule changes them; False if more has to be looked at."""
-        if not self._are_known(optimizer):
+        if not self._are_known(optimizer) or self._trainable != _trainable(optimizer):
             return False
-        decays, factors = self.states[0].optimizer.decays, []
-        for group, state in zip(optimizer.param_groups, self.states, strict=True):
-            own = state.group
-            assert own is not None
-            rate = self._rates.read(group)
-            if rate > own.peak:
-                state.group = own = replace(own, peak=rate)
-            elif rate < own.peak and not decays:
+        state, known = self.states[0].optimizer, [state.group for state in self.states if state.group]
+        rates = [self._rates.read(group) for group in optimizer.param_groups]
+        moves, several = max(rates) > 0, len(known) > 1
+        risen = several and max([own.peak for own in known]) > 0
+        peaks = []
+        for one, own, rate in zip(self.states, known, rates, strict=True):
+            if not 0.0 <= rate < math.inf:
                 return False
-            factors.append(schedule_factor(rate, own.peak))
-        self.apply(optimizer, factors)
+            if rate > own.peak:
+                if several and ((risen and not own.peak) or own.late or rate > OUTGROWN * own.initial):
+                    return False
+                one.group = replace(own, peak=rate)
+            elif rate < own.peak and not state.decays and (rate or not moves):
+                return False
+            peaks.append(max(rate, own.peak))
+        self.apply(optimizer, schedule_factors(rates, peaks, state.step))
         return True
 
     def factors(self, optimizer: Optimizer) -> list[float]:
-        """Schedule factor of each group, whose peak is kept up to date."""
-        factors = []
-        for group, state in zip(optimizer.param_groups, self.states, strict=True):
-            assert state.group is not None
-            rate = self._rates.read(group)
-            state.group = replace(state.group, peak=max(state.group.peak, rate))
-            factors.append(schedule_factor(rate, state.group.peak))
+        """Schedule factor of each group, whose peak is kept up to date, and whose ratio, if it began late.
+
+        The rate begins anew if parameters begin to move that were held still while others moved, by a rate of
+        0 or by ``requires_grad``, or that are new: along them no curvature was ever measured.
+        """
+        before, rates = self._known(), self._read(optimizer)
+        self._before = _ratios_of_last_step(before)
+        self._trainable = _trainable(optimizer)
+        known = _followed(before, rates, per_group=self._options.per_group)
+        moving = [
+            _with_moving(own, group["params"]) if rate else own
+            for own, group, rate in zip(known, optimizer.param_groups, rates, strict=True)
+        ]
+        self._begin_anew([_has_grown(own, now) for own, now in zip(before, moving, strict=True)])
+        for one, own in zip(self.states, moving, strict=True):
+            one.group = own
+        factors = schedule_factors(rates, [own.peak for own in known], self.optimizer_state.step)
+        self._coming = [own.ratio if factor else 0.0 for own, factor in zip(known, factors, strict=True)]
         return factors
+
+    def _begin_anew(self, grown: Sequence[bool]) -> None:
+        """Restart the rate of groups of which more parameters move than before, unless none has moved yet."""
+        if not self._options.per_group:
+            grown = [any(grown)]
+        for state, more in zip(self.states, grown, strict=False):
+            if more and state.rate.rate and any(own.moved != "0" for own in self._known()):
+                self._note_once("start", "parameters begin to move that did not: the rate begins anew")
+                state.rate = replace(self._rule.restart(state.rate), first_step=None)
 
     def apply(self, optimizer: Optimizer, factors: Sequence[float]) -> None:
         """Write the rates into the groups; `restore` puts the schedule's back."""
@@ -211,13 +250,27 @@ class ControlledGroups:
             scheduler = decaying_scheduler(optimizer)
             self.update(decays=scheduler is not None)
             why = "no decaying schedule seen yet" if scheduler is None else f"{scheduler} decays"
+        rates = self._read(optimizer)
+        # A group that is held at 0 while others move is frozen, and its schedule may well be constant.
         if not self.optimizer_state.decays and any(
-            state.group is not None and self._rates.read(group) < state.group.peak
-            for group, state in zip(optimizer.param_groups, self.states, strict=True)
+            rate < own.peak and (rate or not any(rates))
+            for rate, own in zip(rates, self._known(), strict=True)
         ):
             self.update(decays=True)
             why = "a group's rate fell below its peak"
         return why
+
+    def _read(self, optimizer: Optimizer) -> list[float]:
+        """The rates that the schedule has set; what is no rate counts as 0, and that is said."""
+        rates = [self._rates.read(group) for group in optimizer.param_groups]
+        odd = [rate for rate in rates if not 0.0 <= rate < math.inf]
+        if odd:
+            reason = f"a group's rate is {odd[0]:g}: it is held still until its rate is a number from 0 on"
+            self._note_once("schedule", reason)
+        return [rate if 0.0 <= rate < math.inf else 0.0 for rate in rates]
+
+    def _known(self) -> list[GroupState]:
+        return [state.group for state in self.states if state.group is not None]
 
     def _are_known(self, optimizer: Optimizer) -> bool:
         """Whether each group still has the state that was found, and has started."""
@@ -249,3 +302,58 @@ class ControlledGroups:
 def _moves_exactly(parameter: Tensor) -> bool:
     """Whether a step is not rounded to so few digits that its direction is lost."""
     return torch.finfo(parameter.dtype).bits >= 32
+
+
+def _ratios_of_last_step(groups: Sequence[GroupState]) -> list[float]:
+    """Ratio of each group's rate; 0 for a group that was held still, unless all of them were."""
+    moved = any(own.applied > 0 for own in groups)
+    return [own.ratio if own.applied or not moved else 0.0 for own in groups]
+
+
+def _followed(groups: Sequence[GroupState], rates: Sequence[float], *, per_group: bool) -> list[GroupState]:
+    """The groups with the rates of the coming step: their peaks, and the ratios of those that begin late."""
+    risen = any(own.peak > 0 for own in groups)
+    followed = [
+        replace(
+            own,
+            peak=max(own.peak, rate),
+            late=own.late
+            or (rate > 0 and not own.peak and risen)
+            or (not per_group and 0 < own.peak < rate and _outgrows(own, rate, groups, rates)),
+        )
+        for own, rate in zip(groups, rates, strict=True)
+    ]
+    steady = [own.peak / own.ratio for own in followed if own.ratio and not own.late]
+    whole = max(steady, default=0.0) or max(rates)
+    return [
+        replace(own, ratio=1.0 if per_group else nine_digits(own.peak / whole))
+        if own.peak and (own.late or not own.ratio)
+        else own
+        for own in followed
+    ]
+
+
+def _outgrows(own: GroupState, rate: float, groups: Sequence[GroupState], rates: Sequence[float]) -> bool:
+    others = [
+        max(1.0, now / other.initial, other.peak / other.initial)
+        for other, now in zip(groups, rates, strict=True)
+        if other is not own and other.initial and not other.late
+    ]
+    return bool(others) and own.initial > 0 and rate / own.initial > OUTGROWN * max(others)
+
+
+def _trainable(optimizer: Optimizer) -> list[bool]:
+    return [p.requires_grad for group in optimizer.param_groups for p in group["params"]]
+
+
+def _with_moving(own: GroupState, parameters: Sequence[Tensor]) -> GroupState:
+    mask = int(own.moved or "0", 16)
+    for place, p in enumerate(parameters):
+        mask |= p.requires_grad << place
+    return replace(own, moved=f"{mask:x}")
+
+
+def _has_grown(before: GroupState, now: GroupState) -> bool:
+    """Whether more of the parameters move, or their rate was as good as 0 before."""
+    outgrown = bool(before.peak) and now.late != before.late
+    return outgrown or (before.moved is not None and now.moved != before.moved)

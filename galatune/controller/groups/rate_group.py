@@ -33,6 +33,9 @@ __all__ = ["RateGroup"]
 
 Group = MutableMapping[str, Any]
 
+YOUNG = 30
+"""Steps of a parameter that began to move later than others, until its metric says enough by itself."""
+
 
 @dataclass(frozen=True)
 class RateGroup:
@@ -44,6 +47,8 @@ class RateGroup:
         rule: What turns gradient pairs into rates.
         groups: The parameter groups.
         states: Theirs; the first holds the state of the rate.
+        before: Ratio of each group's rate in the last step; 0 for a group that was held still.
+        coming: The same in the coming step.
     """
 
     optimizer: Optimizer
@@ -51,6 +56,8 @@ class RateGroup:
     rule: Rule
     groups: Sequence[Group]
     states: Sequence[ControlState]
+    before: Sequence[float]
+    coming: Sequence[float]
 
     def adapt(
         self, settings: EstimateSettings, pairs: Sequence[GradientPair] | None, loss: float | None
@@ -64,10 +71,10 @@ class RateGroup:
         """
         state = self._up_to_date()
         if not state.rate:
-            return self._choose_first_rate(state)
+            return self._choose_first_rate(state) if any(self.coming) else Outcome(state)
         products = None if pairs is None else self._products(pairs, settings)
-        if products is None:
-            return Outcome(state)
+        if products is None or (not self.played_rate() and self.rule.learner.rate(state.learner) is None):
+            return Outcome(state)  # no pair; or held still before anything was ever observed
         own = self._own_share() if settings.own_share_removed and settings.use_direction_alignment else 0.0
         if own >= 1.0:  # a first step, and no direction before it
             settings = replace(settings, use_direction_alignment=False)
@@ -76,7 +83,7 @@ class RateGroup:
             played_rate=self.played_rate(),
             own_share=own,
             loss=loss,
-            first_move=self._first_move() if state.step_unknown and products.step_step else 0.0,
+            first_move=self._first_move(self.before) if state.step_unknown and products.step_step else 0.0,
         )
         return self.rule.next_rate(state, probed, replace(settings, metric_known=self.metric.known))
 
@@ -139,9 +146,9 @@ class RateGroup:
         """
         return max(
             (
-                state.group.applied / (state.group.ratio * self.metric.one_step(group))
-                for group, state in zip(self.groups, self.states, strict=True)
-                if state.group is not None and state.group.ratio
+                state.group.applied / (ratio * self.metric.one_step(group))
+                for group, state, ratio in zip(self.groups, self.states, self.before, strict=True)
+                if state.group is not None and ratio
             ),
             default=0.0,
         )
@@ -176,23 +183,22 @@ class RateGroup:
     def _first_rate(self) -> float:
         """The rate of the first step if its direction is known beforehand; 0 while there is no gradient."""
         length = GlobalSum()
-        for group, state in zip(self.groups, self.states, strict=True):
-            assert state.group is not None
-            weight = state.group.ratio * self.metric.one_step(group)
+        for group, ratio in zip(self.groups, self.coming, strict=True):
+            weight = ratio * self.metric.one_step(group)
             for p in group["params"]:
                 if p.grad is not None and weight:
                     length.add(p, weight**2 * squared(self._first_direction(group, p)))
         total = sum(length.result())
         if not total or not math.isfinite(total):
             return 0.0
-        return first_rate(self._first_move(), total)
+        return first_rate(self._first_move(self.coming), total)
 
-    def _first_move(self) -> float:
-        """Length of the first step, over all parameters that have a gradient."""
+    def _first_move(self, ratios: Sequence[float]) -> float:
+        """Length of the first step, over all parameters that have a gradient and are moved."""
         moved = [
             p
-            for group, state in zip(self.groups, self.states, strict=True)
-            if state.group is not None and state.group.ratio
+            for group, ratio in zip(self.groups, ratios, strict=True)
+            if ratio
             for p in group["params"]
             if p.grad is not None
         ]
@@ -203,9 +209,9 @@ class RateGroup:
 
     def _entries(self, pairs: Sequence[GradientPair], next_step_metric: bool) -> Iterator[PairEntry]:
         owner = {
-            id(p): (group, state.group.ratio)
-            for group, state in zip(self.groups, self.states, strict=True)
-            if state.group is not None and state.group.ratio
+            id(p): (group, ratio)
+            for group, ratio in zip(self.groups, self.before, strict=True)
+            if ratio
             for p in group["params"]
         }
         for pair in pairs:
@@ -231,12 +237,20 @@ class RateGroup:
             before, after = before + decay * (x1 - step), after + decay * x1
         metric = None
         if self.metric.diagonal is not None and state is not None:
-            if next_step_metric and self.metric.with_gradient is not None:
+            if self.metric.with_gradient is not None and (next_step_metric or self._is_young(state)):
                 state = self.metric.with_gradient(group, state, after)
             metric = self.metric.diagonal(group, state)
         elif self.metric.diagonal is not None:  # another optimizer took the step, and this one begins anew
             metric = first_diagonal(self.metric, group, after)
         return PairEntry(before, after, step, metric, ratio)
+
+    def _is_young(self, state: State) -> bool:
+        """Whether a parameter began to move later than others, a few steps ago.
+
+        The one gradient that its metric was made of is mostly noise by then, near zero in some entries; with
+        the present gradient taken in, those do not outweigh all others.
+        """
+        return bool(self.states[0].rate.first_step) and float(state.get("step", YOUNG)) < YOUNG
 
     def _first_direction(self, group: Group, p: Tensor) -> Tensor:
         """The direction of the first controlled step; a state from before control has its metric.

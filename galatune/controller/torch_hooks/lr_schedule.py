@@ -3,28 +3,36 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterable, MutableMapping
+import math
+from collections.abc import Iterable, MutableMapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim import lr_scheduler
 
-__all__ = ["RateCurve", "SetRates", "decaying_scheduler", "nine_digits", "schedule_factor"]
+__all__ = ["RateCurve", "SetRates", "decaying_scheduler", "nine_digits", "schedule_factors"]
 
 Group = MutableMapping[str, Any]
 
 
-def schedule_factor(rate: float, peak: float) -> float:
-    """The rate of a schedule relative to the largest rate it has had so far; 0 / 0 is 1.
+def schedule_factors(rates: Sequence[float], peaks: Sequence[float], steps: int) -> list[float]:
+    """The rate of each group relative to the largest rate it has had so far.
 
-    So a warmup has factor 1 (the controller's own growth is the warmup) and only decay counts.
+    So a warmup has factor 1 (the controller's own growth is the warmup) and only decay counts. A group whose
+    rate is 0 is held still. Only if all are 0 at the very first step, that is the first step of a warmup.
+
+    Args:
+        rates: As the schedule has set them.
+        peaks: The largest ones so far, these included.
+        steps: Number of steps taken.
 
     Example:
-        >>> schedule_factor(rate=0.05, peak=0.1)
-        0.5
+        >>> schedule_factors([0.05, 0.0], [0.1, 0.0], steps=0), schedule_factors([0.0], [0.0], steps=0)
+        ([0.5, 0.0], [1.0])
     """
-    return nine_digits(rate / peak) if peak > 0 else 1.0
+    still = 0.0 if steps or any(peaks) else 1.0
+    return [nine_digits(r / peak) if peak > 0 else still for r, peak in zip(rates, peaks, strict=True)]
 
 
 def nine_digits(value: float) -> float:
@@ -41,10 +49,10 @@ class SetRates:
         """By group: the Tensor that holds its rate, its version, and its value on the host."""
 
     def read(self, group: Group) -> float:
-        """The rate that the schedule has set; waits for a device only if it set a Tensor anew."""
+        """The rate that is set, nan for None; waits for a device only if a Tensor was set anew."""
         rate = group["lr"]
         if not isinstance(rate, Tensor):
-            return float(rate)
+            return math.nan if rate is None else float(rate)
         tensor, version, value = self._known.get(id(group), (None, 0, 0.0))
         if tensor is not rate or version != rate._version:
             value = float(rate)

@@ -21,7 +21,8 @@ class Provenance:
         made_by_galatune: Whether there was anything to read.
         schema: Of the attribute, None if unknown.
         plan: The `ShrinkPlan` as JSON.
-        source: The old study: "storage", "study", "sampler", "best_value".
+        source: The old study: "storage", "study", "sampler", "best_value"; "bounds", if the rate's bounds
+            come from it: how, in words.
         objective: "train.py:objective", None if unknown.
         objective_sha256: Of that file, None if unknown.
         options: Options of the run.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import optuna
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from galatune.controller.controlled import Capture
     from galatune.study.scan.plan import ShrinkPlan
     from galatune.study.search.objective import Objective
+    from galatune.study.search.rate_bound import RateBound
     from galatune.study.search.stopping import Budget
 
 __all__ = ["RunOptions", "Search", "Watcher"]
@@ -50,7 +51,8 @@ class RunOptions:
         confirm: A match counts only once its configuration has reached it a second time.
         seed: Of the sampler and, with the trial's number added, of each trial.
         min_lr: See `galatune.attach`, like the next four.
-        max_lr: Upper bound of the rate as applied.
+        max_lr: Upper bound of the rate as applied. None: both bounds come from the old study if that is one
+            of reinforcement learning (`rate_bound`), else there is none. Infinity: none in any case.
         probe: Source of the gradient pairs.
         step_scale: Multiplier on the estimated rate.
         per_group: Whether each parameter group has a rate of its own.
@@ -64,7 +66,7 @@ class RunOptions:
     confirm: bool = False
     seed: int = 0
     min_lr: float = Options.min_lr
-    max_lr: float = Options.max_lr
+    max_lr: float | None = None
     probe: str = "auto"
     step_scale: float | None = Options.step_scale
     per_group: bool = Options.per_group
@@ -79,12 +81,23 @@ class RunOptions:
         names = ("min_lr", "max_lr", "probe", "step_scale", "per_group")
         growth = self.max_growth_per_step
         guard = None if growth is None else Guard(max_growth_per_step=growth)
-        return {**{name: getattr(self, name) for name in names}, "guard": guard}
+        given = {name: getattr(self, name) for name in names}
+        return {**given, "max_lr": self._max_lr, "guard": guard}
+
+    def bounded(self, bound: RateBound | None) -> RunOptions:
+        """With these bounds, unless an upper one is given; a lower one that is given stays if it can."""
+        if bound is None or self.max_lr is not None:
+            return self
+        return replace(self, max_lr=bound.highest, min_lr=min(self.min_lr or bound.lowest, bound.highest))
+
+    @property
+    def _max_lr(self) -> float:
+        return Options.max_lr if self.max_lr is None else self.max_lr
 
     def to_json(self) -> dict[str, Any]:
         """For the study's attribute; an infinite bound is None, since JSON has no infinity."""
         body = asdict(self)
-        body["max_lr"] = self.max_lr if math.isfinite(self.max_lr) else None
+        body["max_lr"] = self.max_lr if math.isfinite(self._max_lr) else None
         return body
 
 

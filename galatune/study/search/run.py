@@ -23,6 +23,7 @@ from galatune.study.search.fingerprint import Fingerprint
 from galatune.study.search.loop import run_trials
 from galatune.study.search.objective import Objective
 from galatune.study.search.options import RunOptions, Search, Watcher
+from galatune.study.search.rate_bound import RateBound, rate_bound
 from galatune.study.search.stopping import Budget, budget_for
 from galatune.study.storage.address import is_url, redact
 from galatune.study.storage.reading import open_source
@@ -81,7 +82,8 @@ def run(
     """
     chosen = _chosen(plan, options, settings, agree)
     place = _old_place(plan, source)
-    budget, about_old = _read_old(place, plan, chosen)
+    budget, about_old, bound = _read_old(place, plan, chosen, objective)
+    chosen = chosen.bounded(bound)
     storage = open_target(into, plan.study, source=place)
     file, own_name = default_target(plan.study)
     with _quiet(), storage_errors(into or file), restored_afterwards():
@@ -134,8 +136,10 @@ def _old_place(plan: ShrinkPlan, source: str | None) -> str:
     return source or plan.storage
 
 
-def _read_old(place: str, plan: ShrinkPlan, options: RunOptions) -> tuple[Budget, dict[str, Any]]:
-    """The budget that follows from the old study, and what the smaller one says of it."""
+def _read_old(
+    place: str, plan: ShrinkPlan, options: RunOptions, objective: Objective
+) -> tuple[Budget, dict[str, Any], RateBound | None]:
+    """What follows from the old study: the budget, what the smaller one says of it, bounds of the rate."""
     with open_source(place) as opened:
         old = opened.study(plan.study)
         budget = budget_for(
@@ -146,10 +150,14 @@ def _read_old(place: str, plan: ShrinkPlan, options: RunOptions) -> tuple[Budget
             patience=options.patience,
             confirm=options.confirm,
         )
-        goal = goal_of(ledger(old), 0.0) if len(old.directions) == 1 else None
+        rows = ledger(old)
+        goal = goal_of(rows, 0.0) if len(old.directions) == 1 else None
+        bound = rate_bound(plan, rows, objective) if options.max_lr is None else None
     best = None if goal is None else goal.best
     about = {"storage": redact(plan.storage), "study": plan.study, "sampler": None, "best_value": best}
-    return budget, about
+    if bound is not None:
+        about["bounds"] = bound.reason
+    return budget, about, bound
 
 
 @contextmanager
