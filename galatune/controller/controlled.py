@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 from galatune.controller.controller import Controller
 from galatune.controller.events import Event
 from galatune.controller.groups.lifetime import warn_of_unseen
-from galatune.controller.optimizers import Wrappers, enclosing
+from galatune.controller.optimizers import Wrappers, enclosing, inner_optimizers
 from galatune.controller.options import Options
 from galatune.controller.probes.base import Probe
 from galatune.controller.probes.schedule import ProbeSchedule
@@ -220,7 +220,8 @@ class Capture:
         If it was controlled when it was saved, its next step may have to be probed, and that probe has to see
         the backward call before the step: the controller cannot wait until then.
         """
-        if any(KEY in group for group in optimizer.param_groups):
+        wraps = bool(inner_optimizers(optimizer))  # it hands the state to them
+        if not wraps and any(KEY in group for group in optimizer.param_groups):
             self.stepping(optimizer)
 
     def warn_if_idle(self) -> None:

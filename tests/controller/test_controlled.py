@@ -201,6 +201,26 @@ def test_optimizers_that_cannot_be_controlled_are_left_alone():
     assert "dampening" in reasons[2]
 
 
+@pytest.mark.parametrize("stop", [3, 22])
+def test_resume_inside_is_bit_equal_if_the_next_step_is_probed(stop):
+    data, halves = batches(40), (slice(stop), slice(stop, None))
+    whole, half, rest = classifier(), classifier(), classifier()
+    with controlled(**OFTEN):
+        train(whole, AdamW(whole.parameters(), lr=0.1), data)
+    with controlled(**OFTEN):
+        optimizer = AdamW(half.parameters(), lr=0.1)
+        train(half, optimizer, data[halves[0]])
+        saved = copy.deepcopy((half.state_dict(), optimizer.state_dict()))
+    with controlled(**OFTEN) as capture:
+        optimizer = AdamW(rest.parameters(), lr=0.1)
+        rest.load_state_dict(saved[0])
+        optimizer.load_state_dict(saved[1])
+        train(rest, optimizer, data[halves[1]])
+    assert torch.equal(weights(rest), weights(whole))
+    assert capture.controllers[0].steps == 40
+    assert capture.controllers[0].probe == "graph"
+
+
 def test_optimizer_that_is_attached_already_is_left_alone():
     net = classifier()
     optimizer = SGD(net.parameters(), lr=0.1)

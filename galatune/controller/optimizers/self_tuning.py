@@ -47,6 +47,10 @@ ENTRIES = "it keeps a step size for each entry, which the rate only starts"
 PAST = "its steps are bounded by the mean of its rates so far"
 HYPER = "it learns its rate by gradients of its own"
 NO_RATE = "its groups hold no learning rate"
+DECAY = "its weight decay is relative to the rate that it was built with"
+
+_DECAY_FLAGS = ("corrected_weight_decay", "decouple_lr", "wd_schedule")
+"""Keys of groups that say so: timm's optimizers, FlashAdamW, Rose."""
 
 _NAMED: Mapping[str, str] = {
     "dog": DOG,
@@ -141,6 +145,7 @@ _SIGNS = (
     _Sign(LINE, ("init_step_size",)),
     _Sign(ENTRIES, ("etas", "step_sizes")),
     _Sign(PAST, states=("exp_avg_lr",)),
+    _Sign(DECAY, ("normalized",), attributes=("max_lr",)),  # AdamC
     _Sign(HYPER, ("hypergrad_lr",)),
 )
 
@@ -167,6 +172,8 @@ def own_step(optimizer: Any, *, wraps: bool = False) -> str | None:
     groups = _groups(optimizer)
     if why is None and any(group.get("relative_step") for group in groups):
         why = RELATIVE
+    if why is None and any(map(_decays_by_built_rate, groups)):
+        why = DECAY
     if why is None and not wraps and any(group.get("lr") is None for group in groups):
         why = NO_RATE
     return why if why is not None or trusted else _by_signs(optimizer, groups)
@@ -257,6 +264,10 @@ class StepLengths:
         if grown >= MUCH:
             return longer >= LITTLE
         return longer <= 1.0 / LITTLE if grown <= 1.0 / MUCH and self._seen > FADED else None
+
+
+def _decays_by_built_rate(group: Mapping[str, Any]) -> bool:
+    return bool(group.get("weight_decay")) and any(group.get(flag) for flag in _DECAY_FLAGS)
 
 
 def _take_out(optimizer_class: type) -> None:
