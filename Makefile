@@ -14,7 +14,7 @@ demo: $(VENV)/.installed ## the whole way on built-in data
 test: $(VENV)/.installed-test lint type ## what CI runs
 	$(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 4
 
-test-all: $(VENV)/.installed-test lint type ## with faults, processes, the browser and the MLflow server
+test-all: $(VENV)/.installed-test $(VENV)/.installed-frameworks lint type ## with faults, processes, the browser, the MLflow server and frameworks
 	$(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 4 -m ""
 
 lint: $(VENV)/.installed-test
@@ -42,4 +42,11 @@ $(VENV)/.installed: $(VENV)/.made pyproject.toml constraints.txt
 
 $(VENV)/.installed-test: $(VENV)/.installed
 	$(PIP_INSTALL) -e '.[test]'
+	@touch $@
+
+# timm without torchvision: the one on PyPI does not import beside torch's CPU build, and with it neither do
+# Lightning and skorch. The tests need timm's optimizers alone.
+$(VENV)/.installed-frameworks: $(VENV)/.installed-test
+	$(PIP_INSTALL) -e '.[test,frameworks]'
+	$(PIP_INSTALL) --no-deps timm
 	@touch $@
