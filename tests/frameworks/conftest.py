@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import warnings
 from pathlib import Path
 
 import pytest
@@ -29,7 +28,6 @@ def _quiet_frameworks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.setenv(name, "1")
     monkeypatch.setenv("POSSIBLE_USER_WARNINGS", "off")
     monkeypatch.chdir(tmp_path)
-    warnings.simplefilter("ignore")
     for name in (
         "lightning.pytorch.utilities.rank_zero",
         "lightning.fabric.utilities.rank_zero",
