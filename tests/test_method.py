@@ -32,6 +32,7 @@ from galatune.controller import (
 from galatune.controller.groups import rate_group
 from galatune.controller.rule import estimate, first_rate, rate
 from galatune.controller.rule.estimate import InnerProducts
+from galatune.controller.rule.loss_trend import LossTrend
 
 STEPS = 200
 TEXT = (Path(__file__).parents[1] / "docs" / "method.md").read_text(encoding="utf-8")
@@ -56,6 +57,7 @@ class Seen:
     taken: int
     schedule: float
     momentum_factor: float
+    loss: float | None = None
     norm: float = 0.0
     entries: int = 0
     direction_squared: float = 0.0
@@ -71,7 +73,7 @@ class Recorder:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.told: dict[str, Any] = {}
-        own_next = rate.Rule.next_rate
+        own_next, own_add = rate.Rule.next_rate, LossTrend.add
         own_move, own_first = first_rate.first_move, first_rate.first_rate
 
         def next_rate(rule: Any, state: Any, probed: Any, settings: Any) -> Any:
@@ -88,11 +90,16 @@ class Recorder:
             self.told |= {"norm": norm, "entries": entries}
             return own_move(norm, entries)
 
+        def add(losses: LossTrend, loss: float) -> Any:
+            self.told |= {"loss": loss}
+            return own_add(losses, loss)
+
         def begin(move: float, direction_squared: float) -> float:
             self.told |= {"direction_squared": direction_squared}
             return own_first(move, direction_squared)
 
         monkeypatch.setattr(rate.Rule, "next_rate", next_rate)
+        monkeypatch.setattr(LossTrend, "add", add)
         monkeypatch.setattr(rate_group, "first_move", first_move)
         monkeypatch.setattr(rate_group, "first_rate", begin)
 

@@ -241,8 +241,7 @@ class Controller:
             self._selector.remember(self.steps + 1, self._groups.moving(optimizer))
             self._scale.remember(optimizer)
         self._watch.follow(self._groups.moving(optimizer))
-        # Ranks would have to agree on the loss of every step.
-        self._watch.judges = not self._frozen and place()[1] == 1
+        self._judge_losses(optimizer)
         if self._rolls_back and (probed or not self._snapshot.taken):
             self._snapshot.take(optimizer)
 
@@ -324,6 +323,7 @@ class Controller:
             checkpoint.restore(self._groups.states[0], self._selector, self._groups.moving(optimizer))
         self._selector.expect(self.steps)
         self._watch.trend = self._groups.optimizer_state.losses
+        self._judge_losses(optimizer)
 
     def _is_skipped(self, optimizer: Optimizer, rate_groups: Sequence[RateGroup]) -> bool:
         """Whether a step that would be learned from is going to be skipped, its gradients too large.
@@ -335,6 +335,15 @@ class Controller:
         return found is not None and learns and bool(found)
 
     # -- rates
+
+    def _judge_losses(self, optimizer: Optimizer) -> None:
+        """Judge the losses from here on, or not.
+
+        Before the first rate nothing moves, and ranks would have to agree on the loss of every step.
+        """
+        self._watch.maximized = any(group.get("maximize") for group in optimizer.param_groups)
+        begun = bool(self._groups.rate_starts())
+        self._watch.judges = begun and not self._frozen and place()[1] == 1
 
     def _accept(self, rate_group: RateGroup, outcome: Outcome) -> Observation | None:
         """Take over what the rule chose, and make events of what it says."""

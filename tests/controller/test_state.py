@@ -122,6 +122,7 @@ def test_state_is_numbers():
     state = controller.state_dict()
     assert state["schema"] == 2
     assert state["groups"][0]["optimizer"].pop("probe") == "graph"
+    assert set(state["groups"][0]["group"].pop("moved")) <= set("0123456789abcdef")
     assert all(type(value) in (int, float, bool, NoneType) for value in leaves(state))
 
 

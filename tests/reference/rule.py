@@ -64,6 +64,24 @@ def grown(
     return min(wanted, growth * rate), not limited and wanted > growth * rate
 
 
+def high(losses: list[float]) -> bool:
+    """Whether the last loss has risen far beyond the noise of those before.
+
+    What high losses add to the noise is at most the limit that they passed.
+    """
+    noise = weight = 0.0
+    for i in range(1, len(losses)):
+        before, rise = losses[:i], losses[i] - min(losses[max(0, i - 8) : i])
+        limit = max(
+            16 * noise / weight if weight else 0.0,
+            0.05 * (before[0] - min(before)),
+            0.5 * abs(min(before[-8:])),
+        )
+        risen, up = i >= 10 and rise > limit, max(losses[i] - losses[i - 1], 0.0)
+        noise, weight = 0.95 * noise + (min(up, limit) if risen else up), 0.95 * weight + 1
+    return len(losses) > 1 and risen
+
+
 def first_move(x: np.ndarray) -> float:
     return 1e-5 * max(np.linalg.norm(x), 1e-3 * math.sqrt(x.size))
 
@@ -99,6 +117,8 @@ def train(  # noqa: C901, PLR0912, PLR0915 - in one piece, as the rule is writte
     A = C = A1 = C1 = mean = mean_weight = mean_probes = 0.0
     last = 0  # step of the last probe
     sharpness: list[float] = []
+    losses: list[float] = []
+    in_a_row, worst, owed = 0, 0.0, False
     rate, first, x0, peak, applied = 0.0, 0.0, x, 0.0, 0.0
     step_unknown, observed, started, far_below = False, False, None, False
     known = not isinstance(optimizer, Sign)
@@ -133,7 +153,7 @@ def train(  # noqa: C901, PLR0912, PLR0915 - in one piece, as the rule is writte
         elif (
             probed(t)
             if probed
-            else t - started <= (4 if far_below else 1) * probe_first or due(t - started, probe_every)
+            else owed or t - started <= (4 if far_below else 1) * probe_first or due(t - started, probe_every)
         ):
             d = x1 - x0
             g0 = g1 - hessian_vector(loss, x1, d, batch) if probe == "graph" else gradient(loss, x0, batch)
@@ -197,7 +217,17 @@ def train(  # noqa: C901, PLR0912, PLR0915 - in one piece, as the rule is writte
                 run.lipschitz.append(L)
                 run.curvatures.append(q)
 
-        applied = rate * optimizer.factor * factor
+        owed, cautious = False, False
+        if started is not None and t > started:
+            losses.append((-1 if optimizer.maximize else 1) * float(loss(torch.tensor(x1), batch)))
+            in_a_row = in_a_row + 1 if high(losses) else 0
+            rise = losses[-1] - min(losses[-9:-1], default=losses[-1])
+            worst = worst if in_a_row else 0.0
+            cautious = in_a_row == 1
+            if in_a_row > 1 and rise > 2 * worst:  # an accident
+                rate, worst, owed = rate / 4, rise, True
+
+        applied = rate * (0.25 if cautious else 1.0) * optimizer.factor * factor
         run.rates.append(applied)
         x0, x = x1, optimizer.step(x1, g1, applied * ratio)
     run.x = x

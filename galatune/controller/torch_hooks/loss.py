@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import weakref
 from collections.abc import Sequence
 from typing import Any
@@ -20,16 +21,19 @@ class LossWatch:
     """Listens to backward calls: if what they start from is one number, it is the loss.
 
     Several calls before a step (accumulation, several losses) add up, as their gradients do: only those that
-    changed the gradient of one watched parameter, and none from before its gradient was set to None. The
+    changed the gradient of one watched parameter, and none from before its gradient was set to None. Only the
+    thread that steps is listened to. The
     factor of a GradScaler is taken out. No graph is walked and no device is waited for.
 
     Attributes:
         trend: The losses so far.
         judges: Whether losses are added to it.
+        maximized: Whether a loss that falls is the bad one.
     """
 
     def __init__(self) -> None:
         self._parameter: weakref.ref[Tensor] | None = None
+        self._thread = threading.get_ident()
         self._last: Tensor | None = None
         self._mark: tuple[int, int] | None = None
         self._total: Tensor | None = None
@@ -39,7 +43,7 @@ class LossWatch:
         self._comparable = False
         self._copy: HostCopy | None = None
         self._ranks = Ranks()
-        self.trend, self.judges = LossTrend(), True
+        self.trend, self.judges, self.maximized = LossTrend(), False, False
 
     def begin(self, parameters: Sequence[Tensor]) -> None:
         """Listen to backward calls."""
@@ -67,6 +71,8 @@ class LossWatch:
 
     def saw_backward(self, outputs: Sequence[Any], grad_outputs: Any, inputs: Any) -> None:
         """See `galatune.controller.torch_hooks.backward.Listener`."""
+        if threading.get_ident() != self._thread:
+            return  # another training: it may go backward while this one does
         parameter = None if self._parameter is None else self._parameter()
         self._settle(parameter)
         self._mark = _mark(parameter)
@@ -84,6 +90,7 @@ class LossWatch:
         Args:
             returned: What the step's closure returned, which is the loss if it is one number.
         """
+        self._thread = threading.get_ident()
         self._settle(None if self._parameter is None else self._parameter())
         loss: Tensor | float | None = self._total
         if isinstance(returned, (int, float)) or (isinstance(returned, Tensor) and returned.numel() == 1):
@@ -95,7 +102,7 @@ class LossWatch:
         comparable = self.comparable() if self.judges else None
         if comparable is None:
             return Rise.NONE
-        self.trend, rise = self.trend.add(comparable)
+        self.trend, rise = self.trend.add(-comparable if self.maximized else comparable)
         return rise
 
     def mean(self, parameters: Sequence[Tensor]) -> float | None:

@@ -106,9 +106,12 @@ def test_state_that_shows_it_after_a_step_gives_the_optimizer_back(count):
     with controlled() as capture:
         net = classifier()
         optimizer = Tuned(net.parameters(), lr=0.1)
-        rates = []
-        optimizer.register_step_pre_hook(lambda *_: rates.append(optimizer.param_groups[0]["lr"]))
-        train(net, optimizer, batches(count))
+        rates, present = [], []
+        optimizer.register_step_pre_hook(lambda *_: present.append(optimizer.param_groups[0]["lr"]))
+        for batch in batches(count):
+            present.clear()
+            train(net, optimizer, [batch])
+            rates.append(min(present))  # torch may run the hooks of Adam's own step too
     assert capture.controllers == capture.names == capture.reasons == capture.places == []
     assert [(one.name, one.sets_own_rate) for one in capture.left_alone] == [("Tuned", True)]
     assert rates[1:] == [0.1] * (count - 1)
