@@ -339,11 +339,13 @@ class Controller:
     def _judge_losses(self, optimizer: Optimizer) -> None:
         """Judge the losses from here on, or not.
 
-        Before the first rate nothing moves, and ranks would have to agree on the loss of every step.
+        Before the first rate nothing moves, ranks would have to agree on the loss of every step, and a guard
+        may not divide rates.
         """
         self._watch.maximized = any(group.get("maximize") for group in optimizer.param_groups)
         begun = bool(self._groups.rate_starts())
-        self._watch.judges = begun and not self._frozen and place()[1] == 1
+        divides = 1 < self._options.rule.guard.shrink < math.inf
+        self._watch.judges = begun and divides and not self._frozen and place()[1] == 1
 
     def _accept(self, rate_group: RateGroup, outcome: Outcome) -> Observation | None:
         """Take over what the rule chose, and make events of what it says."""

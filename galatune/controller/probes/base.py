@@ -194,6 +194,7 @@ class WeakTensors(list[Any]):
     """The parameters of a remembered step, once their optimizer is gone: the probe keeps none of them alive.
 
     Example:
+        >>> import torch
         >>> weight = torch.nn.Parameter(torch.ones(2))
         >>> held = WeakTensors([weight])
         >>> held[0] is weight, [p is weight for p in held]

@@ -72,7 +72,8 @@ class Guard:
         spike: loss > spike * median of the last 15 losses seen
 
     What is said here acts at probed steps. Between them a loss that rises far beyond its noise divides the
-    rate by ``shrink`` whatever the reaction is (`galatune.controller.rule.loss_trend`).
+    rate by ``shrink``, unless that is infinite, whatever the reaction is
+    (`galatune.controller.rule.loss_trend`).
 
     Args:
         growth: Largest factor from one probe to the next, 2.

@@ -37,10 +37,10 @@ class ReachableState:
 
     Example:
         >>> losses = []
-        >>> before = ReachableState(lambda: losses.append(0.0))
+        >>> before = ReachableState(functools.partial(sum, losses))
         >>> losses.append(0.0)
         >>> before.changed(), before.drawn()
-        (['losses'], False)
+        (['argument 1'], False)
     """
 
     def __init__(self, closure: Any) -> None:

@@ -95,7 +95,8 @@ class LossWatch:
         loss: Tensor | float | None = self._total
         if isinstance(returned, (int, float)) or (isinstance(returned, Tensor) and returned.numel() == 1):
             loss = returned.detach() if isinstance(returned, Tensor) else returned
-        self._loss = loss
+        # A number on the host is read at once: no tensor is kept between steps.
+        self._loss = float(loss) if isinstance(loss, Tensor) and is_on_host(loss) else loss
         self._comparable = self._usual_calls in (None, self._calls) and not self._several
         self._usual_calls = self._calls
         self._total, self._calls, self._several = None, 0, False
@@ -121,7 +122,7 @@ class LossWatch:
         the end of an epoch), and if two numbers were differentiated at once.
         """
         loss = self._loss if self._comparable else None
-        if not isinstance(loss, Tensor) or is_on_host(loss):
+        if not isinstance(loss, Tensor):
             return None if loss is None else float(loss)
         before, self._copy = self._copy, HostCopy(loss)
         return None if before is None else before.value()

@@ -49,7 +49,7 @@ class InitialRates(Sequence[float]):
         origins: Where its rates come from: those it was built with, and those set until now by a scheduler
             or by hand.
         place: Calls in the user's code that built it, the innermost first; empty unless rates are traced.
-        parameters: Identities of some of its parameters.
+        parameters: Some of its parameters, which are not kept alive.
         constructed: Whether its construction was seen: not that of a copy.
     """
 
@@ -57,7 +57,7 @@ class InitialRates(Sequence[float]):
     rates: tuple[float, ...]
     origins: set[Origin]
     place: Place
-    parameters: frozenset[int]
+    parameters: tuple[weakref.ref[Any], ...]
     constructed: bool
     _optimizer: weakref.ref[Optimizer] = field(repr=False)
 
@@ -73,12 +73,17 @@ class InitialRates(Sequence[float]):
             rates=rates,
             origins=_origins.setdefault(optimizer, set()),
             place=_place() if _users else (),
-            parameters=frozenset(
-                id(p) for group in groups[:MOST_KNOWN] for p in group["params"][:MOST_KNOWN]
+            parameters=tuple(
+                weakref.ref(p) for group in groups[:MOST_KNOWN] for p in group["params"][:MOST_KNOWN]
             ),
             constructed=constructed,
             _optimizer=weakref.ref(optimizer),
         )
+
+    def shares_parameters(self, other: InitialRates) -> bool:
+        """Whether one of those known is another's too, and still there."""
+        own = {id(p) for reference in self.parameters if (p := reference()) is not None}
+        return any(id(reference()) in own for reference in other.parameters)
 
     def refresh(self) -> None:
         """Note the origins of rates that were set since."""

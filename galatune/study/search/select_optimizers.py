@@ -85,7 +85,7 @@ class OptimizerSelection:
         self._rates = [(one.name, rate) for one in dropped for rate in _meant(one)]
         self._thread, self._stops_left, self._trains = threading.get_ident(), MOST_STOPS, False
         self._made: dict[int, int] = {}  # by identity of an optimizer's rates: the number of its construction
-        self._parameters: dict[Place, set[int]] = {}  # of those whose rate equals a dropped one, by place
+        self._equals: dict[Place, list[InitialRates]] = {}  # those whose rate equals a dropped one
         self._followed: set[tuple[float, ...]] = set()  # rates of optimizers that follow
         self._one_follows = self._one_is_traced = False
 
@@ -127,7 +127,9 @@ class OptimizerSelection:
         for one in new:
             self._made[id(one)] = len(self._made)
             if self._equal(one) is not None and one.place:
-                self._parameters.setdefault(one.place, set()).update(one.parameters)
+                known = self._equals.setdefault(one.place, [])
+                if not any(other.shares_parameters(one) for other in known):
+                    known.append(one)
         self._one_follows |= any(self._follows(one) is not None for one in new)
 
     def _compares(self, everyone: Sequence[InitialRates]) -> bool:
@@ -171,7 +173,7 @@ class OptimizerSelection:
             return f"its initial rate follows {name}"
         if not initial.constructed and initial.rates in self._followed:
             return f"it is a copy of one that follows {self._names}"
-        if not self._parameters.get(initial.place, set()).isdisjoint(initial.parameters):
+        if any(other.shares_parameters(initial) for other in self._equals.get(initial.place, ())):
             return f"it is made where one was made that follows {self._names}, of the same parameters"
         return None
 
