@@ -30,7 +30,7 @@ from galatune.controller import (
     StepScales,
 )
 from galatune.controller.groups import rate_group
-from galatune.controller.rule import estimate, first_rate, rate
+from galatune.controller.rule import estimate, first_rate, loss_trend, rate
 from galatune.controller.rule.estimate import InnerProducts
 from galatune.controller.rule.loss_trend import LossTrend
 
@@ -290,5 +290,10 @@ def test_numbers_in_the_document_are_those_of_the_code() -> None:
         ).replace("0.001", "1e-3"),
         f"{first_rate.UNKNOWN_STEP_RATE:g}".replace("1e-06", "1e-6"),
         f"first {ProbeSchedule().first} steps",
+        f"lowest of the last {loss_trend.WINDOW} losses",
+        f"with discount {loss_trend.DISCOUNT:g}",
+        f"max({loss_trend.TIMES_NOISE:g} noise, range / {1 / loss_trend.SHARE_OF_RANGE:g}, ",
+        f"|lowest of the last {loss_trend.WINDOW}| / {1 / loss_trend.SHARE_OF_LOSS:g})",
+        f"from the {loss_trend.FEWEST + 1}th loss on",
     ):
         assert words in plain, words
