@@ -13,7 +13,10 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState, create_trial
 
+from galatune.study.ledger.attributes import RECORD
+from galatune.study.ledger.record import TrialRecord
 from galatune.study.scan.plan import ShrinkPlan
+from galatune.study.scan.scan import scan
 from galatune.study.search.run import run
 
 RATE = FloatDistribution(1e-5, 1.0, log=True)
@@ -136,6 +139,32 @@ def with_rate(suggest: Callable[[Any], float]) -> Callable[[Any], float]:
 def go(plan: ShrinkPlan, function: Callable[[Any], Any] = objective, **given: Any) -> optuna.Study:
     """Run the smaller study into a journal."""
     return run(plan, function, **{"into": "new.log", **given})
+
+
+def recorded(trial: optuna.trial.FrozenTrial) -> TrialRecord:
+    """What a trial of the smaller study recorded."""
+    found = TrialRecord.from_attribute(trial.user_attrs[RECORD])
+    assert found is not None
+    return found
+
+
+def run_once(
+    function: Callable[[Any], Any],
+    rates: Mapping[str, BaseDistribution] | None = None,
+    lr: tuple[str, ...] = (),
+    **more: Any,
+) -> optuna.trial.FrozenTrial:
+    """The one trial of a smaller study, in which nobody had to look twice whose rate follows."""
+    old_study("old.log", rates=rates)
+    trial = go(scan("old.log", lr=lr), function, trials=1, **more).get_trials()[0]
+    assert not [event for event in recorded(trial).events if event.kind == "lineage"]
+    return trial
+
+
+def optimizer_of(trial: Any, rate: Any) -> tuple[torch.optim.Optimizer, torch.nn.Module]:
+    """An optimizer with this rate, and its net."""
+    net = make(trial)
+    return torch.optim.SGD(net.parameters(), lr=rate, momentum=0.9), net
 
 
 def yes(question: str) -> bool:

@@ -237,10 +237,11 @@ class Controller:
         if probed:
             self._record(rate_groups, seen, played)
         self._rates_chosen = [one.mark_first_step(self.steps) for one in rate_groups]
+        moving = self._groups.moving(optimizer)
         if not self._frozen:
-            self._selector.remember(self.steps + 1, self._groups.moving(optimizer))
+            self._selector.remember(self.steps + 1, moving)
             self._scale.remember(optimizer)
-        self._watch.follow(self._groups.moving(optimizer))
+        self._watch.follow(moving)
         self._judge_losses(optimizer)
         if self._rolls_back and (probed or not self._snapshot.taken):
             self._snapshot.take(optimizer)

@@ -22,8 +22,8 @@ class LossWatch:
 
     Several calls before a step (accumulation, several losses) add up, as their gradients do: only those that
     changed the gradient of one watched parameter, and none from before its gradient was set to None. Only the
-    thread that steps is listened to. The
-    factor of a GradScaler is taken out. No graph is walked and no device is waited for.
+    thread that steps is listened to. The factor of a GradScaler is taken out. No graph is walked, and no
+    device is waited for.
 
     Attributes:
         trend: The losses so far.

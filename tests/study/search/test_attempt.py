@@ -13,11 +13,10 @@ import pytest
 import torch
 from optuna.distributions import CategoricalDistribution
 from optuna.trial import TrialState
-from tiny_search import RATE, go, make, old_study, outcome, train
+from tiny_search import RATE, go, make, old_study, outcome, recorded, train
 
 from galatune.errors import ObjectiveError
-from galatune.study.ledger.attributes import REASON, RECORD
-from galatune.study.ledger.record import TrialRecord
+from galatune.study.ledger.attributes import REASON
 from galatune.study.scan.plan import ShrinkPlan
 from galatune.study.scan.scan import scan
 
@@ -47,12 +46,6 @@ def sgd(trial: Any, rate: Any) -> tuple[torch.optim.Optimizer, torch.nn.Module]:
 
 def reasons(trial: optuna.trial.FrozenTrial) -> list[str]:
     return [optimizer.reason for optimizer in recorded(trial).optimizers]
-
-
-def recorded(trial: optuna.trial.FrozenTrial) -> TrialRecord:
-    found = TrialRecord.from_attribute(trial.user_attrs[RECORD])
-    assert found is not None
-    return found
 
 
 def said(trial: optuna.trial.FrozenTrial) -> str:

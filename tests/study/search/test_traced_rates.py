@@ -27,39 +27,11 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from optuna.distributions import BaseDistribution
 from sklearn.base import clone
 from sklearn.linear_model import SGDRegressor
-from tiny_search import go, make, old_study, train
-
-from galatune.study.ledger.attributes import RECORD
-from galatune.study.ledger.record import TrialRecord
-from galatune.study.scan.scan import scan
+from tiny_search import optimizer_of, recorded, run_once, train
 
 pytestmark = pytest.mark.usefixtures("folder")
-
-
-def recorded(trial: optuna.trial.FrozenTrial) -> TrialRecord:
-    found = TrialRecord.from_attribute(trial.user_attrs[RECORD])
-    assert found is not None
-    return found
-
-
-def run_once(
-    function: Callable[[Any], Any],
-    rates: Mapping[str, BaseDistribution] | None = None,
-    lr: tuple[str, ...] = (),
-    **more: Any,
-) -> optuna.trial.FrozenTrial:
-    old_study("old.log", rates=rates)
-    trial = go(scan("old.log", lr=lr), function, trials=1, **more).get_trials()[0]
-    assert not [event for event in recorded(trial).events if event.kind == "lineage"]
-    return trial
-
-
-def optimizer_of(trial: Any, rate: Any) -> tuple[torch.optim.Optimizer, torch.nn.Module]:
-    net = make(trial)
-    return torch.optim.SGD(net.parameters(), lr=rate, momentum=0.9), net
 
 
 def reload(body: Any) -> Any:
