@@ -66,11 +66,11 @@ class Company:
 
     def tree_names(self) -> str:
         """The parameters that speak for trees, in words."""
-        return listed([*self.trees, *self.perhaps_trees], SHOWN)
+        return listed([*self.trees, *self.perhaps_trees][:SHOWN])
 
     def network_names(self) -> str:
         """The parameters that speak for a network, in words."""
-        return listed(sorted(self.network), SHOWN)
+        return listed(sorted(self.network)[:SHOWN])
 
 
 def company_of(match: NameMatch, others: Space) -> Company:

@@ -21,6 +21,7 @@ from galatune.study.scan.names import Role
 
 __all__ = ["Dimensions", "RateDimension", "Refusal", "Role", "find_dimensions"]
 
+
 @dataclass(frozen=True)
 class RateDimension:
     """A parameter of the study that sets the learning rate or its schedule.
@@ -121,7 +122,9 @@ def find_dimensions(
     dimensions = tuple(
         _dimension(parameters[name], decision, best, name in keep, drop_schedule)
         for name, decision in decisions.items()
-        if decision is not None and decision.role is not None
+        if decision is not None
+        and decision.role is not None
+        and not (decision.role == "unsure" and name in keep)  # the user said what it is
     )
     dropped = {dimension.name for dimension in dimensions if dimension.dropped}
     return Dimensions(

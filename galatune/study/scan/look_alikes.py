@@ -1,4 +1,4 @@
-"""What is named like a learning rate and is none: logistic regression, weights of models, trees, PID gains."""
+"""What is named like a learning rate and surely is none: logistic regression, weights, trees, PID gains."""
 
 from __future__ import annotations
 
@@ -6,36 +6,33 @@ from optuna.distributions import BaseDistribution
 
 from galatune.study.scan import vocabulary as words_for
 from galatune.study.scan.company import Company, Space
+from galatune.study.scan.doubt import Candidate
 from galatune.study.scan.names import NameMatch
-from galatune.study.scan.values import Values, is_logarithmic
-from galatune.study.scan.vocabulary import find, holds, tokens
+from galatune.study.scan.values import is_logarithmic
+from galatune.study.scan.vocabulary import find, tokens
 
 __all__ = ["gain", "is_attribute", "look_alike"]
 
 _LOGISTIC = "a parameter of logistic regression ('lr' stands for that here)"
 
 
-def look_alike(
-    match: NameMatch, distribution: BaseDistribution, values: Values, others: Space, company: Company
-) -> str | None:
+def look_alike(candidate: Candidate, others: Space) -> str | None:
     """The reason if it is certainly no rate of a torch optimizer; None otherwise.
 
     Args:
-        match: What the name says.
-        distribution: The newest one.
-        values: What its values say.
+        candidate: The parameter.
         others: The study's other parameters.
-        company: Those that belong to the same model.
     """
+    match, distribution = candidate.match, candidate.distribution
     rest = frozenset(match.rest)
     if booster := sorted(rest & words_for.BOOSTERS):
         return f"{booster[0]!r} in its name: the learning rate of boosted trees, not of a torch optimizer"
     if match.short:
-        if reason := _one_model(match, distribution, others) or _logistic(match, values, others, company):
+        if reason := _one_model(match, distribution, others) or _logistic(candidate, others):
             return reason
         if rest & words_for.IMAGES:
             return "about images ('lr' stands for left-right or low resolution here)"
-    return _of_scikit_learn(match, distribution, others) or _of_another_model(others, company)
+    return _of_scikit_learn(match, distribution, others) or _of_another_model(candidate.company)
 
 
 def is_attribute(match: NameMatch) -> bool:
@@ -56,14 +53,15 @@ def _one_model(match: NameMatch, distribution: BaseDistribution, others: Space) 
     return None
 
 
-def _logistic(match: NameMatch, values: Values, others: Space, company: Company) -> str | None:
+def _logistic(candidate: Candidate, others: Space) -> str | None:
+    match = candidate.match
     nearby = " ".join(match.after[:2]), " ".join(match.after[:1]), " ".join(match.before[-1:])
     said = words_for.LOGISTIC.intersection(nearby)
-    if said == {"solver"} and values.kind != "words":  # SOLVER.LR is a rate
+    if said == {"solver"} and candidate.values.kind != "words":  # SOLVER.LR is a rate
         said = frozenset()
     if said:
         return _LOGISTIC
-    if match.rest == ("c",) and not company.network:
+    if match.rest == ("c",) and not candidate.company.network:
         models = any(words_for.MODELS.intersection(tokens(other)) for other in others)
         settings = any(find(tokens(other), words_for.LOGISTIC) for other in others)
         return _LOGISTIC if models or settings else None
@@ -81,7 +79,7 @@ def _of_scikit_learn(match: NameMatch, distribution: BaseDistribution, others: S
     return None
 
 
-def _of_another_model(others: Space, company: Company) -> str | None:
+def _of_another_model(company: Company) -> str | None:
     """The rate of a model that another parameter gives away."""
     if company.network or not company.other:
         return None

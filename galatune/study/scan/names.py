@@ -24,7 +24,7 @@ class NameMatch:
     """What a name says.
 
     Attributes:
-        role: "unsure" if it may be a rate that no optimizer sets. None if it is no learning rate by its name.
+        role: "unsure" if it may be no learning rate at all, None if it is none.
         words: The evidence, in words.
         phrase: What is said for "learning rate".
         exponent: Whether the value is said to be an exponent of the rate.
@@ -33,6 +33,7 @@ class NameMatch:
         before: The words before the phrase.
         after: The words behind it.
         soft: Whether the word that speaks for a schedule may as well name a part of the model.
+        doubt: Why it may be a rate that no torch optimizer applies, None if nothing says so.
     """
 
     role: Role | None
@@ -44,6 +45,7 @@ class NameMatch:
     before: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
     soft: bool = False
+    doubt: str | None = None
 
     @property
     def rest(self) -> tuple[str, ...]:
@@ -62,7 +64,7 @@ def match_name(name: str) -> NameMatch:
 
     >>> match_name("head_lr").role, match_name("lr_decay").role, match_name("lr_mult").role
     ('rate', 'schedule', 'multiplier')
-    >>> match_name("inner_lr").role, match_name("color").role
+    >>> match_name("eta").role, match_name("color").role
     ('unsure', None)
     """
     words = tokens(name)
@@ -86,24 +88,31 @@ def _read(phrase: str, before: tuple[str, ...], after: tuple[str, ...]) -> NameM
     said = f"{phrase!r} in its name" if rest else "its name"
 
     def match(role: Role, words: str, soft: bool = False) -> NameMatch:
-        return NameMatch(role, words, phrase, *_exponent(others), before, after, soft)
+        return NameMatch(role, words, phrase, *_exponent(others), before, after, soft, _doubt(others))
 
-    layers = holds(rest, "layer decay") is not None or (
-        others & words_for.LAYERS and others & {"decay", "factor"}
-    )
-    if layers:
+    if holds(rest, "layer decay") is not None or (others & words_for.LAYERS and others & {"decay", "factor"}):
         return match("multiplier", f"{said}, and it scales the rate from layer to layer")
-    if found := sorted(others & words_for.SCHEDULE):
-        return match("schedule", f"{said}, with {found[0]!r}")
-    if others & words_for.EXPONENT:
+    if others & words_for.EXPONENT and not others & words_for.SCHEDULE:
         return match("rate", f"{said}, as an exponent")
-    if found := sorted(others & words_for.SCHEDULE_OF_A_RATE):
-        return match("schedule", f"{said}, with {found[0]!r}", soft=True)
-    if found := sorted(others & words_for.MULTIPLIER):
-        return match("multiplier", f"{said}, with {found[0]!r}")
-    if found := sorted(others & (words_for.BY_HAND | words_for.OTHER_FRAMEWORKS)):
-        return match("unsure", f"{said}, with {found[0]!r}")
+    for role, words, soft in _ROLES:
+        if found := sorted(others & words):
+            return match(role, f"{said}, with {found[0]!r}", soft)
     return match("rate", said)
+
+
+_ROLES: tuple[tuple[Role, frozenset[str], bool], ...] = (
+    ("schedule", words_for.SCHEDULE, False),
+    ("schedule", words_for.SCHEDULE_OF_A_RATE, True),
+    ("multiplier", words_for.MULTIPLIER, False),
+)
+
+
+def _doubt(others: frozenset[str]) -> str | None:
+    if found := sorted(others & words_for.BY_HAND):
+        return f"{found[0]!r}: code often takes such steps without an optimizer"
+    if found := sorted(others & words_for.OTHER_FRAMEWORKS):
+        return f"{found[0]!r}: galatune controls torch optimizers only"
+    return None
 
 
 def _exponent(others: frozenset[str]) -> tuple[bool, float | None, bool]:

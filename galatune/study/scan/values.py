@@ -16,7 +16,7 @@ from optuna.distributions import (
 from galatune.study.scan.distributions import Scale, as_number, in_words
 from galatune.study.scan.names import NameMatch
 
-__all__ = ["Values", "bounds", "is_logarithmic", "read_values"]
+__all__ = ["NETWORKS_HIGH", "Values", "bounds", "is_logarithmic", "read_values"]
 
 HIGHEST_RATE = 10.0
 """No search of a learning rate starts above 1 or goes far above this."""

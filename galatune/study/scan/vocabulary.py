@@ -68,10 +68,10 @@ def _phrases(text: str) -> frozenset[str]:
 
 # What is called a learning rate, in several languages.
 RATE = _phrases(
-    """lr, lrs, lrate, l rate, learningrate, learnrate, learning rate, learning rates, learn rate, lernrate,
-    lern rate, taux apprentissage, taux d apprentissage, tasa aprendizaje, tasa de aprendizaje,
-    taxa aprendizado, taxa de aprendizado, taxa aprendizagem, taxa de aprendizagem, tasso apprendimento,
-    tasso di apprendimento, 学习率, 學習率, 学習率, 학습률, скорость обучения"""
+    """l rate, learn rate, learning rate, learning rates, learningrate, learnrate, lern rate, lernrate, lr,
+    lrate, lrs, tasa aprendizaje, tasa de aprendizaje, tasso apprendimento, tasso di apprendimento, taux
+    apprentissage, taux d apprentissage, taxa aprendizado, taxa aprendizagem, taxa de aprendizado, taxa de
+    aprendizagem, скорость обучения, 学习率, 学習率, 學習率, 학습률"""
 )
 SHORT = ("lr", "lrs")
 """Also logistic or linear regression, left and right, low resolution, a likelihood ratio."""
@@ -79,21 +79,21 @@ SHORT = ("lr", "lrs")
 VAGUE_RATE = _phrases("eta, eta 0, alpha 0, adam alpha, step size")
 
 SCHEDULE = _words(
-    "anneal annealing cooldown cosine cycle cycles cyclic cyclical decay decays decayed drop drops finder "
-    "gamma milestone milestones patience plateau poly ramp reduce restart restarts rlrop rop sched schedule "
-    "schedules scheduler schedulers warm warmup"
+    "anneal annealing cooldown cosine cycle cycles cyclic cyclical decay decayed decays drop drops "
+    "finder gamma milestone milestones patience plateau poly ramp reduce restart restarts rlrop rop "
+    "sched schedule scheduler schedulers schedules warm warmup"
 )
 # Of a schedule if they stand with a learning rate: alone, an indicator's or a switch's.
 SCHEDULE_OF_A_RATE = _words(
-    "epoch epochs freq frequency interval mode period policy power step steps strategy threshold type update "
-    "use"
+    "epoch epochs freq frequency interval mode period policy power step steps strategy threshold type "
+    "update use"
 )
 MULTIPLIER = _words("coef coeff factor frac fraction mul mult multiplier ratio scale scaling")
 LAYERS = _words("layer layers layerwise llrd")
 # Schedules that do not say what they schedule.
 SCHEDULE_ALONE = _phrases(
-    """scheduler, sched, eta min, t max, tmax, t 0, t mult, pct start, div factor, anneal strategy, plateau,
-    lrf, solver gamma, solver steps"""
+    """anneal strategy, div factor, eta min, lrf, pct start, plateau, sched, scheduler, solver gamma, solver
+    steps, t 0, t max, t mult, tmax"""
 )
 SCHEDULER = _phrases("scheduler, sched, lr schedule, learning rate schedule, plateau")
 # What else is warmed up or scheduled.
@@ -103,34 +103,34 @@ OTHER_SCHEDULES = _words(
 )
 # All that the warm-up of a learning rate may be called besides.
 WARMUP = _words(
-    "warm up warmup n num number of init initial start end use enable linear cosine type kind lr rate "
-    "step steps epoch epochs iter iters iteration iterations batch batches update updates token tokens ratio "
-    "proportion fraction frac factor pct percent percentage portion length period duration schedule scheduler "
-    "sched solver optim optimizer optimizers optimization train training trainer model config cfg args hparams "
-    "params param hp"
+    "args batch batches cfg config cosine duration enable end epoch epochs factor frac fraction hp "
+    "hparams init initial iter iteration iterations iters kind length linear lr model n num number of "
+    "optim optimization optimizer optimizers param params pct percent percentage period portion "
+    "proportion rate ratio sched schedule scheduler solver start step steps token tokens train trainer "
+    "training type up update updates use warm warmup"
 )
 
-EXPONENT = _words("exp exponent log ln pow neglog nlog")
+EXPONENT = _words("exp exponent ln log neglog nlog pow")
 NEGATED = _words("minus neg negative neglog nlog")
 
 # Beside 'lr' these say that it is one model among others, or not about learning at all.
 LOGISTIC = _phrases("penalty, solver, tol, intercept, fit intercept, max iter, l1, l1 ratio, class weight")
 MODELS = _words(
-    "ada adaboost bayes cart cat catboost dt elastic enet et ets extratrees forest gb gbc gbdt gbm gbr gnb gp "
-    "hgb knn knr lasso lda lgb lgbm lightgbm linear mnb naive nb prophet qda rf ridge sarima arima svc svm svr "
-    "tree xgb xgboost"
+    "ada adaboost arima bayes cart cat catboost dt elastic enet et ets extratrees forest gb gbc gbdt "
+    "gbm gbr gnb gp hgb knn knr lasso lda lgb lgbm lightgbm linear mnb naive nb prophet qda rf ridge "
+    "sarima svc svm svr tree xgb xgboost"
 )
-IMAGES = _words("flip flipud crop pad padding resolution shift mirror")
+IMAGES = _words("crop flip flipud mirror pad padding resolution shift")
 ATTRIBUTES = _words(
-    "cutoff dropout dim gain height image img length len lookback margin offset patch rank size slope std "
-    "window width"
+    "cutoff dim dropout gain height image img len length lookback margin offset patch rank size slope "
+    "std width window"
 )
 """`lr_rank` is the rank of something called lr, `lr_encoder` the rate of an encoder."""
 
 # Rates that code applies by itself as often as a torch optimizer does.
 BY_HAND = _words(
-    "adapt adaptation adv adversarial attack attacker ema fast inner langevin natgrad natural ngd perturb "
-    "perturbation pgd polyak server sgld swa ttt"
+    "adapt adaptation adv adversarial attack attacker ema fast inner langevin natgrad natural ngd "
+    "perturb perturbation pgd polyak server sgld swa ttt"
 )
 OTHER_FRAMEWORKS = _words(
     "chainer equinox flax haiku jax keras linen mlx mxnet nnx optax paddle tensorflow thinc"
@@ -143,14 +143,14 @@ SHORT_BOOSTERS = _words("ada cat ebm forest gb hist lg tree trees xg")
 """Beside parameters of trees they say that the rate is the trees' own."""
 
 TREES = _phrases(
-    """bag fraction, bagging fraction, bagging freq, bagging temperature, booster, border count, boosting type,
-    bootstrap type, col sample rate, colsample bylevel, colsample bynode, colsample bytree, colsample,
-    feature fraction, grow policy, interaction depth, l2 leaf reg, lambda l1, lambda l2, leaf, leaves,
-    max bin, max bins, max delta step, max depth, max leaf nodes, max leaves, min child samples,
-    min child weight, min data in leaf, min gain to split, min samples leaf, min samples split,
-    min split gain, minibatch frac, n estimators, n trees, nrounds, nround, ntrees, ntree, num boost round,
-    num leaves, num rounds, num trees, od wait, outer bags, random strength, rate drop, reg alpha,
-    reg lambda, scale pos weight, skip drop, subsampling rate, tree method"""
+    """bag fraction, bagging fraction, bagging freq, bagging temperature, booster, boosting type, bootstrap
+    type, border count, col sample rate, colsample, colsample bylevel, colsample bynode, colsample bytree,
+    feature fraction, grow policy, interaction depth, l2 leaf reg, lambda l1, lambda l2, leaf, leaves, max
+    bin, max bins, max delta step, max depth, max leaf nodes, max leaves, min child samples, min child
+    weight, min data in leaf, min gain to split, min samples leaf, min samples split, min split gain,
+    minibatch frac, n estimators, n trees, nround, nrounds, ntree, ntrees, num boost round, num leaves, num
+    rounds, num trees, od wait, outer bags, random strength, rate drop, reg alpha, reg lambda, scale pos
+    weight, skip drop, subsampling rate, tree method"""
 )
 SOMETIMES_TREES = _phrases(
     """alpha, depth, iterations, l2 regularization, lambda, max features, max iter, n iter, sample rate,
@@ -160,29 +160,30 @@ SOMETIMES_TREES = _phrases(
 
 NETWORK = _phrases(
     """activation, activations, adam, adamw, att, attention, attn, aug, augmentation, autoencoder, backbone,
-    batch, batches, batchnorm, batchsize, beta1, bert, blocks, bs, channels, clip, cnn, conv, convs, d model, decoder,
-    dense, drop path, dropedge, dropout, dropouts, embed, embedding, embeddings, emb, encoder, epochs, ffn, filters,
-    fc, freeze, generator, discriminator, grad, gradient, gradient clip val, gru, heads, hid, hidden, hiddens,
-    inducing, input size, kernel size, label smoothing, latent, layer, layers, lora, lstm, max epochs,
-    max seq length, mixup, mlp, momentum, module, negative slope, net, neurons, nn, norm, num layers, optim,
-    optimiser, optimizer, pooling, residual, rnn, seq len, seq length, sequence length, swa, timesteps,
-    transformer, units, unfreeze, vit, weight decay, wd, width, windows batch size"""
+    batch, batches, batchnorm, batchsize, bert, beta1, blocks, bs, channels, clip, cnn, conv, convs, d
+    model, decoder, dense, discriminator, drop path, dropedge, dropout, dropouts, emb, embed, embedding,
+    embeddings, encoder, epochs, fc, ffn, filters, freeze, generator, grad, gradient, gradient clip val,
+    gru, heads, hid, hidden, hiddens, inducing, input size, kernel size, label smoothing, latent, layer,
+    layers, lora, lstm, max epochs, max seq length, mixup, mlp, module, momentum, negative slope, net,
+    neurons, nn, norm, num layers, optim, optimiser, optimizer, pooling, residual, rnn, seq len, seq length,
+    sequence length, swa, timesteps, transformer, unfreeze, units, vit, wd, weight decay, width, windows
+    batch size"""
 )
 """Parameters of networks and of their training."""
 
 REINFORCEMENT = _phrases(
-    """actor, buffer size, clip range, clip ratio, critic, ent coef, entropy coef, exploration fraction,
-    gae, gae lambda, gradient steps, learning starts, n critic, n envs,
-    n steps, policy, policy delay, qf, replay, replay size, rollout, target entropy, target update,
-    target update interval, tau, train freq, vf, vf coef"""
+    """actor, buffer size, clip range, clip ratio, critic, ent coef, entropy coef, exploration fraction, gae,
+    gae lambda, gradient steps, learning starts, n critic, n envs, n steps, policy, policy delay, qf,
+    replay, replay size, rollout, target entropy, target update, target update interval, tau, train freq,
+    vf, vf coef"""
 )
 AGENT = _phrases("discount, eps, epsilon, q, v")
 
 # Of models that are no networks, or that nobody trains with torch.
 OTHER_MODELS = _phrases(
-    """bit precision, factors, input scaling, leak rate, leaking rate, lookback, max features, min alpha, min dist, minn,
-    maxn, n components, n factors, n neighbors, no components, perplexity, power t, reg all, regularization,
-    ridge, spectral radius, sr, vector size, word ngrams"""
+    """bit precision, factors, input scaling, leak rate, leaking rate, lookback, max features, maxn,
+    min alpha, min dist, minn, n components, n factors, n neighbors, no components, perplexity, power t,
+    reg all, regularization, ridge, spectral radius, sr, vector size, word ngrams"""
 )
 SURELY_OTHER = {
     "word ngrams": "fastText",
@@ -198,8 +199,9 @@ SURELY_OTHER = {
 """Phrase of a parameter beside a rate to whose rate it is."""
 
 PARTS = _words(
-    "actor agent bias body classifier client cls critic crf d disc discriminator embedding enc dec encoder decoder "
-    "feat feature features g gen generator gp head heads inducing local meta model net network outer policy pi "
-    "pretrain projector prompt q qf rmsprop sgd stage student teacher text trunk value vf vision"
+    "actor agent bias body classifier client cls crf critic d dec decoder disc discriminator embedding "
+    "enc encoder feat feature features g gen generator gp head heads inducing local meta model net "
+    "network outer pi policy pretrain projector prompt q qf rmsprop sgd stage student teacher text "
+    "trunk value vf vision"
 )
 """Parts of networks and optimizers of which a rate is named."""
