@@ -18,7 +18,7 @@ from galatune.study.ledger.match import goal_of
 from galatune.study.ledger.rows import ledger
 from galatune.study.scan.plan import ShrinkPlan
 from galatune.study.scan.projection import MOST_ALIKE
-from galatune.study.search.create import create_or_continue
+from galatune.study.search.create import as_begun, create_or_continue
 from galatune.study.search.fingerprint import Fingerprint
 from galatune.study.search.loop import run_trials
 from galatune.study.search.objective import Objective
@@ -87,8 +87,9 @@ def run(
     storage = open_target(into, plan.study, source=place)
     file, own_name = default_target(plan.study)
     with _quiet(), storage_errors(into or file), restored_afterwards():
-        code = Fingerprint.of(objective)
-        study = create_or_continue(storage, name or own_name, plan, code, chosen, about_old, agree)
+        code, own_name = Fingerprint.of(objective), name or own_name
+        plan = as_begun(plan, storage, own_name)
+        study = create_or_continue(storage, own_name, plan, code, chosen, about_old, agree)
         run_trials(Search(study, plan, objective, chosen, budget, watcher))
     return study
 

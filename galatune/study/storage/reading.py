@@ -32,6 +32,7 @@ from galatune.study.storage.address import (
     sqlite_file,
     sqlite_url,
 )
+from galatune.study.storage.database import Database
 from galatune.study.storage.sqlite_copy import copy_database
 
 if TYPE_CHECKING:
@@ -199,9 +200,9 @@ def _check_sqlite(copy: Path, label: str) -> str:
 
 def _open_or_upgrade(url: str, label: str, version: str) -> tuple[optuna.storages.RDBStorage, str | None]:
     try:
-        return optuna.storages.RDBStorage(url), None
+        return Database(url), None
     except RuntimeError:  # an older or a newer schema
-        storage = optuna.storages.RDBStorage(url, skip_compatibility_check=True)
+        storage = Database(url, skip_compatibility_check=True)
     except Exception as error:
         raise StorageError(f"Optuna cannot read '{label}': {first_line(error)}") from error
     runtime = optuna.__version__
@@ -213,7 +214,7 @@ def _open_or_upgrade(url: str, label: str, version: str) -> tuple[optuna.storage
         )
     try:
         _upgrade(storage)
-        optuna.storages.RDBStorage(url).remove_session()
+        Database(url).remove_session()
     except Exception as error:
         _close(storage)
         raise StorageError(
@@ -244,9 +245,7 @@ def _open_server(url: str, label: str, stack: ExitStack) -> Source:
         engine = sqlalchemy.create_engine(url, **options)
         stack.callback(engine.dispose)
         _check_server(engine, label)
-        storage = optuna.storages.RDBStorage(
-            url.replace("{", "{{").replace("}", "}}"), options, skip_table_creation=True
-        )
+        storage = Database(url.replace("{", "{{").replace("}", "}}"), options, skip_table_creation=True)
     except StorageError:
         raise
     except sqlalchemy.exc.NoSuchModuleError as error:

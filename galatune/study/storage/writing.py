@@ -25,6 +25,7 @@ from galatune.study.storage.address import (
     sqlite_file,
     sqlite_url,
 )
+from galatune.study.storage.database import Database
 from galatune.study.storage.reading import content_of
 
 __all__ = ["default_target", "find_target", "open_target", "refuse_storage", "same_place", "storage_errors"]
@@ -147,7 +148,7 @@ def _open_database(url: str, options: dict[str, Any] | None = None) -> optuna.st
 
     for attempt in range(ATTEMPTS):
         try:
-            return optuna.storages.RDBStorage(url, options)
+            return Database(url, options)
         except (DatabaseError, optuna.exceptions.StorageInternalError) as error:
             text = str(getattr(error, "__cause__", None) or error).lower()
             raced = "already exists" in text or "unique" in text or "duplicate" in text
