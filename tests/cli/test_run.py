@@ -383,9 +383,9 @@ def test_a_server_on_both_sides_never_shows_its_password(
         assert result.returncode == 0, result.stderr
         attributes = json.dumps(load().user_attrs) + json.dumps([t.user_attrs for t in load().trials])
         shown = [result.stdout, result.stderr, attributes]
-        refused = run_apart("--trials", "2", source=source, into=source)
+        refused = run_apart("--trials", "2", "--name", "old", source=source, into=source)
         assert refused.returncode == 1
-        assert "--into" in refused.stderr
+        assert "--name" in refused.stderr
         result = run_apart("--trials", "2", source="old.log", into=source)
         assert result.returncode == 0, result.stderr
         again = run_apart("--trials", "3", "--json", source="old.log", into=source)

@@ -118,7 +118,13 @@ def _create(
             sampler=sampler,
             pruner=pruner,
         )
-    except optuna.exceptions.DuplicatedStudyError:  # the same command, elsewhere, at the same time
+    except optuna.exceptions.DuplicatedStudyError:
+        if name not in _names(storage):
+            raise PlanError(
+                f"The database takes {printable(name)!r} for the name of another study; choose another with "
+                "--name"
+            ) from None
+        # The same command, elsewhere, at the same time.
         return optuna.load_study(study_name=name, storage=storage, sampler=sampler, pruner=pruner)
 
 

@@ -84,7 +84,7 @@ def run(
     place = _old_place(plan, source)
     budget, about_old, bound = _read_old(place, plan, chosen, objective)
     chosen = chosen.bounded(bound)
-    storage = open_target(into, plan.study, source=place)
+    storage = open_target(into, plan.study, source=place, name=name)
     file, own_name = default_target(plan.study)
     with _quiet(), storage_errors(into or file), restored_afterwards():
         code, own_name = Fingerprint.of(objective), name or own_name

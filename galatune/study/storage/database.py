@@ -48,7 +48,9 @@ class Database(optuna.storages.RDBStorage):
     def _build_frozen_trial_from_trial_model(self, trial: Any) -> FrozenTrial:
         if trial.state != TrialState.COMPLETE or _has_its_values(trial):
             return super()._build_frozen_trial_from_trial_model(trial)
-        frozen = super()._build_frozen_trial_from_trial_model(_WithoutValues(trial))
+        frozen = super()._build_frozen_trial_from_trial_model(
+            _WithoutValues(trial)  # type: ignore[arg-type]  # has all that is read of a row
+        )
         frozen.state = TrialState.FAIL
         frozen._system_attrs[_REASON] = NO_VALUE
         return frozen

@@ -73,7 +73,7 @@ class Source:
             name: May be left out if there is only one.
 
         Raises:
-            StorageError: No such study, no study at all, or several and none named.
+            StorageError: No such study, no study at all, several and none named, or its rows are damaged.
         """
         names = self.names()
         shown = listed(names, MOST_LISTED)
@@ -83,10 +83,17 @@ class Source:
             raise StorageError(f"{self.label} holds {len(names)} studies; name one with --study: {shown}")
         if name is not None and name not in names:
             raise StorageError(f"No study '{printable(name)}' in {self.label}; it holds: {shown}")
-        with quiet():
-            study = optuna.load_study(study_name=name or names[0], storage=self.storage)
-            study.get_trials(deepcopy=False)  # read once, and kept by Optuna
-            return study
+        chosen = name or names[0]
+        try:
+            with quiet():
+                study = optuna.load_study(study_name=chosen, storage=self.storage)
+                study.get_trials(deepcopy=False)  # read once, and kept by Optuna
+        except Exception as error:  # fails in whatever way the damage asks for
+            raise StorageError(
+                f"Optuna cannot read study '{printable(chosen)}' in {self.label} ({type(error).__name__}: "
+                f"{first_line(error)}). Mend it, or give an intact copy"
+            ) from error
+        return study
 
 
 @contextmanager
