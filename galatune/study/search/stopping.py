@@ -15,9 +15,12 @@ from galatune.study.ledger.constraints import feasible
 from galatune.study.ledger.match import Goal, best_so_far, goal_of, trials_to_reach
 from galatune.study.ledger.rows import Ledger, ledger
 from galatune.study.search.finite_space import finite_space
-from galatune.study.search.quota import running_elsewhere, uses_ticket
+from galatune.study.search.quota import running, uses_ticket
 
-__all__ = ["Budget", "budget_for"]
+__all__ = ["AT_WORK", "Budget", "budget_for"]
+
+AT_WORK = "at work in another process"
+"""End of the reason to stop if other processes run the rest of the trials."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +72,8 @@ class Budget:
             return f"{plural(used, 'trial')} are done, more than the budget of {self.trials}"
         if used == self.trials:
             return f"the budget of {plural(self.trials, 'trial')} is used up"
-        if used + running_elsewhere(study) >= self.trials:
-            return f"the rest of the budget of {plural(self.trials, 'trial')} is at work in another process"
+        if used + running(study) >= self.trials:
+            return f"the rest of the budget of {plural(self.trials, 'trial')} is {AT_WORK}"
         if self.patience is not None and _stale(rows, _own_steps(study)) >= self.patience:
             return f"{plural(self.patience, 'trial')} in a row brought no better value"
         return self._exhausted(study)
@@ -81,6 +84,8 @@ class Budget:
         space = None if self.repeats else finite_space(trials)
         if space is None or space.untried(trials) or self.to_confirm(study) is not None:
             return None
+        if running(study):
+            return f"the rest of {plural(space.size, 'configuration')} is {AT_WORK}"
         return (
             f"all {plural(space.size, 'configuration')} were tried; more trials, asked for with --trials, "
             "repeat them with other seeds"
@@ -92,7 +97,7 @@ class Budget:
             return None
         trials = study.get_trials(deepcopy=False)
         repeats = [t for t in trials if t.user_attrs.get(STAGE) == "confirm"]
-        if any(trial.state == TrialState.WAITING for trial in repeats):
+        if not all(trial.state.is_finished() for trial in repeats):
             return None
         repeated = [_configuration(trial) for trial in repeats if uses_ticket(trial)]
         for trial in trials:

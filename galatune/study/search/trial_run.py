@@ -48,18 +48,23 @@ def run_trial(search: Search, trial: optuna.trial.Trial, interruption: Interrupt
     interruption.check()
     with interruption.held():
         try:
-            trial.set_user_attr(RECORD, record.to_attribute())
-        except RuntimeError:  # finished: SQLite may hand one queued trial to two processes
-            return ended
-        if ended.reason is not None:
-            trial.set_user_attr(REASON, ended.reason)
-        if ended.own_step is not None:
-            trial.set_user_attr(OWN_STEP, ended.own_step)
-        search.study.tell(trial, ended.values, state=ended.state)
+            _write_down(search.study, trial, ended, record)
+        except (RuntimeError, ValueError):
+            if not search.study._storage.get_trial(trial._trial_id).state.is_finished():
+                raise  # else it was released: another process took this one for gone
     if ended.reason == NO_OPTIMIZER and not _controlled_before(search.study):
         note_stop(search.study, NO_OPTIMIZER)
         raise ObjectiveError(f"Trial {trial.number} ended the run: {NO_OPTIMIZER}. {WHAT_TO_DO}")
     return ended
+
+
+def _write_down(study: optuna.Study, trial: optuna.trial.Trial, ended: Outcome, record: TrialRecord) -> None:
+    trial.set_user_attr(RECORD, record.to_attribute())
+    if ended.reason is not None:
+        trial.set_user_attr(REASON, ended.reason)
+    if ended.own_step is not None:
+        trial.set_user_attr(OWN_STEP, ended.own_step)
+    study.tell(trial, ended.values, state=ended.state)
 
 
 def _controlled_before(study: optuna.Study) -> bool:

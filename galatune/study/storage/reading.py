@@ -17,10 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import optuna
-from optuna.storages.journal import JournalFileBackend
 
 from galatune.errors import StorageError
-from galatune.formatting import first_line, listed, printable
+from galatune.formatting import first_line, listed, plural, printable
 from galatune.study.storage.address import (
     EXPECTED,
     backend,
@@ -33,6 +32,7 @@ from galatune.study.storage.address import (
     sqlite_url,
 )
 from galatune.study.storage.database import Database
+from galatune.study.storage.journal import ReadOnlyJournal, whole_length
 from galatune.study.storage.sqlite_copy import copy_database
 
 if TYPE_CHECKING:
@@ -138,6 +138,8 @@ def content_of(path: Path, label: str) -> Content:
         StorageError: No such file, not readable, empty, or neither SQLite nor journal.
     """
     try:
+        if not (path.is_file() or path.is_dir()) and path.stat():  # to open a pipe may wait for ever
+            raise StorageError(f"This is a device, a pipe or a socket, no file: '{label}'. {EXPECTED}")
         with path.open("rb") as file:
             head = file.read(4096)
     except FileNotFoundError:
@@ -155,17 +157,12 @@ def content_of(path: Path, label: str) -> Content:
     raise StorageError(f"Neither an SQLite file nor an Optuna journal: '{label}'. {EXPECTED}")
 
 
-class _ReadOnlyJournal(JournalFileBackend):
-    """A journal file that takes no entries, and therefore never needs its lock file."""
-
-    def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        raise StorageError(f"{self._file_path} was opened for reading only")
-
-
 def _open_journal(path: Path, label: str) -> Source:
+    torn = path.stat().st_size - whole_length(path)
+    note = f"{label}: its last {plural(torn, 'byte')} are no whole entry and are left out" if torn else None
     try:
         with quiet():
-            return Source(optuna.storages.JournalStorage(_ReadOnlyJournal(str(path))), label)
+            return Source(optuna.storages.JournalStorage(ReadOnlyJournal(str(path))), label, note)
     except Exception as error:  # replaying a damaged journal fails in whatever way the damage asks for
         raise StorageError(
             f"This Optuna journal is damaged: '{label}' ({type(error).__name__}: {first_line(error)}). "

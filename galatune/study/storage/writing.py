@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.storages.journal import JournalFileBackend
 
 from galatune.errors import PlanError, StorageError
 from galatune.formatting import printable
@@ -26,6 +25,7 @@ from galatune.study.storage.address import (
     sqlite_url,
 )
 from galatune.study.storage.database import Database
+from galatune.study.storage.journal import WholeJournal
 from galatune.study.storage.reading import content_of
 
 __all__ = ["default_target", "find_target", "open_target", "refuse_storage", "same_place", "storage_errors"]
@@ -89,7 +89,7 @@ def open_target(
     try:
         if path is None:
             return _open_database(place)
-        return _open_file(path.absolute(), redact(place))
+        return _open_file(path.resolve(), redact(place))
     except StorageError:
         raise
     except ImportError as error:
@@ -150,17 +150,28 @@ def _open_file(path: Path, label: str) -> optuna.storages.BaseStorage:
         raise StorageError(
             f"No such directory: '{printable(str(path.parent))}'. Make it, or name another with --into"
         )
-    new = not path.exists() or path.stat().st_size == 0
+    new = not path.exists() or (path.is_file() and path.stat().st_size == 0)
     if new:
         kind = "journal" if path.suffix.lower() in JOURNAL_SUFFIXES else "sqlite"
     else:
         kind = content_of(path, label)
     if kind == "journal":
-        return optuna.storages.JournalStorage(JournalFileBackend(str(path)))
+        return optuna.storages.JournalStorage(WholeJournal(path))
     if not new:
         _refuse_foreign(path, label)
     timeout = {"connect_args": {"timeout": BUSY_SECONDS}}
-    return _open_database(sqlite_url(path), timeout)
+    return _serialized(_open_database(sqlite_url(path), timeout))
+
+
+def _serialized(storage: optuna.storages.RDBStorage) -> optuna.storages.RDBStorage:
+    """Begin each transaction with the lock for writing.
+
+    SQLite has no rows to lock: two processes would both find a trial waiting, and both make it running.
+    """
+    from sqlalchemy import event
+
+    event.listen(storage.engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+    return storage
 
 
 def _open_database(url: str, options: dict[str, Any] | None = None) -> optuna.storages.RDBStorage:
