@@ -11,6 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 from galatune.errors import PlanError
 from galatune.formatting import listed, printable
 from galatune.study.ledger.constraints import known_to_the_sampler_alone
+from galatune.study.ledger.provenance import old_study
 from galatune.study.ledger.trial_counts import (
     count_states,
     running_trials,
@@ -48,7 +49,9 @@ def scan(
         PlanError: ``lr`` or ``keep`` name a parameter that the study does not have.
     """
     with open_source(storage) as source:
-        plan = plan_study(source.study(study), source.label, lr=lr, keep=keep, drop_schedule=drop_schedule)
+        plan = plan_study(
+            old_study(source, study), source.label, lr=lr, keep=keep, drop_schedule=drop_schedule
+        )
         return replace(plan, note=source.note)
 
 

@@ -12,13 +12,13 @@ import optuna
 
 from galatune.controller.options import Options
 from galatune.controller.torch_hooks.random_state import restored_afterwards
-from galatune.errors import PlanError
+from galatune.errors import PlanError, StorageError
 from galatune.formatting import listed, printable
 from galatune.study.ledger.match import goal_of
 from galatune.study.ledger.rows import ledger
 from galatune.study.scan.plan import ShrinkPlan
 from galatune.study.scan.projection import MOST_ALIKE
-from galatune.study.search.create import create_or_continue
+from galatune.study.search.create import as_begun, create_or_continue
 from galatune.study.search.fingerprint import Fingerprint
 from galatune.study.search.loop import run_trials
 from galatune.study.search.objective import Objective
@@ -33,6 +33,9 @@ __all__ = ["run"]
 
 HIDDEN = ":***@"
 """What a plan's storage shows in place of its password."""
+
+DELETED = "Record does not exist"
+"""What storages say of a study or a trial that is gone."""
 
 MOST_SEED = 2**32 - 1
 """What numpy takes."""
@@ -84,13 +87,32 @@ def run(
     place = _old_place(plan, source)
     budget, about_old, bound = _read_old(place, plan, chosen, objective)
     chosen = chosen.bounded(bound)
-    storage = open_target(into, plan.study, source=place)
+    storage = open_target(into, plan.study, source=place, name=name)
     file, own_name = default_target(plan.study)
     with _quiet(), storage_errors(into or file), restored_afterwards():
-        code = Fingerprint.of(objective)
-        study = create_or_continue(storage, name or own_name, plan, code, chosen, about_old, agree)
-        run_trials(Search(study, plan, objective, chosen, budget, watcher))
+        code, own_name = Fingerprint.of(objective), name or own_name
+        plan = as_begun(plan, storage, own_name)
+        study = create_or_continue(storage, own_name, plan, code, chosen, about_old, agree)
+        with _not_deleted(storage, study):
+            run_trials(Search(study, plan, objective, chosen, budget, watcher))
     return study
+
+
+@contextmanager
+def _not_deleted(storage: optuna.storages.BaseStorage, study: optuna.Study) -> Iterator[None]:
+    """Say in one line that somebody deletes the study, or the trial, that runs."""
+    name = study.study_name
+    try:
+        yield
+    except KeyError as error:
+        if DELETED not in str(error):
+            raise
+        there = name in {one.study_name for one in storage.get_all_studies()}
+        what = "a running trial of study" if there else "study"
+        raise StorageError(
+            f"{what} {printable(name)!r} was deleted by another process; the same command "
+            f"{'continues' if there else 'begins it again'}"
+        ) from None
 
 
 def _chosen(
