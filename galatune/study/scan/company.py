@@ -150,4 +150,5 @@ def _is_rate(name: str) -> bool:
 
 def is_agent(others: Space) -> bool:
     """Whether the study is one of reinforcement learning."""
-    return any(find(tokens(name), words_for.REINFORCEMENT | words_for.AGENT) for name in others)
+    names = [tokens(name) for name in others]
+    return any(find(words, words_for.REINFORCEMENT) or " ".join(words) in words_for.AGENT for words in names)

@@ -12,7 +12,7 @@ from galatune.study.scan.names import NameMatch
 from galatune.study.scan.values import NETWORKS_HIGH, Values, bounds, is_logarithmic
 from galatune.study.scan.vocabulary import find, tokens
 
-__all__ = ["Candidate", "doubt"]
+__all__ = ["WEIGHTS", "Candidate", "doubt", "is_known"]
 
 NETWORKS_ALONE = 1e-5
 """Hardly any trees are searched down to this rate."""
@@ -20,7 +20,7 @@ SHARED = 2 * SURE
 """Two parameters that only trees have: then one rate may serve trees and networks."""
 WEIGHTS = 0.5
 """Weights of models are searched from 0 to this, or to more."""
-_PLACES = frozenset({"init", "initial", "max", "min", "base", "start", "end", "final", "peak", "low", "high"})
+_PLACES = words_for.EXPONENT | words_for.NEGATED | words_for.PLACES
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,12 @@ class Candidate:
         """Weight of what speaks for a network."""
         return self.company.network_score or SURE * _names_a_part(self.match.rest)
 
+    @property
+    def deep(self) -> bool:
+        """Whether it is searched down to rates that hardly any trees have."""
+        low, high = bounds(self.distribution) or (1.0, 1.0)
+        return low <= NETWORKS_ALONE and high <= NETWORKS_HIGH
+
 
 def doubt(candidate: Candidate) -> str | None:
     """Why nobody can tell from the study whether it is the rate of a network; None if there is no doubt."""
@@ -63,10 +69,8 @@ def doubt(candidate: Candidate) -> str | None:
 
 def _of_trees(candidate: Candidate) -> str | None:
     trees, network, company = candidate.trees, candidate.network, candidate.company
-    low, high = bounds(candidate.distribution) or (1.0, 1.0)
-    deep = low <= NETWORKS_ALONE and high <= NETWORKS_HIGH
     outweighed = 2 * trees <= network or (candidate.values.firm and trees <= network)
-    if not trees or (outweighed and trees < SHARED) or (deep and trees == HINTED):
+    if not trees or (outweighed and trees < SHARED) or (candidate.deep and trees == HINTED):
         return None
     if not company.tree_score:
         return "its name also says trees"
@@ -88,15 +92,19 @@ def _of_another_model(candidate: Candidate) -> str | None:
 
 
 def _by_range(match: NameMatch, distribution: BaseDistribution, values: Values) -> str | None:
-    if values.firm:
-        return None
     low, high = bounds(distribution) or (1.0, 1.0)
-    if low == 0 and high >= WEIGHTS and not is_logarithmic(distribution):
+    weight = (low == 0 and not values.firm) or words_for.WEIGHTS.intersection(match.rest)
+    if weight and high >= WEIGHTS and not is_logarithmic(distribution):
         return "weights are searched in such a range too"
-    known = all(len(word) == 1 or word.isdigit() or word in _PLACES for word in match.after)
-    if known or _names_a_part(match.after):
+    if is_known(match.after) or high <= NETWORKS_HIGH:
         return None
     return f"{' '.join(match.after)!r} is no part of a network, and its range is not that of rates alone"
+
+
+def is_known(words: tuple[str, ...]) -> bool:
+    """Whether what stands behind "lr" tells one learning rate from another: a part, a letter, a number."""
+    told = all(len(word) == 1 or word.isdigit() or word in _PLACES for word in words)
+    return told or _names_a_part(words)
 
 
 def _names_a_part(words: tuple[str, ...]) -> bool:
