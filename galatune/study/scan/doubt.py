@@ -20,6 +20,7 @@ SHARED = 2 * SURE
 """Two parameters that only trees have: then one rate may serve trees and networks."""
 WEIGHTS = 0.5
 """Weights of models are searched from 0 to this, or to more."""
+_PARTS = words_for.NETWORK | words_for.PARTS
 _PLACES = words_for.EXPONENT | words_for.NEGATED | words_for.PLACES
 
 
@@ -79,7 +80,7 @@ def _of_trees(candidate: Candidate) -> str | None:
 
 def _of_another_model(candidate: Candidate) -> str | None:
     company = candidate.company
-    surely = [other for other in company.other if find(tokens(other), words_for.SURELY_OTHER)]
+    surely = [other for other in company.other if find(tokens(other), frozenset(words_for.SURELY_OTHER))]
     if candidate.network and not surely:
         return None
     if beside := [*surely, *company.other, *company.elsewhere]:
@@ -109,4 +110,4 @@ def is_known(words: tuple[str, ...]) -> bool:
 
 def _names_a_part(words: tuple[str, ...]) -> bool:
     """Whether words name a part of a network, or an optimizer."""
-    return bool(find(words, words_for.NETWORK | words_for.PARTS))
+    return bool(find(words, _PARTS))

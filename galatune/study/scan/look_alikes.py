@@ -94,7 +94,7 @@ def _of_another_model(company: Company) -> str | None:
     if company.network or not company.other:
         return None
     for other in company.other:
-        phrase = find(tokens(other), words_for.SURELY_OTHER)
+        phrase = find(tokens(other), frozenset(words_for.SURELY_OTHER))
         if phrase:
             return f"the rate of {words_for.SURELY_OTHER[phrase]}, beside {other}: not a torch optimizer's"
     return None
@@ -105,6 +105,7 @@ def gain(name: str, others: Space) -> str | None:
     gains = ("kp", "ki", "kd")
     words = tokens(name)
     joined = "".join(words)
-    own = [one for one in gains if joined == one or (one in words and "pid" in words)]
-    beside = [o for o in others if any(g in tokens(o) or "".join(tokens(o)) == g for g in gains)]
-    return "the gain of a PID controller" if own and (beside or "pid" in words) else None
+    if not any(joined == one or (one in words and "pid" in words) for one in gains):
+        return None
+    beside = any(one in tokens(other) or "".join(tokens(other)) == one for other in others for one in gains)
+    return "the gain of a PID controller" if beside or "pid" in words else None

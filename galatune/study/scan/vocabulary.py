@@ -13,9 +13,11 @@ __all__ = ["find", "holds", "locate", "tokens"]
 
 _TOKEN = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|[^\W\d_]+|\d+")
 LONGEST_PHRASE = 4
+MOST_CACHED = 65536
+"""Names are looked at once for every other name."""
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=MOST_CACHED)
 def tokens(name: str) -> tuple[str, ...]:
     """Split a name at punctuation, capitals and digits.
 
@@ -52,7 +54,8 @@ def locate(words: tuple[str, ...], phrases: Collection[str]) -> tuple[int, str] 
     return None
 
 
-def find(words: tuple[str, ...], phrases: Collection[str]) -> str | None:
+@lru_cache(maxsize=MOST_CACHED)
+def find(words: tuple[str, ...], phrases: frozenset[str] | tuple[str, ...]) -> str | None:
     """The first phrase that the words hold, see `locate`."""
     found = locate(words, phrases)
     return None if found is None else found[1]
