@@ -15,6 +15,7 @@ __all__ = [
     "PROCESS",
     "REASON",
     "RECORD",
+    "REPORTED_BEFORE",
     "SAMPLER_CONSTRAINTS",
     "SCHEMA",
     "STAGE",
@@ -50,6 +51,9 @@ PROCESS = "galatune_process"
 
 TICKET = "galatune_ticket"
 """The ticket of a trial that was queued again."""
+
+REPORTED_BEFORE = "galatune_reported_before"
+"""True if the trial was queued with reports: its curve is not that of a training under control alone."""
 
 # -- user attributes of an old study
 
