@@ -24,6 +24,7 @@ from galatune.study.search.fingerprint import Fingerprint
 from galatune.study.search.loop import run_trials
 from galatune.study.search.objective import Objective
 from galatune.study.search.options import RunOptions, Search, Watcher
+from galatune.study.search.pruning import OldPruning, Pruning, pruning_for
 from galatune.study.search.rate_bound import RateBound, rate_bound
 from galatune.study.search.stopping import Budget, budget_for
 from galatune.study.storage.address import is_url, redact
@@ -88,16 +89,16 @@ def run(
     if not plan.kept and chosen.trials is None:
         chosen = _few_alike(plan, chosen, agree, _begun(plan, into, name))
     place = _old_place(plan, source)
-    budget, about_old, bound = _read_old(place, plan, chosen, objective)
+    budget, about_old, bound, pruning = _read_old(place, plan, chosen, objective)
     chosen = chosen.bounded(bound)
     storage = open_target(into, plan.study, source=place, name=name)
     file, own_name = default_target(plan.study)
     with _quiet(), storage_errors(into or file), restored_afterwards():
         code, own_name = Fingerprint.of(objective), name or own_name
         plan = as_begun(plan, storage, own_name)
-        study = create_or_continue(storage, own_name, plan, code, chosen, about_old, agree)
+        study = create_or_continue(storage, own_name, plan, code, chosen, pruning, about_old, agree)
         with _not_deleted(storage, study):
-            run_trials(Search(study, plan, objective, chosen, budget, watcher))
+            run_trials(Search(study, plan, objective, chosen, budget, watcher, pruning=pruning))
     return study
 
 
@@ -171,8 +172,8 @@ def _old_place(plan: ShrinkPlan, source: str | None) -> str:
 
 def _read_old(
     place: str, plan: ShrinkPlan, options: RunOptions, objective: Objective
-) -> tuple[Budget, dict[str, Any], RateBound | None]:
-    """What follows from the old study: the budget, what the smaller one says of it, bounds of the rate."""
+) -> tuple[Budget, dict[str, Any], RateBound | None, Pruning]:
+    """What follows from the old study: budget, what the smaller one says of it, bounds, pruner."""
     with open_source(place) as opened:
         old = opened.study(plan.study)
         budget = budget_for(
@@ -185,12 +186,13 @@ def _read_old(
         )
         rows = ledger(old)
         goal = goal_of(rows, 0.0) if len(old.directions) == 1 else None
+        pruning = pruning_for(OldPruning.of(old), options.pruner)
         bound = rate_bound(plan, rows, objective) if options.max_lr is None else None
     best = None if goal is None else goal.best
     about = {"storage": redact(plan.storage), "study": plan.study, "sampler": None, "best_value": best}
     if bound is not None:
         about["bounds"] = bound.reason
-    return budget, about, bound
+    return budget, about, bound, pruning
 
 
 @contextmanager
