@@ -3,6 +3,8 @@ from __future__ import annotations
 import math
 import shutil
 import socket
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -340,3 +342,26 @@ def test_the_uri_is_always_chosen_by_us(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://there")
     assert tracking_uri_or_default(None) == "http://there"
     assert tracking_uri_or_default("http://here") == "http://here"
+
+
+@pytest.mark.slow
+def test_two_processes_at_once_are_one_report_after_a_third(tmp_path: Path) -> None:
+    fake_study(OLD, storage=f"sqlite:///{tmp_path / 'old.db'}")
+    fake_study(
+        [2.0, 1.0] * 6, name="old-gala", controlled=True, storage=f"sqlite:///{tmp_path / 'old-gala.db'}"
+    )
+    command = [sys.executable, "-m", "galatune", "report", "old.db", "--sink", "mlflow"]
+    at_once = [
+        subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        for _ in range(2)
+    ]
+    for process in at_once:
+        process.communicate(timeout=120)
+        assert process.returncode in (0, 1)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    from mlflow import MlflowClient
+
+    (parent,), trials = runs(MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}"))
+    assert len(trials) == 12
+    assert below(parent, trials)
