@@ -33,6 +33,7 @@ class Provenance:
         options: Options of the run.
         sampler: Class name, None if unknown.
         pruner: Class name, None if unknown.
+        pruner_because: Why it is that one, in one sentence; None if there is nothing to say.
         seed: Of the sampler, None if unknown.
         versions: Package name to version.
         machine: "platform", "processor", "cores", "device"; empty if unknown.
@@ -48,6 +49,7 @@ class Provenance:
     options: Mapping[str, Any] = field(default_factory=dict)
     sampler: str | None = None
     pruner: str | None = None
+    pruner_because: str | None = None
     seed: int | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
     machine: Mapping[str, str] = field(default_factory=dict)
@@ -75,6 +77,7 @@ class Provenance:
             options=_mapping(body.get("options")),
             sampler=_text(body.get("sampler")),
             pruner=_text(body.get("pruner")),
+            pruner_because=_text(body.get("pruner_because")),
             seed=_whole(body.get("seed")),
             versions=_texts(body.get("versions")),
             machine=_texts(machine),
@@ -91,6 +94,7 @@ class Provenance:
             "options": dict(self.options),
             "sampler": self.sampler,
             "pruner": self.pruner,
+            "pruner_because": self.pruner_because,
             "seed": self.seed,
             "versions": dict(self.versions),
             "machine": dict(self.machine),

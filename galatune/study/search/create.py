@@ -17,12 +17,13 @@ from galatune.study.ledger.provenance import Provenance
 from galatune.study.scan.plan import ShrinkPlan
 from galatune.study.search.fingerprint import Fingerprint
 from galatune.study.search.options import RunOptions
+from galatune.study.search.pruning import Pruning
 from galatune.study.search.sampler import SeededSampler
 from galatune.study.storage.database import Database
 
 __all__ = ["as_begun", "create_or_continue"]
 
-DECISIVE = ("seed", "min_lr", "max_lr", "probe", "step_scale", "per_group", "max_growth_per_step")
+DECISIVE = ("seed", "min_lr", "max_lr", "probe", "step_scale", "per_group", "max_growth_per_step", "pruner")
 """Options that decide what a trial does; the others only say when the search ends."""
 
 EARLIER = {"pace": "max_growth_per_step"}
@@ -52,6 +53,7 @@ def create_or_continue(
     plan: ShrinkPlan,
     objective: Fingerprint,
     options: RunOptions,
+    pruning: Pruning,
     about_old: Mapping[str, Any],
     agree: Callable[[str], bool] | None = None,
 ) -> optuna.Study:
@@ -63,6 +65,7 @@ def create_or_continue(
         plan: What is dropped.
         objective: What its trials call.
         options: How its trials run.
+        pruning: Its pruner.
         about_old: What its attribute says of the old study.
         agree: See `galatune.run`.
 
@@ -70,7 +73,7 @@ def create_or_continue(
         PlanError: There is a study of this name that is another one's, or that was begun with other options
             or another objective.
     """
-    sampler, pruner = SeededSampler(options.seed), _pruner(plan)
+    sampler, pruner = SeededSampler(options.seed), pruning.pruner
     if name in _names(storage):
         study = optuna.load_study(study_name=name, storage=storage, sampler=sampler, pruner=pruner)
         _check_same(study, plan)
@@ -87,6 +90,7 @@ def create_or_continue(
         options=options.to_json(),
         sampler=sampler.name,
         pruner=type(pruner).__name__,
+        pruner_because=pruning.reason,
         seed=options.seed,
         versions=versions(),
         machine=this_machine(),
@@ -96,11 +100,6 @@ def create_or_continue(
 
 def _names(storage: optuna.storages.BaseStorage) -> set[str]:
     return {study.study_name for study in storage.get_all_studies()}
-
-
-def _pruner(plan: ShrinkPlan) -> optuna.pruners.BasePruner:
-    """A pruner only if the old study had one: otherwise its savings would be reported as ours."""
-    return optuna.pruners.MedianPruner() if plan.trials.pruned else optuna.pruners.NopPruner()
 
 
 def _create(
