@@ -81,10 +81,15 @@ def _of_trees(candidate: Candidate) -> str | None:
 def _of_another_model(candidate: Candidate) -> str | None:
     company = candidate.company
     surely = [other for other in company.other if find(tokens(other), frozenset(words_for.SURELY_OTHER))]
-    if candidate.network and not surely:
+    sizes = [other for other in company.network if find(tokens(other), ("hidden layer sizes",))]
+    if sizes and (company.other or company.perhaps_trees):
+        return f"networks of scikit-learn have such parameters too: {sizes[0]}"
+    if surely or (company.other and not company.network):
+        return f"it may be another model's, beside {(surely or company.other)[0]}"
+    if candidate.network:
         return None
-    if beside := [*surely, *company.other, *company.elsewhere]:
-        return f"it may be another model's, beside {beside[0]}"
+    if company.elsewhere:
+        return f"it may be another model's, beside {company.elsewhere[0]}"
     return (
         None
         if candidate.values.firm

@@ -27,7 +27,7 @@ def read_schedule(name: str, distribution: BaseDistribution, others: Space) -> s
     warmup = _warmup(words, others)
     if phrase := find(words, words_for.SCHEDULE_ALONE) or warmup:
         said = f"{phrase!r} in its name" if len(words) > 1 else "its name"
-        return said if trains(others) else None
+        return said if trains(others) and not _of_something_else(distribution) else None
     companion = companion_of(" ".join(words), distribution, others)
     return f"its name, beside {companion}" if companion and trains(others) else None
 
@@ -91,8 +91,19 @@ def _is_possible(phrase: str, distribution: BaseDistribution, others: Space) -> 
     return phrase not in ("gamma", "factor") or _is_share(distribution)
 
 
+def _of_something_else(distribution: BaseDistribution) -> bool:
+    """Whether the choices are schedulers of trials, of jobs or of noise."""
+    choices = getattr(distribution, "choices", ())
+    return any(
+        words_for.OTHER_SCHEDULERS.intersection(tokens(choice))
+        for choice in choices
+        if isinstance(choice, str)
+    )
+
+
 def _schedulers(others: Space) -> Space:
-    return {other: d for other, d in others.items() if _names_scheduler(other)}
+    named = {other: d for other, d in others.items() if _names_scheduler(other)}
+    return {other: d for other, d in named.items() if not _of_something_else(d)}
 
 
 def _is_share(distribution: BaseDistribution) -> bool:

@@ -104,6 +104,8 @@ OTHER_SCHEDULES = _words(
     "adv adversarial beta ddim ddpm diffusion dropout ema kl lambda loss mask mcmc mixup momentum noise "
     "sampler sampling tau teacher temp temperature wd"
 )
+OTHER_SCHEDULERS = _words("asha ddim ddpm dpm euler fair fifo hyperband pbt pndm slurm")
+"""Choices that schedule trials, jobs or noise."""
 # All that the warm-up of a learning rate may be called besides.
 WARMUP = _words(
     "args batch batches cfg config cosine duration enable end epoch epochs factor frac fraction hp "
@@ -152,15 +154,15 @@ SHORT_BOOSTERS = _words("ada cat cb ebm forest gb hist lg tree trees xg")
 
 TREES = _phrases(
     """bag fraction, bagging fraction, bagging freq, bagging temperature, boost rounds, booster, boosting,
-    boosting type, bootstrap type, border count, ccp alpha, col sample rate, colsample, colsample
-    bylevel, colsample bynode, colsample bytree, extra trees, feature fraction, goss, grow policy,
-    interaction depth, l2 leaf reg, lambda l1, lambda l2, leaf, leaves, max bin, max bins, max delta
-    step, max depth, max leaf nodes, max leaves, min child samples, min child weight, min data in leaf,
-    min gain to split, min impurity decrease, min samples leaf, min samples split, min split gain,
-    minibatch frac, n estimators, n rounds, n trees, nround, nrounds, ntree, ntrees, num boost round,
-    num leaves, num round, num rounds, num trees, od wait, one hot max size, outer bags, random
-    strength, rate drop, reg alpha, reg lambda, rsm, scale pos weight, skip drop, subsampling rate, top
-    rate, tree method"""
+    boosting type, bootstrap type, border count, by tree, ccp alpha, col sample rate, colsample,
+    colsample bylevel, colsample bynode, colsample bytree, estimators, extra trees, feature fraction,
+    goss, grow policy, interaction depth, l2 leaf reg, lambda l1, lambda l2, leaf, leaves, max bin, max
+    bins, max d, max delta step, max depth, max leaf nodes, max leaves, mcw, min child samples, min
+    child weight, min data in leaf, min gain to split, min impurity decrease, min samples leaf, min
+    samples split, min split gain, minibatch frac, n est, n estimators, n rounds, n trees, nround,
+    nrounds, ntree, ntrees, num boost round, num leaves, num round, num rounds, num trees, od wait, one
+    hot max size, outer bags, random strength, rate drop, reg alpha, reg lambda, rsm, scale pos weight,
+    skip drop, subsampling rate, top rate, tree method"""
 )
 SOMETIMES_TREES = _phrases(
     """alpha, depth, early stopping rounds, iterations, l2, l2 regularization, lambda, max features, max
