@@ -123,7 +123,7 @@ def _rate(candidate: Candidate, role: Role | None, others: Space) -> Decision:
     perhaps = candidate.deep and not company.trees
     if candidate.trees >= 2 * max(company.network_score, 1) and not perhaps:
         beside = f", beside {company.tree_names()}" if company.tree_score else ""
-        return Decision(f"the learning rate of boosted trees{beside}: not a torch optimizer's", None)
+        return Decision(f"the learning rate of boosted trees{beside}", None)
     evidence = f"{match.words}; {values.words}"
     reason = doubt(candidate)
     if reason or role == "unsure":

@@ -61,10 +61,7 @@ class Candidate:
 def doubt(candidate: Candidate) -> str | None:
     """Why nobody can tell from the study whether it is the rate of a network; None if there is no doubt."""
     return (
-        candidate.match.doubt
-        or _of_trees(candidate)
-        or _of_another_model(candidate)
-        or _by_range(candidate.match, candidate.distribution, candidate.values)
+        candidate.match.doubt or _of_trees(candidate) or _of_another_model(candidate) or _by_range(candidate)
     )
 
 
@@ -90,17 +87,18 @@ def _of_another_model(candidate: Candidate) -> str | None:
         return None
     if company.elsewhere:
         return f"it may be another model's, beside {company.elsewhere[0]}"
-    return (
-        None
-        if candidate.values.firm
-        else "nothing says that it is a network's, and other models use such a range"
-    )
+    if candidate.values.firm:
+        return None
+    return "nothing says that it is a network's, and other models use such a range"
 
 
-def _by_range(match: NameMatch, distribution: BaseDistribution, values: Values) -> str | None:
-    low, high = bounds(distribution) or (1.0, 1.0)
-    weight = (low == 0 and not values.firm) or words_for.WEIGHTS.intersection(match.rest)
-    if weight and high >= WEIGHTS and not is_logarithmic(distribution):
+def _by_range(candidate: Candidate) -> str | None:
+    match = candidate.match
+    if match.short and match.rest == ("c",) and not candidate.company.network:
+        return "logistic regression has a C too"
+    low, high = bounds(candidate.distribution) or (1.0, 1.0)
+    weight = (low == 0 and not candidate.values.firm) or words_for.WEIGHTS.intersection(match.rest)
+    if weight and high >= WEIGHTS and not is_logarithmic(candidate.distribution):
         return "weights are searched in such a range too"
     if is_known(match.after) or high <= NETWORKS_HIGH:
         return None

@@ -24,7 +24,7 @@ def look_alike(candidate: Candidate, others: Space) -> str | None:
     match, distribution = candidate.match, candidate.distribution
     rest = frozenset(match.rest)
     if booster := sorted(rest & words_for.BOOSTERS):
-        return f"{booster[0]!r} in its name: the learning rate of boosted trees, not of a torch optimizer"
+        return f"{booster[0]!r} in its name: the learning rate of boosted trees"
     if match.short:
         if other := _one_model(match, distribution, others) or _beside_models(match, others):
             return f"about one model among others, beside {other}"
@@ -96,7 +96,7 @@ def _of_another_model(company: Company) -> str | None:
     for other in company.other:
         phrase = find(tokens(other), frozenset(words_for.SURELY_OTHER))
         if phrase:
-            return f"the rate of {words_for.SURELY_OTHER[phrase]}, beside {other}: not a torch optimizer's"
+            return f"the rate of {words_for.SURELY_OTHER[phrase]}, beside {other}"
     return None
 
 
