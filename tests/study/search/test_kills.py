@@ -1,0 +1,191 @@
+"""Workers are killed at random, a hundred times: no ticket is lost, none is run twice at once.
+
+One command runs all rounds, with a line for each:
+``GALATUNE_KILL_ROUNDS=100 python -m pytest -m slow tests/study/search/test_kills.py``.
+A failed round is repeated with ``GALATUNE_KILL_SEED`` and one round.
+"""
+
+from __future__ import annotations
+
+import itertools
+import multiprocessing
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+import kill_worker
+import optuna
+import pytest
+from tiny_search import old_study
+
+from galatune.study.search.quota import ticket_of, uses_ticket
+from galatune.study.storage.writing import open_target
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("interruptible")]
+
+ROUNDS = int(os.environ.get("GALATUNE_KILL_ROUNDS", "9"))
+FIRST_SEED = int(os.environ.get("GALATUNE_KILL_SEED", "0"))
+STORAGES = ("journal", "sqlite", "postgresql")
+SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
+WORKERS = 3
+TRIALS = 8
+LONGEST = 60
+"""Seconds that workers may take once nobody kills them."""
+
+OBJECTIVE = "from kill_worker import objective as objective\n"
+
+
+class Workers:
+    """Those at work. Every tenth round they are commands; else they are forked, which takes no import."""
+
+    def __init__(self, folder: Path, into: str, commands: bool) -> None:
+        self._folder, self._into, self._commands = folder, into, commands
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(["kill_worker", "optuna.storages", "sqlalchemy.orm"])
+        self.alive: list[Any] = []
+
+    def start(self) -> None:
+        made = self._command() if self._commands else self._forked()
+        self.alive.append(made)
+
+    def _forked(self) -> BaseProcess:
+        process = self._context.Process(
+            target=kill_worker.work, args=(str(self._folder), self._into, TRIALS), daemon=True
+        )
+        process.start()
+        return process
+
+    def _command(self) -> subprocess.Popen[bytes]:
+        program = Path(sys.executable).parent / "galatune"
+        environment = {**os.environ, "PYTHONPATH": str(Path(kill_worker.__file__).parent)}
+        arguments = [
+            "run",
+            "old.log",
+            "objective.py:objective",
+            "--into",
+            self._into,
+            "--trials",
+            str(TRIALS),
+        ]
+        with (self._folder / "commands.txt").open("ab") as output:
+            return subprocess.Popen(
+                [program, *arguments, "--yes"],
+                cwd=self._folder,
+                env=environment,
+                stdout=output,
+                stderr=output,
+            )
+
+    def kill(self, chance: random.Random, number: signal.Signals) -> None:
+        """Kill one of them, wait until it has ended, and start another."""
+        worker = chance.choice(self.alive)
+        os.kill(worker.pid, number)
+        self._ended(worker)
+        self.start()
+
+    def wait(self) -> None:
+        """Until all have ended by themselves."""
+        for worker in list(self.alive):
+            self._ended(worker)
+
+    def _ended(self, worker: Any) -> None:
+        if isinstance(worker, subprocess.Popen):
+            worker.wait(LONGEST)
+        else:
+            worker.join(LONGEST)
+            assert worker.exitcode is not None, "a worker never ends"
+        self.alive.remove(worker)
+
+
+@pytest.mark.parametrize("seed", range(FIRST_SEED, FIRST_SEED + ROUNDS))
+def test_whoever_is_killed_every_ticket_ends_in_one_trial(
+    seed: int, tmp_path: Path, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chance = random.Random(seed)
+    kind, number = STORAGES[seed % 3], SIGNALS[seed // 3 % 3]
+    places = {"journal": "new.log", "sqlite": "new.db"}
+    into = places[kind] if kind in places else request.getfixturevalue("postgresql_url")
+    old_study(str(tmp_path / "old.log"))
+    (tmp_path / "objective.py").write_text(OBJECTIVE)
+    workers = Workers(tmp_path, into, commands=seed % 10 == 9)
+    for _ in range(WORKERS):
+        workers.start()
+    notes = tmp_path / kill_worker.NOTES
+    begun = time.monotonic()
+    while not notes.exists():  # until they are busy
+        assert time.monotonic() < begun + LONGEST
+        time.sleep(0.01)
+    kills = chance.randint(3, 7)
+    for _ in range(kills):
+        time.sleep(chance.uniform(0.0, 0.5))
+        workers.kill(chance, number)
+    workers.wait()
+    workers.start()  # the same command, once more
+    workers.wait()
+    place = into if "://" in into else str(tmp_path / into)
+    study = optuna.load_study(study_name="old-gala", storage=open_target(place, "old", source="old.log"))
+    runs = executions(notes)
+    check_laws(study, runs)
+    with capsys.disabled():
+        seconds, ran = time.monotonic() - begun, sum(map(len, runs.values()))
+        words = f"{kills} kills, {ran} executions of {len(runs)} tickets, {seconds:.0f} s"
+        print(f"\nseed {seed}: {kind}, {number.name}, {words}", end=" ")
+
+
+Execution = dict[str, Any]
+
+
+def executions(notes: Path) -> dict[int, list[Execution]]:
+    """By ticket, in the order in which they began: trial, process, first and last sign of life, value."""
+    found: dict[tuple[int, int, int], Execution] = {}
+    for line in notes.read_text().splitlines():
+        what, ticket, number, pid, *value, at = line.split()
+        key = (int(ticket), int(number), int(pid))
+        run = found.setdefault(key, {"number": key[1], "pid": key[2], "begin": float(at), "value": None})
+        run["last"] = float(at)
+        if what == "end":
+            run["value"] = float(value[0])
+    by_ticket = defaultdict(list)
+    for key, run in sorted(found.items(), key=lambda item: float(item[1]["begin"])):
+        by_ticket[key[0]].append(run)
+    return by_ticket
+
+
+def check_laws(study: optuna.Study, runs: dict[int, list[Execution]]) -> None:
+    trials = study.get_trials()
+    tickets = {trial.number: ticket_of(study, trial) for trial in trials}
+    finished = [trial for trial in trials if uses_ticket(trial)]
+    assert sorted(tickets[trial.number] for trial in finished) == list(range(TRIALS))
+    left = [tickets[trial.number] for trial in trials if not trial.state.is_finished()]
+    assert all(ticket >= TRIALS for ticket in left), "a ticket of the budget is left"
+    assert {trial.state.name for trial in finished} == {"COMPLETE"}
+    for ticket, made in runs.items():
+        for one, next_one in itertools.pairwise(made):
+            assert one["last"] <= next_one["begin"], f"two executions of ticket {ticket} overlap"
+        numbers = [one["number"] for one in made]
+        assert len(set(numbers)) == len(numbers), f"a trial of ticket {ticket} ran twice"
+        assert {tickets[number] for number in numbers} == {ticket}, "a ticket changed"
+    for trial in finished:
+        (ran,) = [one for one in runs[tickets[trial.number]] if one["number"] == trial.number]
+        assert ran["value"] == trial.value
+    check_configurations(trials, tickets)
+
+
+def check_configurations(trials: list[optuna.trial.FrozenTrial], tickets: dict[int, int]) -> None:
+    """Whatever of a configuration was known is tried again."""
+    for trial in trials:
+        later = [
+            one
+            for one in trials
+            if tickets[one.number] == tickets[trial.number] and one.number > trial.number
+        ]
+        for one in later:
+            known = {**one.system_attrs.get("fixed_params", {}), **one.params}
+            assert {**known, **trial.params} == known
