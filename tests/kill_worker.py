@@ -32,7 +32,7 @@ def objective(trial: Any) -> float:
     """Trains a little, and writes down when."""
     who = (trial.user_attrs[TICKET], trial.number, os.getpid())
     note("begin", *who)
-    pause = random.SystemRandom().uniform(0.0, 0.05)
+    pause = random.SystemRandom().uniform(0.0, 0.15)
     net = make(trial)
     decay = trial.suggest_float("weight_decay", 1e-6, 1e-2, log=True)
     optimizer = torch.optim.AdamW(

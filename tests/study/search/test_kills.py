@@ -35,7 +35,7 @@ FIRST_SEED = int(os.environ.get("GALATUNE_KILL_SEED", "0"))
 STORAGES = ("journal", "sqlite", "postgresql")
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 WORKERS = 3
-TRIALS = 8
+TRIALS = 12
 LONGEST = 60
 """Seconds that workers may take once nobody kills them."""
 
@@ -43,12 +43,12 @@ OBJECTIVE = "from kill_worker import objective as objective\n"
 
 
 class Workers:
-    """Those at work. Every tenth round they are commands; else they are forked, which takes no import."""
+    """Those at work. Every twentieth round they are commands; else they are forked, which takes no import."""
 
     def __init__(self, folder: Path, into: str, commands: bool) -> None:
         self._folder, self._into, self._commands = folder, into, commands
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["kill_worker", "optuna.storages", "sqlalchemy.orm"])
+        self._context.set_forkserver_preload(["warm_kill_worker"])
         self.alive: list[Any] = []
 
     def start(self) -> None:
@@ -64,31 +64,20 @@ class Workers:
 
     def _command(self) -> subprocess.Popen[bytes]:
         program = Path(sys.executable).parent / "galatune"
-        environment = {**os.environ, "PYTHONPATH": str(Path(kill_worker.__file__).parent)}
-        arguments = [
-            "run",
-            "old.log",
-            "objective.py:objective",
-            "--into",
-            self._into,
-            "--trials",
-            str(TRIALS),
-        ]
+        options = f"--yes --into {self._into} --trials {TRIALS}"
+        arguments = [program, "run", "old.log", "objective.py:objective", *options.split()]
         with (self._folder / "commands.txt").open("ab") as output:
-            return subprocess.Popen(
-                [program, *arguments, "--yes"],
-                cwd=self._folder,
-                env=environment,
-                stdout=output,
-                stderr=output,
-            )
+            return subprocess.Popen(arguments, cwd=self._folder, stdout=output, stderr=output)
 
-    def kill(self, chance: random.Random, number: signal.Signals) -> None:
-        """Kill one of them, wait until it has ended, and start another."""
-        worker = chance.choice(self.alive)
-        os.kill(worker.pid, number)
-        self._ended(worker)
-        self.start()
+    def kill(self, chance: random.Random, number: signal.Signals) -> bool:
+        """Kill one of them, wait until it has ended, and start another; False if all have ended."""
+        busy = [worker for worker in self.alive if _runs(worker)]
+        if busy:
+            worker = chance.choice(busy)
+            os.kill(worker.pid, number)
+            self._ended(worker)
+            self.start()
+        return bool(busy)
 
     def wait(self) -> None:
         """Until all have ended by themselves."""
@@ -104,6 +93,16 @@ class Workers:
         self.alive.remove(worker)
 
 
+def _runs(worker: Any) -> bool:
+    return worker.poll() is None if isinstance(worker, subprocess.Popen) else worker.is_alive()
+
+
+@pytest.fixture(autouse=True)
+def _findable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process that forks workers imports them once, and commands the objective."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(kill_worker.__file__).parent), prepend=os.pathsep)
+
+
 @pytest.mark.parametrize("seed", range(FIRST_SEED, FIRST_SEED + ROUNDS))
 def test_whoever_is_killed_every_ticket_ends_in_one_trial(
     seed: int, tmp_path: Path, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]
@@ -114,7 +113,7 @@ def test_whoever_is_killed_every_ticket_ends_in_one_trial(
     into = places[kind] if kind in places else request.getfixturevalue("postgresql_url")
     old_study(str(tmp_path / "old.log"))
     (tmp_path / "objective.py").write_text(OBJECTIVE)
-    workers = Workers(tmp_path, into, commands=seed % 10 == 9)
+    workers = Workers(tmp_path, into, commands=seed % 20 == 0)
     for _ in range(WORKERS):
         workers.start()
     notes = tmp_path / kill_worker.NOTES
@@ -122,10 +121,10 @@ def test_whoever_is_killed_every_ticket_ends_in_one_trial(
     while not notes.exists():  # until they are busy
         assert time.monotonic() < begun + LONGEST
         time.sleep(0.01)
-    kills = chance.randint(3, 7)
-    for _ in range(kills):
-        time.sleep(chance.uniform(0.0, 0.5))
-        workers.kill(chance, number)
+    kills = 0
+    for _ in range(chance.randint(3, 9)):
+        time.sleep(chance.uniform(0.0, 0.4))
+        kills += workers.kill(chance, number)
     workers.wait()
     workers.start()  # the same command, once more
     workers.wait()
