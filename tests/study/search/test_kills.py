@@ -36,8 +36,8 @@ STORAGES = ("journal", "sqlite", "postgresql")
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 WORKERS = 3
 TRIALS = 12
-LONGEST = 60
-"""Seconds that workers may take once nobody kills them."""
+LONGEST = 600
+"""Seconds after which a worker that nobody kills hangs."""
 
 OBJECTIVE = "from kill_worker import objective as objective\n"
 
@@ -84,6 +84,14 @@ class Workers:
         for worker in list(self.alive):
             self._ended(worker)
 
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for worker in list(self.alive):
+            worker.kill()
+            self._ended(worker)
+
     def _ended(self, worker: Any) -> None:
         if isinstance(worker, subprocess.Popen):
             worker.wait(LONGEST)
@@ -113,21 +121,13 @@ def test_whoever_is_killed_every_ticket_ends_in_one_trial(
     into = places[kind] if kind in places else request.getfixturevalue("postgresql_url")
     old_study(str(tmp_path / "old.log"))
     (tmp_path / "objective.py").write_text(OBJECTIVE)
-    workers = Workers(tmp_path, into, commands=seed % 20 == 0)
-    for _ in range(WORKERS):
-        workers.start()
     notes = tmp_path / kill_worker.NOTES
     begun = time.monotonic()
-    while not notes.exists():  # until they are busy
-        assert time.monotonic() < begun + LONGEST
-        time.sleep(0.01)
-    kills = 0
-    for _ in range(chance.randint(3, 9)):
-        time.sleep(chance.uniform(0.0, 0.4))
-        kills += workers.kill(chance, number)
-    workers.wait()
-    workers.start()  # the same command, once more
-    workers.wait()
+    with Workers(tmp_path, into, commands=seed % 20 == 0) as workers:
+        kills = kill_at_random(workers, chance, number, notes)
+        workers.wait()
+        workers.start()  # the same command, once more
+        workers.wait()
     place = into if "://" in into else str(tmp_path / into)
     study = optuna.load_study(study_name="old-gala", storage=open_target(place, "old", source="old.log"))
     runs = executions(notes)
@@ -136,6 +136,20 @@ def test_whoever_is_killed_every_ticket_ends_in_one_trial(
         seconds, ran = time.monotonic() - begun, sum(map(len, runs.values()))
         words = f"{kills} kills, {ran} executions of {len(runs)} tickets, {seconds:.0f} s"
         print(f"\nseed {seed}: {kind}, {number.name}, {words}", end=" ")
+
+
+def kill_at_random(workers: Workers, chance: random.Random, number: signal.Signals, notes: Path) -> int:
+    """How many were killed."""
+    for _ in range(WORKERS):
+        workers.start()
+    while not notes.exists():  # until they are busy
+        assert any(map(_runs, workers.alive))
+        time.sleep(0.01)
+    kills = 0
+    for _ in range(chance.randint(3, 9)):
+        time.sleep(chance.uniform(0.0, 0.4))
+        kills += workers.kill(chance, number)
+    return kills
 
 
 Execution = dict[str, Any]
