@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from galatune.study.ledger.match import Goal, best_so_far, oriented
@@ -179,9 +180,9 @@ def rate_by_step(shrunk: Ledger, best: int = 5) -> RateByStep | None:
         The points, None if no complete trial recorded a rate.
     """
     ranked = sorted(shrunk.complete, key=lambda row: oriented(row, shrunk.directions))
-    curves = [curve for row in ranked for curve in _curves(row)]
-    trials = list(dict.fromkeys(curve.trial for curve in curves))[:best]
-    return RateByStep(tuple(curve for curve in curves if curve.trial in trials)) if trials else None
+    found = islice(filter(None, map(_curves, ranked)), best)
+    curves = tuple(curve for curves in found for curve in curves)
+    return RateByStep(curves) if curves else None
 
 
 def svg(figure: Figure, title: str, description: str) -> str:
