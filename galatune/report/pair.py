@@ -10,6 +10,7 @@ from typing import Any
 
 from galatune.errors import ReportError
 from galatune.formatting import printable
+from galatune.study.ledger.provenance import old_study
 from galatune.study.ledger.rows import Ledger, ledger
 from galatune.study.storage.reading import open_source
 from galatune.study.storage.writing import find_target
@@ -81,7 +82,7 @@ def read_pair(
         ReportError: The smaller study was made from another one.
     """
     with open_source(storage) as source:
-        baseline = ledger(source.study(study), source.label)
+        baseline = ledger(old_study(source, study), source.label)
         notes = [source.note]
     place, target = find_target(baseline.study, into, name)
     with open_source(place) as source:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import optuna
 from optuna.distributions import (
@@ -17,6 +17,10 @@ from optuna.distributions import (
 
 from galatune.controller.torch_hooks.traced_numbers import Origin, plain, traced
 from galatune.study.scan.distributions import as_number, is_legal, nearest
+from galatune.study.search.stored_choices import as_stored, own_choice
+
+if TYPE_CHECKING:
+    from galatune.study.search.pruning import CurveWatch
 
 __all__ = ["PlaceholderTrial"]
 
@@ -31,6 +35,7 @@ class _Answers:
     origins: Mapping[str, Origin]
     varied: Collection[str]
     reported: Collection[int]
+    curve: CurveWatch | None
     params: dict[str, Any] = field(default_factory=dict)
     distributions: dict[str, BaseDistribution] = field(default_factory=dict)
 
@@ -53,6 +58,7 @@ class PlaceholderTrial(optuna.trial.Trial):
         *,
         traced: Collection[str] = (),
         varied: Collection[str] = (),
+        curve: CurveWatch | None = None,
     ) -> PlaceholderTrial:
         """Put a trial under this class, anew for each call of the objective.
 
@@ -61,21 +67,26 @@ class PlaceholderTrial(optuna.trial.Trial):
             placeholders: Dropped dimension to the constant that answers it.
             traced: Dimensions whose numbers know where they come from.
             varied: Dimensions that are answered with another legal value than the constant.
+            curve: Decides whether it is pruned; None leaves that to the study's pruner.
         """
         self = cls.__new__(cls)
         self.__dict__ = trial.__dict__
         reported = set(self._cached_frozen_trial.intermediate_values)
         origins = {name: Origin(name) for name in traced}
-        self.__dict__[_ANSWERS] = _Answers(dict(placeholders), origins, varied, reported)
+        self.__dict__[_ANSWERS] = _Answers(dict(placeholders), origins, varied, reported, curve)
         return self
 
     def _suggest(self, name: str, distribution: BaseDistribution) -> Any:
-        answers = self._answers
+        answers, stored = self._answers, as_stored(distribution)
         if name not in answers.placeholders:
-            return super()._suggest(name, distribution)
-        answer = legal_answer(answers.placeholders[name], distribution)
+            answer = own_choice(super()._suggest(name, stored), stored, distribution)
+            if stored is not distribution:
+                answers.params[name], answers.distributions[name] = answer, distribution
+            return answer
+        answer = legal_answer(answers.placeholders[name], stored)
         if name in answers.varied:
-            answer = another_answer(answer, distribution)
+            answer = another_answer(answer, stored)
+        answer = own_choice(answer, stored, distribution)
         if name in answers.origins:
             answer = traced(answer, answers.origins[name])
         answers.params[name] = answer
@@ -94,6 +105,13 @@ class PlaceholderTrial(optuna.trial.Trial):
         if step not in self._answers.reported:
             super().report(plain(value), step)
 
+    def should_prune(self) -> bool:
+        """See `optuna.trial.Trial`; `galatune.study.search.pruning` says when the pruner is heard."""
+        curve = self._answers.curve
+        if curve is None or len(self.study.directions) > 1:
+            return super().should_prune()
+        return curve.prunes(self.study, self.storage.get_trial(self._trial_id))
+
     def set_user_attr(self, key: str, value: Any) -> None:
         """See `optuna.trial.Trial`; a storage in memory would keep what it is given."""
         super().set_user_attr(key, plain(value))
@@ -106,7 +124,7 @@ class PlaceholderTrial(optuna.trial.Trial):
     @property
     def answered(self) -> tuple[str, ...]:
         """Dropped dimensions that the objective has asked for."""
-        return tuple(self._answers.params)
+        return tuple(name for name in self._answers.params if name in self._answers.placeholders)
 
     @property
     def origins(self) -> tuple[Origin, ...]:
