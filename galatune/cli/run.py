@@ -17,6 +17,7 @@ from galatune.cli.options import (
     lr_option,
     name_option,
     objective_argument,
+    pruner_option,
     storage_argument,
     study_option,
     tolerance_option,
@@ -51,6 +52,7 @@ __all__ = ["run"]
 @keep_option
 @drop_schedule_option
 @control_options
+@pruner_option
 @click.option(
     "--seed",
     type=click.IntRange(min=0),
