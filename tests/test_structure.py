@@ -13,7 +13,7 @@ PACKAGE = REPOSITORY / "galatune"
 
 ORDERS = {
     "galatune": (
-        *("errors", "formatting", "statistics", "controller", "study", "report"),
+        *("errors", "formatting", "files", "statistics", "controller", "study", "report"),
         *("tabular", "demo", "bench", "cli"),
     ),
     "galatune.controller": (

@@ -61,7 +61,7 @@ __all__ = ["run"]
     show_default=True,
     help="Of the sampler and of each trial.",
 )
-@click.option("--yes", is_flag=True, help="Answer every question with yes.")
+@click.option("--yes", is_flag=True, help="Answer every question with yes, but keep what may be a rate.")
 @json_option
 def run(
     storage: str,
@@ -87,6 +87,7 @@ def run(
     """  # noqa: D301  # click's mark of a paragraph that keeps its lines
     load("torch", "galatune.study.search.run", "galatune.cli.progress")
     from galatune.cli.progress import RunProgress
+    from galatune.cli.unsure import settle_unsure
     from galatune.study.scan.scan import scan
     from galatune.study.search.objective import as_script, imported
     from galatune.study.search.options import RunOptions
@@ -96,6 +97,13 @@ def run(
     plan = scan(storage, study, lr=lr, keep=keep, drop_schedule=drop_schedule)
     if plan.note:
         click.echo(plan.note, err=True)
+    plan = settle_unsure(
+        plan,
+        lambda rates, others: scan(
+            storage, plan.study, lr=(*lr, *rates), keep=(*keep, *others), drop_schedule=drop_schedule
+        ),
+        ask=not yes,
+    )
     place = into or default_target(plan.study)[0]
     # The progress is made where the objective's output goes to stderr already.
     with (

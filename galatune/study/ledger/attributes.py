@@ -6,6 +6,7 @@ They are a contract: a study that was begun with one version is continued and re
 from __future__ import annotations
 
 __all__ = [
+    "BEAT",
     "DEMO",
     "FAIL_REASON",
     "INTERRUPTED",
@@ -47,10 +48,14 @@ OWN_STEP = "galatune_own_step"
 """The choice that led to an optimizer that sets its own step: the trial is FAIL and uses no ticket."""
 
 PROCESS = "galatune_process"
-"""The process that runs the trial, as `this_process` describes it."""
+"""The process that runs the trial, as `this_process` describes it, with "claim", of this trial alone, and
+"beat", the seconds between two beats. Of a trial that was released: the process that released it."""
+
+BEAT = "galatune_beat"
+"""Counts up while the process of a running trial is alive."""
 
 TICKET = "galatune_ticket"
-"""The ticket of a trial that was queued again."""
+"""The ticket of a trial, from the moment it is claimed or queued again."""
 
 REPORTED_BEFORE = "galatune_reported_before"
 """True if the trial was queued with reports: its curve is not that of a training under control alone."""

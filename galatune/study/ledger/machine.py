@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-__all__ = ["is_another", "is_gone", "this_machine", "this_process", "versions"]
+__all__ = ["is_alive", "this_machine", "this_process", "versions"]
 
 
 @cache
@@ -41,34 +41,26 @@ def this_process() -> dict[str, Any]:
     return {"machine": _place(), "pid": os.getpid(), "started": _started(os.getpid())}
 
 
-def is_gone(process: Any) -> bool:
-    """Whether a process that `this_process` once described has certainly ended.
+def is_alive(process: Any) -> bool | None:
+    """Whether a process that `this_process` once described is at work.
 
-    Only this machine's own processes can be looked up: one of another machine, of another container or
-    from before a restart may still be at work.
+    Returns:
+        None if this machine cannot look it up: it is of another machine, of another container or from
+        before a restart, or nothing says when it started.
     """
-    return _alive(process) is False
-
-
-def is_another(process: Any) -> bool:
-    """Whether a process that `this_process` once described is certainly at work, and not this one."""
-    return _alive(process) is True and process != this_process()
-
-
-def _alive(process: Any) -> bool | None:
-    """None if it cannot be found out on this machine."""
     if not isinstance(process, Mapping) or process.get("machine") != _place() or os.name != "posix":
         return None
-    pid = process.get("pid")
+    pid, started = process.get("pid"), process.get("started")
     if not isinstance(pid, int) or pid < 1:
         return None
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return False
-    except (OSError, OverflowError):  # it exists and is somebody else's, or is no such number
-        return None
-    return bool(process.get("started") == _started(pid))
+    except OSError:  # it exists and is somebody else's
+        pass
+    now = _started(pid)
+    return None if started is None or now is None else bool(started == now)
 
 
 @cache

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import optuna
 
 from galatune.study.ledger.attributes import MACHINE, RECORD, SCHEMA, UNFINISHED
 
-__all__ = ["Provenance", "note_stop"]
+if TYPE_CHECKING:
+    from optuna.study._frozen import FrozenStudy
+
+    from galatune.study.storage.reading import Source
+
+__all__ = ["Provenance", "note_stop", "old_study"]
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,7 @@ class Provenance:
         return self.made_by_galatune and self.stopped_because in (None, UNFINISHED)
 
     @classmethod
-    def of(cls, study: optuna.Study) -> Provenance:
+    def of(cls, study: optuna.Study | FrozenStudy) -> Provenance:
         """Read it. Attributes are untrusted: what does not have the agreed shape is left out, not guessed."""
         attributes = study.user_attrs
         body = _mapping(attributes.get(RECORD))
@@ -95,6 +100,19 @@ class Provenance:
             "machine": dict(self.machine),
         }
         study.set_user_attr(RECORD, body)
+
+
+def old_study(source: Source, name: str | None = None) -> optuna.Study:
+    """Load the study that is named, else the only one of a storage that `galatune run` has not made.
+
+    Raises:
+        StorageError: There is none, or several and none named.
+    """
+    if name is None:
+        studies = source.storage.get_all_studies()
+        others = [study.study_name for study in studies if not Provenance.of(study).made_by_galatune]
+        name = others[0] if len(others) == 1 else None
+    return source.study(name)
 
 
 def note_stop(study: optuna.Study, reason: str) -> None:

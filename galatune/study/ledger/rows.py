@@ -183,7 +183,7 @@ def _row(trial: FrozenTrial) -> TrialRow:
     return TrialRow(
         number=trial.number,
         state=trial.state.name,
-        values=tuple(map(float, trial.values)) if trial.state == TrialState.COMPLETE else None,
+        values=_values(trial),
         seconds=seconds_of(trial),
         start=trial.datetime_start,
         end=trial.datetime_complete if finished else None,
@@ -196,6 +196,12 @@ def _row(trial: FrozenTrial) -> TrialRow:
         reason=str(reason) if trial.state == TrialState.FAIL and reason else None,
         feasible=feasible(trial),
     )
+
+
+def _values(trial: FrozenTrial) -> tuple[float, ...] | None:
+    if trial.state != TrialState.COMPLETE or trial.values is None:  # a journal that somebody edited
+        return None
+    return tuple(map(float, trial.values))
 
 
 def _record(body: Any) -> TrialRecord | None:

@@ -17,6 +17,7 @@ from galatune.errors import GalatuneError
 from galatune.formatting import listed
 from galatune.study.ledger.record import RateEvent
 from galatune.study.search.objective import Objective, in_one_line
+from galatune.study.search.only_here import only_in_this_process
 from galatune.study.search.options import Search
 from galatune.study.search.placeholder_trial import PlaceholderTrial
 from galatune.study.search.pruning import CurveWatch
@@ -188,10 +189,13 @@ def _blamed(search: Search, made: Attempt) -> Outcome:
 
 def _outcome(objective: Objective, trial: PlaceholderTrial, objectives: int) -> Outcome:
     try:
-        result = objective(trial)
+        with only_in_this_process():
+            result = objective(trial)
     except optuna.TrialPruned:
         return Outcome(TrialState.PRUNED)
-    except (Exception, SystemExit) as error:
+    except (KeyboardInterrupt, StoppedAtFirstStep, optuna.exceptions.StorageInternalError):
+        raise
+    except BaseException as error:  # SystemExit, CancelledError, the objective's own
         return Outcome(TrialState.FAIL, reason=in_one_line(error), error=error)
     values = result if isinstance(result, (list, tuple)) else [result]
     try:

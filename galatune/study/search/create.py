@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import optuna
@@ -18,14 +19,32 @@ from galatune.study.search.fingerprint import Fingerprint
 from galatune.study.search.options import RunOptions
 from galatune.study.search.pruning import Pruning
 from galatune.study.search.sampler import SeededSampler
+from galatune.study.storage.database import Database
 
-__all__ = ["create_or_continue"]
+__all__ = ["as_begun", "create_or_continue"]
 
 DECISIVE = ("seed", "min_lr", "max_lr", "probe", "step_scale", "per_group", "max_growth_per_step", "pruner")
 """Options that decide what a trial does; the others only say when the search ends."""
 
 EARLIER = {"pace": "max_growth_per_step"}
 """Options under the names that studies begun with an earlier galatune have them."""
+
+
+def as_begun(plan: ShrinkPlan, storage: optuna.storages.BaseStorage, name: str) -> ShrinkPlan:
+    """The plan with the values that the dimensions of this smaller study were fixed at when it was begun.
+
+    Those of a new plan follow the old study's best trial, which may have been deleted or surpassed since.
+    """
+    if name not in _names(storage):
+        return plan
+    known = Provenance.of(optuna.load_study(study_name=name, storage=storage)).plan
+    if not known:
+        return plan
+    begun = ShrinkPlan.from_json(known).placeholders
+    if set(begun) != set(plan.placeholders):
+        return plan
+    dimensions = [replace(d, placeholder=begun.get(d.name, d.placeholder)) for d in plan.learning_rate]
+    return replace(plan, learning_rate=tuple(dimensions))
 
 
 def create_or_continue(
@@ -55,10 +74,12 @@ def create_or_continue(
             or another objective.
     """
     sampler, pruner = SeededSampler(options.seed), pruning.pruner
-    if name in {study.study_name for study in storage.get_all_studies()}:
+    if name in _names(storage):
         study = optuna.load_study(study_name=name, storage=storage, sampler=sampler, pruner=pruner)
         _check_same(study, plan)
         _check_begun(study, objective, options, agree)
+        if isinstance(storage, Database):  # nothing can be deleted from a journal
+            storage.fill_gaps(study._study_id)
     else:
         study = _create(storage, name, plan, sampler, pruner)
     Provenance(
@@ -77,6 +98,10 @@ def create_or_continue(
     return study
 
 
+def _names(storage: optuna.storages.BaseStorage) -> set[str]:
+    return {study.study_name for study in storage.get_all_studies()}
+
+
 def _create(
     storage: optuna.storages.BaseStorage,
     name: str,
@@ -92,7 +117,13 @@ def _create(
             sampler=sampler,
             pruner=pruner,
         )
-    except optuna.exceptions.DuplicatedStudyError:  # the same command, elsewhere, at the same time
+    except optuna.exceptions.DuplicatedStudyError:
+        if name not in _names(storage):
+            raise PlanError(
+                f"The database takes {printable(name)!r} for the name of another study; choose another with "
+                "--name"
+            ) from None
+        # The same command, elsewhere, at the same time.
         return optuna.load_study(study_name=name, storage=storage, sampler=sampler, pruner=pruner)
 
 

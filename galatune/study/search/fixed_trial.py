@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import optuna
-from optuna.distributions import CategoricalChoiceType, json_to_distribution
+from optuna.distributions import BaseDistribution, CategoricalChoiceType, json_to_distribution
 from optuna.trial import FixedTrial
 
 from galatune.errors import PlanError, StorageError
@@ -16,6 +17,7 @@ from galatune.study.ledger.record import TrialRecord
 from galatune.study.scan.dimensions import RateDimension
 from galatune.study.scan.distributions import from_rate
 from galatune.study.scan.plan import ShrinkPlan
+from galatune.study.search.stored_choices import as_stored, own_choice
 
 __all__ = ["fixed_trial"]
 
@@ -45,7 +47,17 @@ def fixed_trial(study: optuna.Study) -> FixedTrial:
         raise StorageError(f"No trial of {name} is complete yet; run it first") from error
     peak = _peak(TrialRecord.from_attribute(best.user_attrs.get(RECORD)))
     filled = {d.name: _fill(d, peak) for d in plan.learning_rate if d.dropped}
-    return FixedTrial({**filled, **best.params}, number=best.number)
+    return _BestTrial({**filled, **best.params}, number=best.number)
+
+
+class _BestTrial(FixedTrial):
+    """Its parameters come from a storage, which keeps lists where the objective has tuples."""
+
+    def _suggest(self, name: str, distribution: BaseDistribution) -> Any:
+        stored = as_stored(distribution)
+        answer = own_choice(super()._suggest(name, stored), stored, distribution)
+        self._suggested_params[name], self._distributions[name] = answer, distribution
+        return answer
 
 
 def _plan(study: optuna.Study) -> ShrinkPlan:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -13,11 +14,24 @@ from galatune.formatting import printable
 from galatune.study.ledger.attributes import OWN_STEP, REASON, STAGE, UNFINISHED
 from galatune.study.ledger.provenance import note_stop
 from galatune.study.search.options import Search
-from galatune.study.search.quota import claim, hand_back, release, take_over, uses_ticket
+from galatune.study.search.quota import (
+    claim,
+    hand_back,
+    is_interrupted,
+    next_trial,
+    release,
+    take_over,
+    uses_ticket,
+)
 from galatune.study.search.signals import Interruption
+from galatune.study.search.stopping import AT_WORK
 from galatune.study.search.trial_run import run_trial
+from galatune.study.search.workers import Workers, beating, let_go
 
 __all__ = ["run_trials"]
+
+LOOK_SECONDS = 0.2
+"""Between two looks at what other processes do."""
 
 MOST_FAILURES = 5
 """This many FAILs in a row end the run."""
@@ -35,14 +49,16 @@ def run_trials(search: Search) -> None:
         KeyboardInterrupt: Somebody stopped it; the running trial is queued again.
     """
     study, budget, watcher = search.study, search.budget, search.watcher
+    workers = Workers()
     failures = own_steps = 0
     with _as_in_optimize(study), Interruption() as interruption:
-        take_over(study)
+        take_over(study, workers)
         if watcher is not None:
             watcher.run_started(budget, study)
-        while (reason := budget.stop_reason(study)) is None:
+        while (reason := _stop_reason(search, workers, interruption)) is None:
             trial = _trial(search, interruption)
             if trial is None:
+                time.sleep(LOOK_SECONDS)
                 continue
             if watcher is not None:
                 watcher.trial_finished(trial)
@@ -52,7 +68,7 @@ def run_trials(search: Search) -> None:
                 reason = f"{MOST_OWN_STEPS} trials in a row had an optimizer that sets its own step"
                 note_stop(study, reason)
                 raise ObjectiveError(f"{reason}: {printable(str(trial.user_attrs.get(REASON)))}")
-            if not own_step:
+            if not own_step and not is_interrupted(trial):
                 failures = failures + 1 if trial.state == TrialState.FAIL else 0
             if failures >= MOST_FAILURES:
                 reason = f"{MOST_FAILURES} trials in a row failed"
@@ -64,11 +80,27 @@ def run_trials(search: Search) -> None:
     _check_outcome(study, reason, failures, left=budget.trials - budget.used(study))
 
 
+def _stop_reason(search: Search, workers: Workers, interruption: Interruption) -> str | None:
+    """Why no other trial follows, None if one does.
+
+    If the rest is at work in processes of which only their beat can tell whether they are alive, wait for it.
+    """
+    study, budget = search.study, search.budget
+    while True:
+        with interruption.held():
+            take_over(study, workers)
+            let_go()
+        reason = budget.stop_reason(study)
+        if reason is None or not reason.endswith(AT_WORK) or not workers.unknown(study):
+            return reason
+        time.sleep(LOOK_SECONDS)
+
+
 def _trial(search: Search, interruption: Interruption) -> FrozenTrial | None:
     """One trial, which is finished or given up at the end, whatever interrupts it.
 
     Returns:
-        None if another process had the last ticket.
+        None if other processes have the tickets that are left.
     """
     study, budget = search.study, search.budget
     trial = None
@@ -77,18 +109,23 @@ def _trial(search: Search, interruption: Interruption) -> FrozenTrial | None:
             again = budget.to_confirm(study)
             if again is not None:
                 study.enqueue_trial(again.params, user_attrs={STAGE: "confirm"})
-            trial = study.ask()
+            trial = next_trial(study, budget.trials)
+            if trial is None:
+                return None
             if not claim(study, trial, budget.trials):
                 hand_back(study, trial)
                 return None
-        run_trial(search, trial, interruption)
+        with beating(study, trial):
+            run_trial(search, trial, interruption)
     except KeyboardInterrupt:
         with interruption.held():
             if trial is not None:
                 release(study, trial.number, UNFINISHED)
             note_stop(study, UNFINISHED)
         raise
-    return study.get_trials(deepcopy=False)[trial.number]
+    finally:
+        let_go()
+    return study._storage.get_trial(trial._trial_id)
 
 
 def _check_outcome(study: optuna.Study, reason: str, failures: int, left: int) -> None:

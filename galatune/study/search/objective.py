@@ -99,7 +99,10 @@ def as_script(reference: str) -> Iterator[None]:
 
 def in_one_line(error: BaseException) -> str:
     """An exception in one line, with the last line of the user's code in its traceback."""
-    words = " ".join(str(error).split())[:200]
+    try:
+        words = " ".join(str(error).split())[:200]
+    except Exception:  # its own __str__ fails
+        words = ""
     text = f"{type(error).__name__}: {words}" if words else type(error).__name__
     frames = []
     traceback = error.__traceback__

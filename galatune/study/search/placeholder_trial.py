@@ -17,6 +17,7 @@ from optuna.distributions import (
 
 from galatune.controller.torch_hooks.traced_numbers import Origin, plain, traced
 from galatune.study.scan.distributions import as_number, is_legal, nearest
+from galatune.study.search.stored_choices import as_stored, own_choice
 
 if TYPE_CHECKING:
     from galatune.study.search.pruning import CurveWatch
@@ -76,12 +77,16 @@ class PlaceholderTrial(optuna.trial.Trial):
         return self
 
     def _suggest(self, name: str, distribution: BaseDistribution) -> Any:
-        answers = self._answers
+        answers, stored = self._answers, as_stored(distribution)
         if name not in answers.placeholders:
-            return super()._suggest(name, distribution)
-        answer = legal_answer(answers.placeholders[name], distribution)
+            answer = own_choice(super()._suggest(name, stored), stored, distribution)
+            if stored is not distribution:
+                answers.params[name], answers.distributions[name] = answer, distribution
+            return answer
+        answer = legal_answer(answers.placeholders[name], stored)
         if name in answers.varied:
-            answer = another_answer(answer, distribution)
+            answer = another_answer(answer, stored)
+        answer = own_choice(answer, stored, distribution)
         if name in answers.origins:
             answer = traced(answer, answers.origins[name])
         answers.params[name] = answer
@@ -119,7 +124,7 @@ class PlaceholderTrial(optuna.trial.Trial):
     @property
     def answered(self) -> tuple[str, ...]:
         """Dropped dimensions that the objective has asked for."""
-        return tuple(self._answers.params)
+        return tuple(name for name in self._answers.params if name in self._answers.placeholders)
 
     @property
     def origins(self) -> tuple[Origin, ...]:

@@ -1,93 +1,138 @@
-"""The ticket that a trial runs on: claimed by a process, issued again if that process was stopped.
+"""The tickets of a search: each ends in exactly one trial, whoever runs it and whoever is killed.
 
-A trial that was stopped is FAIL, uses no ticket, and its configuration is queued under the number it had.
-Seeds follow the ticket, so that an interruption changes nothing of what comes after it.
+Tickets are numbered from 0, and a budget of n trials is the first n of them. Several processes may share a
+study, on one machine or on many. They need nothing but its storage, and what a storage does at once:
 
-Several processes may run one study. On one machine they never run more trials than there are tickets; a
-trial of another machine uses its ticket only once it is finished.
+- To make a trial. A new one has the ticket after the highest of the trials before it, so that two processes
+  never make the same one. It notes its ticket as soon as it is claimed, which then never changes.
+- To make a waiting trial a running one, which only one process can. The lowest ticket that waits goes first.
+- To finish a running trial, which only one process can. Whoever *releases* a trial, its own since it was
+  interrupted, or that of a process that is gone, makes it FAIL, and then queues its configuration again under
+  the same ticket. If it is killed between the two, another process sees a ticket without a trial, and queues
+  it. If that happens twice, the trial that was queued first has the ticket, and the other is closed.
+
+Seeds follow the ticket, so that an interruption changes nothing of what comes after it. Which processes are
+gone is told by `galatune.study.search.workers`.
 """
 
 from __future__ import annotations
 
-import time
+from collections.abc import Iterable, Sequence
 
 import optuna
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from galatune.study.ledger.attributes import INTERRUPTED, OWN_STEP, PROCESS, REASON, STAGE, TICKET
-from galatune.study.ledger.machine import is_another, is_gone, this_process
+from galatune.study.search.workers import Workers, new_claim
 
 __all__ = [
     "claim",
     "hand_back",
+    "is_interrupted",
+    "next_trial",
     "release",
-    "running_elsewhere",
+    "running",
     "take_over",
     "ticket_of",
     "uses_ticket",
 ]
 
-CLAIM_SECONDS = 1.0
-"""Longer than any process takes from asking for a trial to claiming it."""
+FIXED = "fixed_params"
+"""System attribute in which Optuna keeps the parameters of a trial that was enqueued."""
+
+MOST_TICKETS = 2**31
+
+
+def is_interrupted(trial: FrozenTrial) -> bool:
+    """Whether a trial was released: its ticket is another trial's now."""
+    return trial.state == TrialState.FAIL and bool(trial.user_attrs.get(INTERRUPTED))
 
 
 def uses_ticket(trial: FrozenTrial) -> bool:
-    """Whether a trial of the smaller study used a ticket.
+    """Whether a trial of the smaller study used a ticket of the budget.
 
-    One that was stopped did not, nor did one whose optimizer sets its own step: the number of the second is
-    not issued again, since the sampler would draw the same configuration with it.
+    One that was released did not. Nor did one whose optimizer sets its own step: its ticket is spent, since
+    the sampler would draw the same configuration with it, and the budget is one ticket larger.
     """
-    free = trial.user_attrs.get(INTERRUPTED) or trial.user_attrs.get(OWN_STEP)
-    return trial.state.is_finished() and not free
+    own_step = trial.user_attrs.get(OWN_STEP)
+    return trial.state.is_finished() and not is_interrupted(trial) and not own_step
 
 
-def running_elsewhere(study: optuna.Study) -> int:
-    """Number of trials that other processes of this machine are running."""
-    return sum(map(_elsewhere, study.get_trials(deepcopy=False)))
-
-
-def claim(study: optuna.Study, trial: optuna.trial.Trial, tickets: int) -> bool:
-    """Note that this process runs the trial, unless the tickets went to trials before it.
-
-    Two processes may ask at the same moment, each seeing one ticket left: the lower number has it.
-
-    Args:
-        study: The smaller study.
-        trial: From `study.ask`.
-        tickets: How many there are.
-
-    Returns:
-        Whether it has a ticket; `hand_back` one that has none.
-    """
-    trial.set_user_attr(PROCESS, this_process())
-    patience = time.monotonic() + CLAIM_SECONDS
-    while True:
-        before = study.get_trials(deepcopy=False)[: trial.number]
-        taken = sum(uses_ticket(other) or _elsewhere(other) for other in before)
-        unclaimed = sum(
-            other.state == TrialState.RUNNING and PROCESS not in other.user_attrs for other in before
-        )
-        if taken >= tickets or taken + unclaimed < tickets or time.monotonic() > patience:
-            return taken < tickets
-        time.sleep(0.01)
-
-
-def hand_back(study: optuna.Study, trial: optuna.trial.Trial) -> None:
-    """Make a trial that has not begun WAITING again."""
-    study._storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
+def running(study: optuna.Study) -> int:
+    """Number of trials that are running, in whatever process, as far as they are claimed."""
+    trials = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    return sum(trial.user_attrs.get(PROCESS) is not None for trial in trials)
 
 
 def ticket_of(study: optuna.Study, trial: optuna.trial.Trial | FrozenTrial) -> int:
-    """The ticket of a trial: its own number, less the trials before it whose tickets were issued again."""
-    given = trial.user_attrs.get(TICKET)
-    if isinstance(given, int):
-        return given
-    before = study.get_trials(deepcopy=False)[: trial.number]
-    return trial.number - sum(bool(other.user_attrs.get(INTERRUPTED)) for other in before)
+    """The ticket of a trial: the one it has noted, else the next after those of the trials before it."""
+    trials = study.get_trials(deepcopy=False)
+    return _tickets(one for one in trials if one._trial_id <= trial._trial_id)[trial._trial_id]
+
+
+def next_trial(study: optuna.Study, tickets: int) -> optuna.trial.Trial | None:
+    """Begin the trial of the lowest ticket that nobody has.
+
+    Args:
+        study: The smaller study.
+        tickets: How many there are.
+
+    Returns:
+        It is `claim` that makes it this process's own. None if there is none, now.
+    """
+    storage, trials = study._storage, study.get_trials(deepcopy=False)
+    numbers = _tickets(trials)
+    waiting = [trial for trial in trials if trial.state == TrialState.WAITING]
+    for trial in sorted(waiting, key=lambda one: (numbers[one._trial_id], one._trial_id)):
+        if _is_surplus(trial, trials, numbers):
+            _close(study, trial, "it was queued twice")
+        elif _in_budget(trials, numbers, numbers[trial._trial_id], tickets) and _begin(study, trial):
+            return _made(study, trial._trial_id)
+    if not _in_budget(trials, numbers, max(numbers.values(), default=-1) + 1, tickets):
+        return None
+    new = create_trial(state=TrialState.RUNNING, user_attrs={PROCESS: new_claim()})
+    return _made(study, storage.create_new_trial(study._study_id, new))
+
+
+def claim(study: optuna.Study, trial: optuna.trial.Trial, tickets: int) -> bool:
+    """Note in a running trial that this process runs it, and its ticket.
+
+    Args:
+        study: The smaller study.
+        trial: From `next_trial` or `study.ask`.
+        tickets: How many there are.
+
+    Returns:
+        Whether it may begin. If not, its ticket lies beyond the budget, since others began trials
+        meanwhile, or it was released before this process could say that it is alive: `hand_back`.
+    """
+    storage, key = study._storage, trial._trial_id
+    trials = study.get_trials(deepcopy=False)
+    numbers = _tickets(trials)
+    try:
+        storage.set_trial_user_attr(key, PROCESS, new_claim())
+        storage.set_trial_user_attr(key, TICKET, numbers[key])
+    except RuntimeError:  # it is finished
+        return False
+    now = storage.get_trial(key)
+    released = now.state != TrialState.RUNNING or bool(now.user_attrs.get(INTERRUPTED))
+    return not released and _in_budget(trials, numbers, numbers[key], tickets)
+
+
+def hand_back(study: optuna.Study, trial: optuna.trial.Trial) -> None:
+    """Make a trial that has not begun WAITING again, unless somebody has released it."""
+    storage, key = study._storage, trial._trial_id
+    try:
+        if storage.get_trial(key).user_attrs.get(INTERRUPTED):
+            return
+        storage.set_trial_user_attr(key, PROCESS, None)
+        storage.set_trial_state_values(key, TrialState.WAITING)
+    except RuntimeError:  # it is finished
+        return
 
 
 def release(study: optuna.Study, number: int, reason: str) -> bool:
-    """Give up a running trial: it becomes FAIL, and its configuration is queued again.
+    """Give up a running trial: it becomes FAIL, and its configuration is queued again under its ticket.
 
     Args:
         study: The smaller study.
@@ -95,38 +140,96 @@ def release(study: optuna.Study, number: int, reason: str) -> bool:
         reason: Why it was given up.
 
     Returns:
-        Whether it was running; a finished one is left as it is.
+        Whether this call gave it up; a finished trial, or another process's claim since, is left as it is.
     """
-    trial = study.get_trials(deepcopy=False)[number]
-    if trial.state != TrialState.RUNNING:
-        return False
-    kept = {STAGE: trial.user_attrs[STAGE]} if STAGE in trial.user_attrs else {}
-    ticket = ticket_of(study, trial)
+    trials = study.get_trials(deepcopy=False)
+    words = f"{reason}; its configuration is tried again"
+    for trial in trials:
+        if trial.number == number and trial.state == TrialState.RUNNING and _close(study, trial, words):
+            _queue(study, trial, _tickets(trials)[trial._trial_id])
+            return True
+    return False
+
+
+def take_over(study: optuna.Study, workers: Workers) -> int:
+    """Release every running trial whose process is gone, and queue tickets that have no trial.
+
+    Returns:
+        How many trials it released.
+    """
+    trials = study.get_trials(deepcopy=False)
+    gone = [trial.number for trial in trials if trial.state == TrialState.RUNNING and workers.is_gone(trial)]
+    count = sum(release(study, number, "its process is gone") for number in gone)
+    trials = study.get_trials(deepcopy=False)
+    numbers = _tickets(trials)
+    kept = {numbers[trial._trial_id] for trial in trials if not is_interrupted(trial)}
+    lost = {numbers[trial._trial_id]: trial for trial in trials if numbers[trial._trial_id] not in kept}
+    for ticket, trial in sorted(lost.items()):
+        if workers.has_left(trial):
+            _queue(study, trial, ticket)
+    return count
+
+
+def _tickets(trials: Iterable[FrozenTrial]) -> dict[int, int]:
+    """Ticket of each trial, by its identity in the storage."""
+    found: dict[int, int] = {}
+    highest = -1
+    for trial in sorted(trials, key=lambda one: one._trial_id):
+        noted = _noted(trial)
+        found[trial._trial_id] = highest + 1 if noted is None else noted
+        highest = max(highest, found[trial._trial_id])
+    return found
+
+
+def _noted(trial: FrozenTrial) -> int | None:
+    ticket = trial.user_attrs.get(TICKET)
+    good = isinstance(ticket, int) and not isinstance(ticket, bool) and 0 <= ticket < MOST_TICKETS
+    return ticket if good else None
+
+
+def _in_budget(trials: Sequence[FrozenTrial], numbers: dict[int, int], ticket: int, tickets: int) -> bool:
+    """Whether a ticket is one of the first, not counting those that optimizers with an own step spent."""
+    lower = {number for number in numbers.values() if number < ticket}
+    spent = sum(trial.state.is_finished() and OWN_STEP in trial.user_attrs for trial in trials)
+    return len(lower) < tickets + spent
+
+
+def _is_surplus(trial: FrozenTrial, trials: Sequence[FrozenTrial], numbers: dict[int, int]) -> bool:
+    """Whether a waiting trial was released already, or an earlier one has its ticket."""
+    ticket = numbers[trial._trial_id]
+    earlier = (one for one in trials if one._trial_id < trial._trial_id and numbers[one._trial_id] == ticket)
+    return bool(trial.user_attrs.get(INTERRUPTED)) or not all(map(is_interrupted, earlier))
+
+
+def _begin(study: optuna.Study, trial: FrozenTrial) -> bool:
+    """Make a waiting trial a running one; False if another process did."""
     try:
-        _note(study, trial, INTERRUPTED, True)
-        _note(study, trial, REASON, f"{reason}; its configuration is tried again")
-        study.tell(number, state=TrialState.FAIL)
-    except (RuntimeError, ValueError):  # it is finished: another process was quicker
+        return study._storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING)
+    except RuntimeError:  # it is finished
         return False
-    if trial.params:
-        study.enqueue_trial(trial.params, user_attrs={**kept, TICKET: ticket})
-    return True
 
 
-def take_over(study: optuna.Study) -> int:
-    """Release every running trial whose process is gone; how many there were.
-
-    Only processes of this machine can be looked up; a trial of another one stays RUNNING and uses no
-    ticket.
-    """
-    running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-    gone = [trial.number for trial in running if is_gone(trial.user_attrs.get(PROCESS))]
-    return sum(release(study, number, "its process is gone") for number in gone)
+def _made(study: optuna.Study, key: int) -> optuna.trial.Trial:
+    study._thread_local.cached_all_trials = None  # as in `study.ask`
+    return optuna.trial.Trial(study, key)
 
 
-def _elsewhere(trial: FrozenTrial) -> bool:
-    return trial.state == TrialState.RUNNING and is_another(trial.user_attrs.get(PROCESS))
+def _close(study: optuna.Study, trial: FrozenTrial, reason: str) -> bool:
+    """Make an unfinished trial FAIL and released; False if it is finished, or claimed since it was read."""
+    storage, key = study._storage, trial._trial_id
+    try:
+        storage.set_trial_user_attr(key, INTERRUPTED, True)
+        if storage.get_trial(key).user_attrs.get(PROCESS) != trial.user_attrs.get(PROCESS):
+            return False
+        storage.set_trial_user_attr(key, PROCESS, new_claim())
+        storage.set_trial_user_attr(key, REASON, reason)
+        return storage.set_trial_state_values(key, TrialState.FAIL)
+    except RuntimeError:  # it is finished: another process was quicker
+        return False
 
 
-def _note(study: optuna.Study, trial: FrozenTrial, name: str, value: object) -> None:
-    study._storage.set_trial_user_attr(trial._trial_id, name, value)
+def _queue(study: optuna.Study, trial: FrozenTrial, ticket: int) -> None:
+    """Queue the configuration of a released trial, as far as it is known."""
+    params = {**trial.system_attrs.get(FIXED, {}), **trial.params}
+    kept = {STAGE: trial.user_attrs[STAGE]} if STAGE in trial.user_attrs else {}
+    study.enqueue_trial(params, user_attrs={**kept, TICKET: ticket})

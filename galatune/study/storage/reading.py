@@ -17,10 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import optuna
-from optuna.storages.journal import JournalFileBackend
 
 from galatune.errors import StorageError
-from galatune.formatting import first_line, listed, printable
+from galatune.formatting import first_line, listed, plural, printable
 from galatune.study.storage.address import (
     EXPECTED,
     backend,
@@ -32,6 +31,8 @@ from galatune.study.storage.address import (
     sqlite_file,
     sqlite_url,
 )
+from galatune.study.storage.database import Database
+from galatune.study.storage.journal import ReadOnlyJournal, whole_length
 from galatune.study.storage.sqlite_copy import copy_database
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ class Source:
             name: May be left out if there is only one.
 
         Raises:
-            StorageError: No such study, no study at all, or several and none named.
+            StorageError: No such study, no study at all, several and none named, or its rows are damaged.
         """
         names = self.names()
         shown = listed(names, MOST_LISTED)
@@ -82,10 +83,17 @@ class Source:
             raise StorageError(f"{self.label} holds {len(names)} studies; name one with --study: {shown}")
         if name is not None and name not in names:
             raise StorageError(f"No study '{printable(name)}' in {self.label}; it holds: {shown}")
-        with quiet():
-            study = optuna.load_study(study_name=name or names[0], storage=self.storage)
-            study.get_trials(deepcopy=False)  # read once, and kept by Optuna
-            return study
+        chosen = name or names[0]
+        try:
+            with quiet():
+                study = optuna.load_study(study_name=chosen, storage=self.storage)
+                study.get_trials(deepcopy=False)  # read once, and kept by Optuna
+        except Exception as error:  # fails in whatever way the damage asks for
+            raise StorageError(
+                f"Optuna cannot read study '{printable(chosen)}' in {self.label} ({type(error).__name__}: "
+                f"{first_line(error)}). Mend it, or give an intact copy"
+            ) from error
+        return study
 
 
 @contextmanager
@@ -130,6 +138,8 @@ def content_of(path: Path, label: str) -> Content:
         StorageError: No such file, not readable, empty, or neither SQLite nor journal.
     """
     try:
+        if not (path.is_file() or path.is_dir()) and path.stat():  # to open a pipe may wait for ever
+            raise StorageError(f"This is a device, a pipe or a socket, no file: '{label}'. {EXPECTED}")
         with path.open("rb") as file:
             head = file.read(4096)
     except FileNotFoundError:
@@ -147,17 +157,12 @@ def content_of(path: Path, label: str) -> Content:
     raise StorageError(f"Neither an SQLite file nor an Optuna journal: '{label}'. {EXPECTED}")
 
 
-class _ReadOnlyJournal(JournalFileBackend):
-    """A journal file that takes no entries, and therefore never needs its lock file."""
-
-    def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        raise StorageError(f"{self._file_path} was opened for reading only")
-
-
 def _open_journal(path: Path, label: str) -> Source:
+    torn = path.stat().st_size - whole_length(path)
+    note = f"{label}: its last {plural(torn, 'byte')} are no whole entry and are left out" if torn else None
     try:
         with quiet():
-            return Source(optuna.storages.JournalStorage(_ReadOnlyJournal(str(path))), label)
+            return Source(optuna.storages.JournalStorage(ReadOnlyJournal(str(path))), label, note)
     except Exception as error:  # replaying a damaged journal fails in whatever way the damage asks for
         raise StorageError(
             f"This Optuna journal is damaged: '{label}' ({type(error).__name__}: {first_line(error)}). "
@@ -199,9 +204,9 @@ def _check_sqlite(copy: Path, label: str) -> str:
 
 def _open_or_upgrade(url: str, label: str, version: str) -> tuple[optuna.storages.RDBStorage, str | None]:
     try:
-        return optuna.storages.RDBStorage(url), None
+        return Database(url), None
     except RuntimeError:  # an older or a newer schema
-        storage = optuna.storages.RDBStorage(url, skip_compatibility_check=True)
+        storage = Database(url, skip_compatibility_check=True)
     except Exception as error:
         raise StorageError(f"Optuna cannot read '{label}': {first_line(error)}") from error
     runtime = optuna.__version__
@@ -213,7 +218,7 @@ def _open_or_upgrade(url: str, label: str, version: str) -> tuple[optuna.storage
         )
     try:
         _upgrade(storage)
-        optuna.storages.RDBStorage(url).remove_session()
+        Database(url).remove_session()
     except Exception as error:
         _close(storage)
         raise StorageError(
@@ -244,9 +249,7 @@ def _open_server(url: str, label: str, stack: ExitStack) -> Source:
         engine = sqlalchemy.create_engine(url, **options)
         stack.callback(engine.dispose)
         _check_server(engine, label)
-        storage = optuna.storages.RDBStorage(
-            url.replace("{", "{{").replace("}", "}}"), options, skip_table_creation=True
-        )
+        storage = Database(url.replace("{", "{{").replace("}", "}}"), options, skip_table_creation=True)
     except StorageError:
         raise
     except sqlalchemy.exc.NoSuchModuleError as error:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
@@ -16,9 +17,11 @@ from optuna.trial import TrialState
 from tiny_search import go, load, objective, outcome, yes
 
 from galatune.study.ledger import machine
-from galatune.study.ledger.attributes import INTERRUPTED, PROCESS, REASON, RECORD
-from galatune.study.ledger.machine import is_another, is_gone, this_process
+from galatune.study.ledger.attributes import BEAT, INTERRUPTED, PROCESS, REASON, RECORD
+from galatune.study.ledger.machine import is_alive, this_process
 from galatune.study.scan.plan import ShrinkPlan
+from galatune.study.search import loop, quota, workers
+from galatune.study.search.quota import release, ticket_of
 from galatune.study.search.signals import Interruption
 
 pytestmark = pytest.mark.usefixtures("folder", "interruptible")
@@ -46,21 +49,19 @@ def test_a_trial_of_another_process_has_its_ticket(plan: ShrinkPlan, another: di
 
 
 @pytest.mark.parametrize("into", ["new.log", pytest.param("new.db", marks=pytest.mark.slow)])
-def test_of_two_processes_that_ask_for_the_last_ticket_the_first_has_it(
+def test_of_two_processes_that_begin_the_last_ticket_the_first_has_it(
     plan: ShrinkPlan, another: dict[str, Any], monkeypatch: pytest.MonkeyPatch, into: str
 ) -> None:
     whole = outcome(go(plan, into="whole.log", trials=4))
     go(plan, into=into, trials=2)
-    ask = optuna.Study.ask
 
-    def asked(self: optuna.Study) -> Any:
-        monkeypatch.setattr(optuna.Study, "ask", ask)
-        ahead = optuna.load_study(study_name="old-gala", storage=self._storage).ask()
-        trial = ask(self)  # it comes second, before the first could say whose it is
-        threading.Timer(0.1, ahead.set_user_attr, (PROCESS, another)).start()
-        return trial
+    def raced(study: optuna.Study, tickets: int) -> Any:
+        monkeypatch.setattr(loop, "next_trial", quota.next_trial)
+        ahead = optuna.load_study(study_name="old-gala", storage=study._storage).ask()
+        ahead.set_user_attr(PROCESS, another)
+        return study.ask()  # it looked before the other was there
 
-    monkeypatch.setattr(optuna.Study, "ask", asked)
+    monkeypatch.setattr(loop, "next_trial", raced)
     study = go(plan, into=into, trials=3)
     assert [trial.state.name for trial in study.trials] == ["COMPLETE"] * 2 + ["RUNNING", "WAITING"]
     assert study.user_attrs[RECORD]["stopped_because"] == REST
@@ -135,7 +136,7 @@ def test_an_interruption_before_anything_was_suggested(plan: ShrinkPlan) -> None
 
     with pytest.raises(KeyboardInterrupt):
         go(plan, at_once, trials=3)
-    assert [trial.state for trial in load().trials] == [TrialState.FAIL]
+    assert [trial.state for trial in load().trials] == [TrialState.FAIL, TrialState.WAITING]
     assert outcome(go(plan, trials=3)) == whole
 
 
@@ -173,30 +174,96 @@ def test_a_trial_whose_process_is_gone_is_tried_again(plan: ShrinkPlan) -> None:
     assert outcome(study) == whole
 
 
-def test_a_running_trial_that_may_be_alive_is_left_and_not_counted(plan: ShrinkPlan) -> None:
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes that beat twenty times a second."""
+    monkeypatch.setattr(workers, "BEAT_SECONDS", 0.05)
+    monkeypatch.setattr(workers, "CLAIM_SECONDS", 0.2)
+    monkeypatch.setattr(loop, "LOOK_SECONDS", 0.02)
+
+
+def away(beat: float = 0.1) -> dict[str, Any]:
+    """A process of another machine."""
+    return {**this_process(), "machine": "another", "claim": "1", "beat": beat}
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("process", [away(), None, {"machine": 5}, this_process()])
+def test_a_running_trial_whose_process_gives_no_sign_is_tried_again(plan: ShrinkPlan, process: Any) -> None:
     go(plan, trials=1)
-    study = load()
-    study.ask().set_user_attr(PROCESS, {**this_process(), "machine": "another"})
-    study.ask().set_user_attr(PROCESS, this_process())
-    study.ask()
+    load().ask().set_user_attr(PROCESS, process)
     study = go(plan, trials=3)
-    assert [trial.state.name for trial in study.trials] == [
-        "COMPLETE",
-        *["RUNNING"] * 3,
-        *["COMPLETE"] * 2,
-    ]
+    states = [trial.state.name for trial in study.trials]
+    assert sorted(states) == ["COMPLETE"] * 3 + ["FAIL"]
+    assert sorted(ticket_of(study, trial) for trial in study.trials) == [0, 1, 1, 2]
+    assert study.trials[1].user_attrs[INTERRUPTED] is True
 
 
-def test_a_process_is_known_to_be_gone_only_on_its_own_machine() -> None:
+@pytest.mark.usefixtures("quick")
+def test_a_trial_of_another_machine_is_left_while_it_beats(plan: ShrinkPlan) -> None:
+    go(plan, trials=1)
+    there = load().ask()
+    there.set_user_attr(PROCESS, away())
+    end = threading.Event()
+
+    def beat() -> None:
+        count = 0
+        while not end.wait(0.05):
+            there.set_user_attr(BEAT, count := count + 1)
+
+    thread = threading.Thread(target=beat)
+    thread.start()
+    study = go(plan, trials=3)
+    end.set()
+    thread.join()
+    assert [trial.state.name for trial in study.trials] == ["COMPLETE", "RUNNING", "COMPLETE"]
+    assert study.user_attrs[RECORD]["stopped_because"] == REST
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_process_beats_while_it_runs_a_trial_and_not_afterwards(plan: ShrinkPlan) -> None:
+    def one(trial: Any) -> float:
+        value = objective(trial)
+        while not load().trials[trial.number].user_attrs.get(BEAT, 0) > 1:
+            time.sleep(0.01)
+        return value
+
+    assert go(plan, one, trials=1).trials[0].user_attrs[BEAT] > 1
+    assert threading.active_count() == 1
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_trial_that_was_released_while_it_ran_is_no_result(plan: ShrinkPlan, fails: bool) -> None:
+    whole = outcome(go(plan, into="whole.log", trials=3))
+    calls = 0
+
+    def late(trial: Any) -> float:
+        nonlocal calls
+        calls += 1
+        value = objective(trial)
+        if calls == 2:
+            assert release(load(), 1, "its process is gone")
+            if fails:
+                raise ValueError
+        return value
+
+    study = go(plan, late, trials=3)
+    assert [trial.state.name for trial in study.trials] == ["COMPLETE", "FAIL", "COMPLETE", "COMPLETE"]
+    assert study.trials[1].user_attrs[REASON] == "its process is gone; its configuration is tried again"
+    assert outcome(study) == whole
+
+
+def test_a_process_is_known_by_its_number_and_its_start() -> None:
     me = this_process()
-    assert not is_gone(me)
-    assert is_gone({**me, "pid": 2**22 + 1})
-    assert is_gone({**me, "started": "0"}), "its number was given to another"
-    assert not is_gone({**me, "machine": "another", "pid": 2**22 + 1})
-    assert not is_another(me)
+    assert is_alive(me)
+    assert is_alive({**me, "pid": 2**22 + 1}) is False
+    assert is_alive({**me, "pid": 2**80}) is False
+    assert is_alive({**me, "started": "0"}) is False, "its number was given to another"
+    assert is_alive({**me, "machine": "another", "pid": 2**22 + 1}) is None
+    assert is_alive({**me, "started": None}) is None
     for nonsense in (None, {}, "text", {**me, "pid": "1"}, {**me, "pid": -1}, {**me, "pid": 0}):
-        assert not is_gone(nonsense)
-        assert not is_another(nonsense)
+        assert is_alive(nonsense) is None
 
 
 def test_a_run_beside_the_main_thread_works(plan: ShrinkPlan) -> None:

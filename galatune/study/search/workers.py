@@ -1,0 +1,131 @@
+"""The processes that run the trials of a study: which of them are gone.
+
+A process of this machine is looked up by its number and start time. Of any other, on another machine, in
+another container or from before a restart, only its beat is seen: each counts up an attribute of its trial,
+twice a minute. Clocks are not compared: whoever waits for a beat measures with its own clock how long the
+attribute has not changed.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import uuid
+from collections.abc import Hashable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from galatune.study.ledger.attributes import BEAT, PROCESS
+from galatune.study.ledger.machine import is_alive, this_process
+
+__all__ = ["Workers", "beating", "let_go", "new_claim"]
+
+BEAT_SECONDS = 30.0
+"""Between two beats: in a journal, each of them is a line of 120 characters."""
+
+MISSED_BEATS = 5
+"""A process is gone once this many have not come."""
+
+CLAIM_SECONDS = 5.0
+"""Longer than a process takes from beginning a trial to claiming it, or from releasing one to queueing it."""
+
+_claims: dict[str, int] = {}
+"""Claims of this process that are at work, and the thread of each."""
+
+
+def new_claim() -> dict[str, Any]:
+    """What a process notes in a trial that is its own; it is at work until this thread lets go."""
+    claim = uuid.uuid4().hex
+    _claims[claim] = threading.get_ident()
+    return {**this_process(), "claim": claim, "beat": BEAT_SECONDS}
+
+
+def let_go() -> None:
+    """Whatever this thread has claimed is not at work any longer."""
+    for claim in [one for one, thread in _claims.items() if thread == threading.get_ident()]:
+        del _claims[claim]
+
+
+class Workers:
+    """What one process has seen of those that share a study with it."""
+
+    def __init__(self) -> None:
+        self._seen: dict[Hashable, tuple[str, float, bool]] = {}
+
+    def is_gone(self, trial: FrozenTrial) -> bool:
+        """Whether the process of a running trial has certainly ended, or its beat has stopped."""
+        process = trial.user_attrs.get(PROCESS)
+        alive = _is_at_work(process)
+        if alive is not None:
+            return not alive
+        return self._unchanged(trial) > _patience(process)
+
+    def has_left(self, trial: FrozenTrial) -> bool:
+        """Whether the process that released a trial will not queue its configuration any more."""
+        alive = _is_at_work(trial.user_attrs.get(PROCESS))
+        return alive is False or self._unchanged(trial) > CLAIM_SECONDS
+
+    def unknown(self, study: optuna.Study) -> bool:
+        """Whether a trial is running of which only time can tell whether its process is gone."""
+        return any(
+            _is_at_work(trial.user_attrs.get(PROCESS)) is None and not self._has_changed(trial)
+            for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        )
+
+    def _unchanged(self, trial: FrozenTrial) -> float:
+        """Seconds for which a trial has looked as it does now."""
+        now = time.monotonic()
+        look = repr([trial.state, trial.user_attrs.get(PROCESS), trial.user_attrs.get(BEAT)])
+        before, since, _ = self._seen.get(trial._trial_id, (look, now, False))
+        if look != before:
+            since = now
+        self._seen[trial._trial_id] = look, since, self._has_changed(trial) or look != before
+        return now - since
+
+    def _has_changed(self, trial: FrozenTrial) -> bool:
+        return self._seen.get(trial._trial_id, ("", 0.0, False))[2]
+
+
+@contextmanager
+def beating(study: optuna.Study, trial: optuna.trial.Trial) -> Iterator[None]:
+    """Let others see that this process is alive as long as it runs a trial."""
+    end = threading.Event()
+    thread = threading.Thread(target=_beat, args=(study, trial._trial_id, end), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        end.set()
+        thread.join()
+
+
+def _beat(study: optuna.Study, key: int, end: threading.Event) -> None:
+    count = 0
+    while not end.wait(BEAT_SECONDS):
+        count += 1
+        try:
+            study._storage.set_trial_user_attr(key, BEAT, count)
+        except (RuntimeError, KeyError):  # released, or deleted: the end of the trial will say it
+            return
+        except Exception:  # a server that is away may come back
+            continue
+
+
+def _is_at_work(process: Any) -> bool | None:
+    """None if only time can tell."""
+    alive = is_alive(process)
+    if not alive or process["pid"] != os.getpid():
+        return alive
+    return process.get("claim") in _claims
+
+
+def _patience(process: Any) -> float:
+    """Seconds without a beat after which a process is gone; one that has not said who it is has none."""
+    if not isinstance(process, Mapping):
+        return CLAIM_SECONDS
+    beat = process.get("beat")
+    return MISSED_BEATS * (beat if isinstance(beat, (int, float)) and 0 < beat < 3600 else BEAT_SECONDS)
