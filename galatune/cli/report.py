@@ -17,6 +17,7 @@ from galatune.cli.options import (
     into_option,
     json_option,
     name_option,
+    named,
     storage_argument,
     study_option,
     tolerance_option,
@@ -70,7 +71,7 @@ class _WithSinks(click.Command):
 @click.option("--html", type=File(), help="Write the report as one HTML page.")
 @click.option("--csv", type=File(), help="Write every trial of both studies, one row per trial.")
 @click.option("--price", type=click.FloatRange(min=0), help="Money per hour of training; needs --currency.")
-@click.option("--currency", callback=given, metavar="TEXT", help="Currency of the price, such as EUR.")
+@click.option("--currency", callback=named, metavar="TEXT", help="Currency of the price, such as EUR.")
 @tolerance_option
 @json_option
 @click.option(

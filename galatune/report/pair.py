@@ -38,7 +38,10 @@ class Pair:
 
         frames = [ledger.frame() for ledger in (self.baseline, self.shrunk)]
         filled = [frame for frame in frames if not frame.empty]
-        table = pd.concat(filled or frames).map(_in_spreadsheet)
+        table = pd.concat(filled or frames, ignore_index=True)
+        for place, (_, column) in enumerate(table.items()):
+            if pd.api.types.is_object_dtype(column) or pd.api.types.is_string_dtype(column):
+                table.isetitem(place, pd.Series(list(map(_in_spreadsheet, column)), dtype=object))
         return str(table.rename(columns=_in_spreadsheet).to_csv(index=False))
 
 

@@ -136,7 +136,8 @@ def note_stop(study: optuna.Study, reason: str) -> None:
         study: The smaller study; `Provenance.write` was there before.
         reason: In words; `UNFINISHED` if the search is not over.
     """
-    study.set_user_attr(RECORD, {**study.user_attrs[RECORD], "stopped_because": reason})
+    body = _mapping(study.user_attrs.get(RECORD))  # anybody may have overwritten it
+    study.set_user_attr(RECORD, {**body, "stopped_because": reason})
 
 
 def _mapping(body: Any) -> Mapping[str, Any]:

@@ -138,7 +138,11 @@ class Ledger:
         seen = [row.record.machine for row in self.rows if row.record is not None and row.record.machine]
         if not seen and self.provenance.machine:
             seen = [self.provenance.machine]
-        return tuple(m for i, m in enumerate(seen) if m not in seen[:i])
+        found: list[Mapping[str, str]] = []
+        for machine in seen:
+            if machine not in found:
+                found.append(machine)
+        return tuple(found)
 
     def frame(self) -> pd.DataFrame:
         """The rows as a table, parameters as ``param.<name>``, values as ``value`` or ``value.<i>``."""
