@@ -1,7 +1,7 @@
 """How values are said: text from elsewhere on one line, counts, time spans, rates and numbers.
 
 Every folder may use this file; it uses none of them, and it knows no secrets: what hides a password is
-`galatune.study.storage.address.redact`.
+`galatune.study.storage.secrets`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ __all__ = [
     "plural",
     "printable",
     "rate",
+    "shortened",
     "time_left",
 ]
 
@@ -30,6 +31,18 @@ def printable(text: str) -> str:
     'a\\x1b[31mb'
     """
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def shortened(text: str, most: int) -> str:
+    """Text of at most so many characters; what is left out is in the middle.
+
+    >>> shortened("a long text", 8), shortened("short", 8)
+    ('a l ... ', 'short')
+    """
+    if len(text) <= most:
+        return text
+    tail = (most - 5) // 3
+    return f"{text[: most - 5 - tail]} ... {text[len(text) - tail :]}"
 
 
 def in_shell(word: str) -> str:

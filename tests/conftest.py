@@ -98,9 +98,25 @@ def studies(data: Path) -> Path:
 @pytest.fixture
 def postgresql_url() -> Iterator[str]:
     """URL of a PostgreSQL database made for this test, empty."""
+    yield from _database("GALATUNE_TEST_POSTGRESQL", "postgresql+psycopg2://root@127.0.0.1:5432/test")
+
+
+@pytest.fixture
+def mysql_url() -> Iterator[str]:
+    """URL of a MySQL or MariaDB database made for this test, empty."""
+    yield from _database("GALATUNE_TEST_MYSQL", "mysql+pymysql://root@127.0.0.1:3306/test")
+
+
+@pytest.fixture(params=["postgresql", "mysql"])
+def server_url(request: pytest.FixtureRequest) -> str:
+    """URL of a database on a server of either kind, made for this test, empty."""
+    url: str = request.getfixturevalue(f"{request.param}_url")
+    return url
+
+
+def _database(variable: str, default: str) -> Iterator[str]:
     sqlalchemy = pytest.importorskip("sqlalchemy")
-    pytest.importorskip("psycopg2")
-    given = os.environ.get("GALATUNE_TEST_POSTGRESQL", "postgresql+psycopg2://root@127.0.0.1:5432/test")
+    given = os.environ.get(variable, default)
     options = {"connect_timeout": 3}
     server = sqlalchemy.create_engine(given, isolation_level="AUTOCOMMIT", connect_args=options)
     name = f"galatune_{uuid.uuid4().hex[:12]}"
@@ -110,10 +126,11 @@ def postgresql_url() -> Iterator[str]:
     except sqlalchemy.exc.OperationalError as error:
         server.dispose()
         reason = str(error.orig).splitlines()[0]
-        pytest.skip(f"no PostgreSQL at GALATUNE_TEST_POSTGRESQL or 127.0.0.1:5432: {reason}")
+        pytest.skip(f"no server at {variable} or {server.url.host}:{server.url.port}: {reason}")
     try:
         yield server.url.set(database=name).render_as_string(hide_password=False)
     finally:
         with server.connect() as connection:
-            connection.execute(sqlalchemy.text(f"DROP DATABASE {name} WITH (FORCE)"))
+            force = " WITH (FORCE)" if server.dialect.name == "postgresql" else ""
+            connection.execute(sqlalchemy.text(f"DROP DATABASE {name}{force}"))
         server.dispose()

@@ -13,7 +13,7 @@ PACKAGE = REPOSITORY / "galatune"
 
 ORDERS = {
     "galatune": (
-        *("errors", "formatting", "statistics", "controller", "study", "report"),
+        *("errors", "formatting", "files", "statistics", "controller", "study", "report"),
         *("tabular", "demo", "bench", "cli"),
     ),
     "galatune.controller": (
@@ -22,7 +22,17 @@ ORDERS = {
     ),
     "galatune.controller.rule": ("estimate", "first_rate", "guard", "loss_trend", "learner", "rate"),
     "galatune.study": ("storage", "ledger", "scan", "search"),
-    "galatune.report": ("quality", "comparison", "text", "savings", "plots", "page", "pair", "sinks"),
+    "galatune.report": (
+        "quality",
+        "comparison",
+        "text",
+        "savings",
+        "plots",
+        "trial_table",
+        "page",
+        "pair",
+        "sinks",
+    ),
     "galatune.bench": ("text", "drawing", "controller", "cost", "sensitivity"),
 }
 """Parts of a folder in the order of the way; each may import those before it."""

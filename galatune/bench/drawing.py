@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from galatune.errors import GalatuneError
+from galatune.files import write_files
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -119,14 +120,12 @@ def save(figure: Figure, folder: Path, name: str) -> list[Path]:
         Both files.
 
     Raises:
-        GalatuneError: They cannot be written.
+        GalatuneError: They cannot be written; those of an earlier bench stay as they were.
     """
-    paths = [folder / f"{name}.{kind}" for kind in ("svg", "png")]
-    for path in paths:
-        try:
-            figure.savefig(path, dpi=130)
-        except OSError as error:
-            raise GalatuneError(
-                f"cannot write {path}: {error.strerror}; trainings that are in {folder} stay"
-            ) from error
-    return paths
+    files = {}
+    for kind in ("svg", "png"):
+        drawn = io.BytesIO()
+        figure.savefig(drawn, format=kind, dpi=130)
+        files[folder / f"{name}.{kind}"] = drawn.getvalue()
+    write_files(files)
+    return list(files)

@@ -21,9 +21,18 @@ from galatune.cli.demo import demo
 from galatune.cli.report import report
 from galatune.cli.run import run
 from galatune.cli.scan import scan
+from galatune.cli.usage import usage_line
 from galatune.errors import GalatuneError
+from galatune.formatting import shortened
+from galatune.study.storage.secrets import hide_secrets
 
 __all__ = ["main"]
+
+WORDS = "galatune.words"
+"""Where the context keeps what was typed."""
+LONGEST_LINE = 1_000
+_HELP: type[Exception] | tuple[()] = getattr(click.exceptions, "NoArgsIsHelpError", ())
+"""A group without a command: click prints its help."""
 
 
 class Galatune(click.Group):
@@ -33,25 +42,33 @@ class Galatune(click.Group):
         """Names of the commands, as they were added."""
         return list(self.commands)
 
-    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+    def make_context(self, info_name: str | None, args: list[str], *rest: Any, **extra: Any) -> click.Context:
         """Parse, with the same ends as `invoke`."""
-        with _ended():
-            return super().make_context(*args, **kwargs)
+        words = tuple(args)
+        with _ended(words):
+            context = super().make_context(info_name, args, *rest, **extra)
+            context.meta[WORDS] = words
+            return context
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command: 1 and one line after a deliberate error or a full disk, 130 after Ctrl-C."""
-        with _ended():
+        with _ended(ctx.meta.get(WORDS, ())):
             return super().invoke(ctx)
 
 
 @contextmanager
-def _ended() -> Iterator[None]:
+def _ended(words: tuple[str, ...]) -> Iterator[None]:
     """End a command that fails: one line on stderr and the status."""
     try:
         yield
         sys.stdout.flush()
+    except _HELP:
+        raise
+    except click.UsageError as error:
+        _complain(usage_line(error), words)
+        sys.exit(error.exit_code)
     except GalatuneError as error:
-        click.echo(f"galatune: {error}", err=True)
+        _complain(str(error), words)
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
@@ -59,9 +76,14 @@ def _ended() -> Iterator[None]:
         raise
     except OSError as error:
         where = "the output" if error.filename is None else repr(str(error.filename))
-        click.echo(f"galatune: cannot read or write {where}: {error.strerror or error}", err=True)
+        _complain(f"cannot read or write {where}: {error.strerror or error}", words)
         _discard_stdout()
         sys.exit(1)
+
+
+def _complain(line: str, words: tuple[str, ...]) -> None:
+    """Say what went wrong, in one line and without a password that is among the words of the command."""
+    click.echo(shortened(f"galatune: {hide_secrets(line, *words)}", LONGEST_LINE), err=True)
 
 
 def _discard_stdout() -> None:

@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 import click
 
+from galatune.formatting import printable
+
 __all__ = [
     "File",
     "control_options",
@@ -18,7 +20,9 @@ __all__ = [
     "keep_option",
     "lr_option",
     "name_option",
+    "named",
     "objective_argument",
+    "pruner_option",
     "storage_argument",
     "study_option",
     "tolerance_option",
@@ -27,13 +31,23 @@ __all__ = [
 
 EMPTY = "it is empty; give a value or leave the option out"
 """An empty shell variable is no name of anything."""
+NULL = "it holds a null character; leave that out"
 
 
 def given(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
-    """Refuse an empty text: the callback of arguments that are names."""
+    """Refuse an empty text and one that no system takes: the callback of places and names."""
     if value is not None and not value.strip():
         raise click.BadParameter(EMPTY)
+    if value is not None and "\0" in value:
+        raise click.BadParameter(NULL)
     return value
+
+
+def named(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """Refuse a name that no study can have as well: bytes that are no text. A file may be called so."""
+    if value is not None and any("\ud800" <= character <= "\udfff" for character in value):
+        raise click.BadParameter(f"it is not written in UTF-8, however: {printable(value)!r}; name another")
+    return given(ctx, param, value)
 
 
 def share(ctx: click.Context, param: click.Parameter, value: str) -> float:
@@ -58,6 +72,8 @@ class File(click.Path):
         """See `click.Path`, which takes an empty name for the working directory."""
         if not str(value).strip():
             self.fail(EMPTY, param, ctx)
+        if "\0" in str(value):
+            self.fail(NULL, param, ctx)
         return super().convert(value, param, ctx)
 
 
@@ -84,11 +100,18 @@ into_option = click.option(
 )
 
 name_option = click.option(
-    "--name", metavar="NAME2", callback=given, help="Name of the smaller study.  [default: <study>-gala]"
+    "--name", metavar="NAME2", callback=named, help="Name of the smaller study.  [default: <study>-gala]"
 )
 
 study_option = click.option(
-    "--study", metavar="NAME", callback=given, help="Study in STORAGE; may be left out if it holds one."
+    "--study", metavar="NAME", callback=named, help="Study in STORAGE; may be left out if it holds one."
+)
+
+pruner_option = click.option(
+    "--pruner",
+    type=click.Choice(["none", "median", "percentile", "successive-halving", "hyperband"]),
+    help="Ends trials that report bad values.  [default: median if the old study has pruned trials, else "
+    "none]",
 )
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of tables.")

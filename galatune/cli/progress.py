@@ -92,6 +92,8 @@ class RunProgress:
             self._say(CONSTRAINED)
         if bound := Provenance.of(study).source.get("bounds"):
             self._say(printable(str(bound)))
+        if pruner := Provenance.of(study).pruner_because:
+            self._say(printable(pruner))
         self._say(f"Budget: {budget.text()}, into {self._place}.")
         if self._state.done:
             self._say(f"Continuing after {plural(self._state.done, 'trial')}.")

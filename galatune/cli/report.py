@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,10 +17,12 @@ from galatune.cli.options import (
     into_option,
     json_option,
     name_option,
+    named,
     storage_argument,
     study_option,
     tolerance_option,
 )
+from galatune.formatting import printable
 
 if TYPE_CHECKING:
     from galatune.report.pair import Pair
@@ -68,7 +71,7 @@ class _WithSinks(click.Command):
 @click.option("--html", type=File(), help="Write the report as one HTML page.")
 @click.option("--csv", type=File(), help="Write every trial of both studies, one row per trial.")
 @click.option("--price", type=click.FloatRange(min=0), help="Money per hour of training; needs --currency.")
-@click.option("--currency", callback=given, metavar="TEXT", help="Currency of the price, such as EUR.")
+@click.option("--currency", callback=named, metavar="TEXT", help="Currency of the price, such as EUR.")
 @tolerance_option
 @json_option
 @click.option(
@@ -116,10 +119,7 @@ def report(
     pair = _read(html, csv, storage, study, into, name)
     result = account(pair.baseline, pair.shrunk, tolerance=tolerance, price=price, currency=currency)
     document = _page(result, pair) if html or target else ""
-    if html is not None:
-        _write(html, document)
-    if csv is not None:
-        _write(csv, pair.csv())
+    _write({html: document if html else None, csv: pair.csv() if csv else None})
     click.echo(json.dumps(result.to_json(), indent=2, allow_nan=False) if as_json else result.text())
     if target is not None:
         from galatune.report.sinks import Delivery
@@ -161,13 +161,11 @@ def _page(result: SavingsReport, pair: Pair) -> str:
     return page(result, pair.baseline, pair.shrunk)
 
 
-def _write(path: Path, text: str) -> None:
-    from galatune.errors import ReportError
+def _write(contents: Mapping[Path | None, str | None]) -> None:
+    """Write what was asked for."""
+    from galatune.files import write_files
 
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise ReportError(
-            f"cannot write {str(path)!r}: {error.strerror}; name a file where there is room and you may write"
-        ) from error
-    click.echo(f"written to {path}", err=True)
+    files = {path: text for path, text in contents.items() if path is not None and text is not None}
+    write_files(files)
+    for path in files:
+        click.echo(f"written to {printable(str(path))}", err=True)

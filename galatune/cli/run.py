@@ -17,6 +17,7 @@ from galatune.cli.options import (
     lr_option,
     name_option,
     objective_argument,
+    pruner_option,
     storage_argument,
     study_option,
     tolerance_option,
@@ -51,6 +52,7 @@ __all__ = ["run"]
 @keep_option
 @drop_schedule_option
 @control_options
+@pruner_option
 @click.option(
     "--seed",
     type=click.IntRange(min=0),
@@ -59,7 +61,7 @@ __all__ = ["run"]
     show_default=True,
     help="Of the sampler and of each trial.",
 )
-@click.option("--yes", is_flag=True, help="Answer every question with yes.")
+@click.option("--yes", is_flag=True, help="Answer every question with yes, but keep what may be a rate.")
 @json_option
 def run(
     storage: str,
@@ -85,6 +87,7 @@ def run(
     """  # noqa: D301  # click's mark of a paragraph that keeps its lines
     load("torch", "galatune.study.search.run", "galatune.cli.progress")
     from galatune.cli.progress import RunProgress
+    from galatune.cli.unsure import settle_unsure
     from galatune.study.scan.scan import scan
     from galatune.study.search.objective import as_script, imported
     from galatune.study.search.options import RunOptions
@@ -94,6 +97,13 @@ def run(
     plan = scan(storage, study, lr=lr, keep=keep, drop_schedule=drop_schedule)
     if plan.note:
         click.echo(plan.note, err=True)
+    plan = settle_unsure(
+        plan,
+        lambda rates, others: scan(
+            storage, plan.study, lr=(*lr, *rates), keep=(*keep, *others), drop_schedule=drop_schedule
+        ),
+        ask=not yes,
+    )
     place = into or default_target(plan.study)[0]
     # The progress is made where the objective's output goes to stderr already.
     with (
@@ -119,13 +129,17 @@ def run(
 def _print(smaller: optuna.Study, place: str, as_json: bool) -> None:
     from rich.console import Console
 
+    from galatune.cli.again import again
     from galatune.study.search.summary import RunSummary
 
-    summary = RunSummary.of(smaller, place)
+    ctx = click.get_current_context()
+    summary = RunSummary.of(smaller, place, lambda options: again(ctx, options))
     if as_json:
         click.echo(json.dumps(summary.to_json(), indent=2))
-    else:
-        summary.show(Console(markup=False, highlight=False, emoji=False))
+        return
+    summary.show(Console(markup=False, highlight=False, emoji=False))
+    if summary.next is not None:
+        click.echo(f"To go on: {summary.next}", err=True)
 
 
 def _next(storage: str, study: str, into: str | None, name: str | None) -> str:

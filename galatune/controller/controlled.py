@@ -175,6 +175,20 @@ class Capture:
         rate = self.controllers[0].learning_rate
         return max(rate) if isinstance(rate, list) else rate
 
+    @property
+    def rates_arrived(self) -> bool:
+        """Whether no limit on growth holds any controlled rate any more; False before one was chosen.
+
+        One that is at its upper bound has come as far as it may.
+        """
+        return bool(self.controllers) and all(map(self._arrived, self.controllers))
+
+    def _arrived(self, controller: Controller) -> bool:
+        applied = controller.learning_rate
+        rates = applied if isinstance(applied, list) else [applied]
+        chosen = [one for one in zip(rates, controller.rates_chosen, strict=False) if one[1].rate]
+        return bool(chosen) and all(state.arrived or rate >= self._options.max_lr for rate, state in chosen)
+
     def made(self, optimizer: Optimizer, *, constructed: bool = True) -> None:
         """An optimizer was constructed, or a copy of one is about to step."""
         self._initial[optimizer] = rates = InitialRates.of(optimizer, constructed=constructed)

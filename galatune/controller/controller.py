@@ -47,6 +47,7 @@ class Controller:
     Attributes:
         history: One `ProbeRecord` per probe (and per group with `per_group`); not part of the state.
         rate_curve: The applied rate by step, thinned.
+        rates_chosen: What the rule knew of each rate at the last step that was looked at.
     """
 
     def __init__(self, optimizer: Optimizer, options: Options, *, counted: bool = False) -> None:
@@ -65,7 +66,7 @@ class Controller:
         self._reads_losses, self._rolls_back = guard.reads_losses, guard.reaction == "roll back"
         self._watch, self._scale, self._snapshot = LossWatch(), LossScale(), Snapshot()
         self._watch.begin(_all(optimizer))
-        self._rates_chosen: list[RateState] = []
+        self.rates_chosen: list[RateState] = []
         self._depth, self._full_step, self._ignored, self._frozen = 0, True, False, False
         self._decided, self._ignores_closure = False, ignores_closure(optimizer)
         self._next_full_step: float = 0
@@ -143,11 +144,11 @@ class Controller:
         checkpoint.clear(self._groups.states[0])
         self._selector.conclude()
         unseen = not self.steps and self._given_back is None
-        self._lifetime.conclude(self.steps, self._largest_rate, self._rates_chosen, unseen=unseen)
+        self._lifetime.conclude(self.steps, self._largest_rate, self.rates_chosen, unseen=unseen)
         if self._given_back is not None and self.on_given_back is not None:
             told, self.on_given_back = self.on_given_back, None
             told(self._given_back)
-        self._rates_chosen = []
+        self.rates_chosen = []
         self._selector.close()
         self._watch.close()
         if (optimizer := self._lifetime.optimizer()) is None:
@@ -236,7 +237,7 @@ class Controller:
         self._groups.apply(optimizer, factors)
         if probed:
             self._record(rate_groups, seen, played)
-        self._rates_chosen = [one.mark_first_step(self.steps) for one in rate_groups]
+        self.rates_chosen = [one.mark_first_step(self.steps) for one in rate_groups]
         moving = self._groups.moving(optimizer)
         if not self._frozen:
             self._selector.remember(self.steps + 1, moving)
@@ -280,7 +281,7 @@ class Controller:
     def _find_next_full_step(self, taken: int) -> float:
         """Number of the first step from here on that has to be looked at."""
         unsettled = self._groups.metric.begins_as_momentum is not None
-        waits = any(not state.rate or (unsettled and state.plain_momentum) for state in self._rates_chosen)
+        waits = any(not state.rate or (unsettled and state.plain_momentum) for state in self.rates_chosen)
         if waits or (self._rolls_back and not self._snapshot.taken):
             return taken
         return math.inf if self._frozen else self._selector.next_step  # by the probe schedule
@@ -334,8 +335,6 @@ class Controller:
         found = overflow(optimizer)
         learns = self._selector.probe.ready or not all(one.states[0].rate.rate for one in rate_groups)
         return found is not None and learns and bool(found)
-
-    # -- rates
 
     def _judge_losses(self, optimizer: Optimizer) -> None:
         """Judge the losses from here on, or not.

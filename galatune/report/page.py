@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +13,7 @@ from galatune.report.comparison import NOT_REACHED
 from galatune.report.plots import best_by_trial, rate_by_step, svg
 from galatune.report.savings import SavingsReport
 from galatune.report.text import NOT_MEASURED, rows
+from galatune.report.trial_table import cell, csv_command, trial_table
 from galatune.study.ledger.match import goal_of
 from galatune.study.ledger.provenance import Provenance
 from galatune.study.ledger.rows import Ledger, TrialRow
@@ -62,7 +62,7 @@ def page(report: SavingsReport, baseline: Ledger, shrunk: Ledger) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(number=number, duration=duration, cell=_cell)
+    environment.filters.update(number=number, duration=duration, text=_text, cell=cell, values=_values)
     return environment.get_template(TEMPLATE).render(
         report=report,
         rows=rows(report),
@@ -74,7 +74,8 @@ def page(report: SavingsReport, baseline: Ledger, shrunk: Ledger) -> str:
         kept=", ".join(map(str, _sequence(shrunk.provenance.plan.get("kept")))) or UNKNOWN,
         events=events(shrunk),
         settings=_settings(baseline, shrunk),
-        studies=[_trials("Smaller study", shrunk), _trials("Old study", baseline)],
+        studies=[trial_table("Smaller study", shrunk), trial_table("Old study", baseline)],
+        csv_command=csv_command(baseline, shrunk),
     )
 
 
@@ -127,7 +128,7 @@ def _dimensions(plan: Mapping[str, Any]) -> list[tuple[str, ...]]:
         if isinstance(body, Mapping):
             dropped = "kept"
             if body.get("dropped"):
-                dropped = f"dropped, held at {_cell(body.get('placeholder'))}"
+                dropped = f"dropped, held at {cell(body.get('placeholder'))}"
             texts = (
                 body.get("name"),
                 body.get("role"),
@@ -135,7 +136,7 @@ def _dimensions(plan: Mapping[str, Any]) -> list[tuple[str, ...]]:
                 dropped,
                 body.get("evidence"),
             )
-            found.append(tuple(_cell(text) for text in texts))
+            found.append(tuple(cell(text) for text in texts))
     return found
 
 
@@ -150,6 +151,7 @@ def _settings(baseline: Ledger, shrunk: Ledger) -> list[tuple[str, str, str]]:
         ("objective", UNKNOWN, _known(new.objective)),
         ("sampler", _known(sampler), _known(new.sampler)),
         ("pruner", _known(old.pruner), _known(new.pruner)),
+        ("why this pruner", "", _known(new.pruner_because)),
         ("seed", _known(old.seed), _known(new.seed)),
         ("options", _pairs(old.options), _pairs(new.options)),
         ("machine", _machines(baseline), _machines(shrunk)),
@@ -157,23 +159,6 @@ def _settings(baseline: Ledger, shrunk: Ledger) -> list[tuple[str, str, str]]:
         ("stopped because", "", _known(new.stopped_because)),
         ("time", _period(baseline), _period(shrunk)),
     ]
-
-
-def _trials(title: str, study: Ledger) -> dict[str, Any]:
-    """What the template needs to show every trial of a study."""
-    names = list(dict.fromkeys(name for row in study.rows for name in row.params))
-    controlled = any(row.record for row in study.rows)
-    staged = any(row.stage != "search" for row in study.rows)
-    failed = any(row.reason for row in study.rows)
-    return {
-        "title": title,
-        "study": study,
-        "names": names,
-        "controlled": controlled,
-        "staged": staged,
-        "failed": failed,
-        "values": {row.number: _values(row) for row in study.rows},
-    }
 
 
 def _values(row: TrialRow) -> str:
@@ -200,11 +185,11 @@ def _period(study: Ledger) -> str:
 
 
 def _known(value: Any) -> str:
-    return UNKNOWN if value is None or value == "" else _cell(value)
+    return UNKNOWN if value is None or value == "" else cell(value)
 
 
 def _pairs(body: Mapping[str, Any]) -> str:
-    shown = {key: "not set" if value is None else _cell(value) for key, value in body.items()}
+    shown = {key: "not set" if value is None else cell(value) for key, value in body.items()}
     return ", ".join(f"{key} {text}" for key, text in shown.items()) or UNKNOWN
 
 
@@ -212,12 +197,6 @@ def _sequence(body: Any) -> list[Any]:
     return list(body) if isinstance(body, list | tuple) else []
 
 
-def _cell(value: Any) -> str:
-    """Anything from a study as one line of text."""
-    if value is None:
-        return ""
-    if isinstance(value, bool | str):
-        return printable(str(value))
-    if isinstance(value, int | float):
-        return number(value)
-    return printable(json.dumps(value, default=str))
+def _text(value: Any) -> str:
+    """A sentence or a name as one line of text."""
+    return "" if value is None else printable(str(value))

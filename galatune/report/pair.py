@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from datetime import date
+from numbers import Number
+from typing import Any
 
 from galatune.errors import ReportError
 from galatune.formatting import printable
+from galatune.study.ledger.provenance import old_study
 from galatune.study.ledger.rows import Ledger, ledger
 from galatune.study.storage.reading import open_source
 from galatune.study.storage.writing import find_target
@@ -28,12 +33,37 @@ class Pair:
     notes: tuple[str, ...] = ()
 
     def csv(self) -> str:
-        """Every trial of both studies as CSV, one row per trial."""
+        """Every trial of both studies as CSV, one row per trial; no text in it is run by a spreadsheet."""
         import pandas as pd
 
         frames = [ledger.frame() for ledger in (self.baseline, self.shrunk)]
         filled = [frame for frame in frames if not frame.empty]
-        return str(pd.concat(filled or frames).to_csv(index=False))
+        table = pd.concat(filled or frames, ignore_index=True)
+        for place, (_, column) in enumerate(table.items()):
+            if pd.api.types.is_object_dtype(column) or pd.api.types.is_string_dtype(column):
+                table.isetitem(place, list(map(_in_spreadsheet, column)))
+        return str(table.rename(columns=_in_spreadsheet).to_csv(index=False))
+
+
+_NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?", re.ASCII)
+_FORMULA = re.compile(r"[\s'\"]*[=+\-@\uff1d\uff0b\uff0d\uff20\u2212]|[\t\r\n]")
+"""Also in full width, which some spreadsheets read alike; a tab may move the rest into a cell of its own."""
+
+
+def _in_spreadsheet(cell: Any) -> Any:
+    """A cell that is shown as it is: an apostrophe before a formula makes it text.
+
+    Numbers stay numbers, and a choice such as "-5" that reads as one cannot do harm.
+
+    >>> _in_spreadsheet("=1+1"), _in_spreadsheet("-5"), _in_spreadsheet(-5.0)
+    ("'=1+1", '-5', -5.0)
+    """
+    if cell is None or isinstance(cell, Number | date):
+        return cell
+    text = str(cell)
+    if _FORMULA.match(text) and not _NUMBER.fullmatch(text):
+        text = f"'{text}"
+    return printable(text)
 
 
 def read_pair(
@@ -52,7 +82,7 @@ def read_pair(
         ReportError: The smaller study was made from another one.
     """
     with open_source(storage) as source:
-        baseline = ledger(source.study(study), source.label)
+        baseline = ledger(old_study(source, study), source.label)
         notes = [source.note]
     place, target = find_target(baseline.study, into, name)
     with open_source(place) as source:

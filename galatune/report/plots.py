@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from galatune.study.ledger.match import Goal, best_so_far, oriented
@@ -28,6 +29,7 @@ CURVES = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9")
 STYLES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
 LARGEST = 1e200
 """Larger values are drawn at this one: matplotlib's axes reach a little beyond what they show."""
+MOST_CORNERS = 500
 INK = "#767676"
 """Readable on white and on the dark background alike."""
 
@@ -72,9 +74,8 @@ class BestByTrial:
         figure, axes = _figure("finished trials", f"best {self.quantity} so far")
         curves = [replace(curve, best=tuple(map(_drawable, curve.best))) for curve in self.curves]
         for curve, colour, style in zip(curves, (OLD, NEW), ("--", "-"), strict=True):
-            axes.step(
-                curve.trials, curve.best, style, where="post", color=colour, linewidth=2, label=curve.label
-            )
+            trials, best = _corners(curve)
+            axes.step(trials, best, style, where="post", color=colour, linewidth=2, label=curve.label)
             _ring(axes, curve, colour)
         if self.threshold is not None:
             label = f"old best, within {100 * self.tolerance:g} %"
@@ -179,9 +180,9 @@ def rate_by_step(shrunk: Ledger, best: int = 5) -> RateByStep | None:
         The points, None if no complete trial recorded a rate.
     """
     ranked = sorted(shrunk.complete, key=lambda row: oriented(row, shrunk.directions))
-    curves = [curve for row in ranked for curve in _curves(row)]
-    trials = list(dict.fromkeys(curve.trial for curve in curves))[:best]
-    return RateByStep(tuple(curve for curve in curves if curve.trial in trials)) if trials else None
+    found = islice(filter(None, map(_curves, ranked)), best)
+    curves = tuple(curve for curves in found for curve in curves)
+    return RateByStep(curves) if curves else None
 
 
 def svg(figure: Figure, title: str, description: str) -> str:
@@ -244,6 +245,14 @@ def _ring(axes: Axes, curve: SearchCurve, colour: str) -> None:
         color=colour,
         fontsize=9,
     )
+
+
+def _corners(curve: SearchCurve) -> tuple[list[int], list[float]]:
+    """The points at which a step line changes, and its end: a long search would fill the page with others."""
+    last = len(curve.best) - 1
+    kept = [i for i, best in enumerate(curve.best) if i in (0, last) or best != curve.best[i - 1]]
+    thin = kept[:: 1 + len(kept) // MOST_CORNERS] + kept[-1:]
+    return [curve.trials[i] for i in thin], [curve.best[i] for i in thin]
 
 
 def _drawable(value: float) -> float:

@@ -7,16 +7,13 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
 from galatune.errors import ReportError
-from galatune.formatting import printable
 from galatune.study.storage.address import redact, sqlite_file
-
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
+from galatune_mlflow.patience import TIMEOUT_SETTING, PatientClient, failure, seconds_for, within
 
 __all__ = ["DEFAULT_URI", "artifact_location", "is_new_store", "open_client", "tracking_uri_or_default"]
 
@@ -25,10 +22,12 @@ CONNECT_SECONDS = 5
 LIMITS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+    "MLFLOW_HTTP_RESPECT_RETRY_AFTER_HEADER": "false",
+    TIMEOUT_SETTING: "8",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
-"""By default MLflow tries seven times, for minutes, and prints to stdout. Settings of the user stay."""
+"""By default MLflow tries seven times, for minutes or as long as a server asks it to, and prints to stdout.
+Settings of the user stay."""
 
 
 def tracking_uri_or_default(tracking_uri: str | None) -> str:
@@ -40,8 +39,10 @@ def tracking_uri_or_default(tracking_uri: str | None) -> str:
 
 
 @contextmanager
-def open_client(uri: str) -> Iterator[MlflowClient]:
+def open_client(uri: str) -> Iterator[PatientClient]:
     """Open a client for the length of the block, without a global tracking URI or an active run.
+
+    A server that accepts connections and does not answer is given up within `patience.CALL_SECONDS`.
 
     Args:
         uri: Tracking URI.
@@ -50,17 +51,16 @@ def open_client(uri: str) -> Iterator[MlflowClient]:
         ReportError: The store cannot be reached, or it refuses. The message says what to do.
     """
     _reach(uri)
-    _refuse_study(uri)
-    from alembic.util.exc import CommandError
+    seconds = seconds_for(file_store=_store_file(uri) is not None)
+    _refuse_study(uri, seconds)
     from mlflow import MlflowClient  # its import sets log levels, so that it comes before _quiet
-    from mlflow.exceptions import MlflowException
-    from sqlalchemy.exc import SQLAlchemyError
 
     with _limits(), _quiet():
         try:
-            yield MlflowClient(tracking_uri=uri)
-        except (MlflowException, SQLAlchemyError, CommandError, OSError) as error:
-            raise ReportError(_failure(uri, str(error))) from None
+            client = within(seconds, partial(MlflowClient, tracking_uri=uri))
+        except Exception as error:  # stores are plugins, with exceptions of their own
+            raise failure(uri, error) from None
+        yield PatientClient(client, uri, seconds)
 
 
 def is_new_store(uri: str) -> bool:
@@ -84,17 +84,19 @@ def _store_file(uri: str) -> Path | None:
 
 def _reach(uri: str) -> None:
     """Notice within seconds, before MLflow's retries, that a server cannot be reached."""
-    parts = urlsplit(uri)
-    if parts.scheme not in ("http", "https") or any(map(os.environ.get, ("HTTP_PROXY", "HTTPS_PROXY"))):
-        return
     try:
+        parts = urlsplit(uri)
+        if parts.scheme not in ("http", "https") or any(map(os.environ.get, ("HTTP_PROXY", "HTTPS_PROXY"))):
+            return
+        if not parts.hostname:
+            raise ValueError("it names no host; write http://HOST:PORT")
         port = parts.port or (443 if parts.scheme == "https" else 80)
-        socket.create_connection((parts.hostname or "", port), timeout=CONNECT_SECONDS).close()
+        socket.create_connection((parts.hostname, port), timeout=CONNECT_SECONDS).close()
     except (OSError, ValueError) as error:
-        raise ReportError(_failure(uri, str(error))) from None
+        raise failure(uri, error) from None
 
 
-def _refuse_study(uri: str) -> None:
+def _refuse_study(uri: str, seconds: float | None) -> None:
     """Refuse a database that holds a study, in which MLflow would make its tables.
 
     Raises:
@@ -102,23 +104,14 @@ def _refuse_study(uri: str) -> None:
     """
     if urlsplit(uri).scheme in ("", "http", "https", "file", "databricks"):
         return
-    import sqlalchemy
-
     path = _store_file(uri)
-    if path is not None:
-        if is_new_store(uri):
-            return
-        address = f"sqlite:///file:{quote(str(path.absolute()))}?mode=ro&uri=true"
-    else:
-        address = uri
+    if path is not None and is_new_store(uri):
+        return
+    address = uri if path is None else f"sqlite:///file:{quote(str(path.absolute()))}?mode=ro&uri=true"
     try:
-        engine = sqlalchemy.create_engine(address)
-        try:
-            tables = set(sqlalchemy.inspect(engine).get_table_names())
-        finally:
-            engine.dispose()
-    except (sqlalchemy.exc.SQLAlchemyError, ImportError) as error:
-        raise ReportError(_failure(uri, str(getattr(error, "orig", None) or error))) from None
+        tables = within(seconds, partial(_tables, address))
+    except Exception as error:  # drivers have exceptions of their own
+        raise failure(uri, getattr(error, "orig", None) or error) from None
     if {"studies", "trials"} <= tables:
         raise ReportError(
             f"{redact(uri)} holds Optuna studies, and MLflow would put its own tables into it; name another "
@@ -126,22 +119,14 @@ def _refuse_study(uri: str) -> None:
         )
 
 
-def _failure(uri: str, reason: str) -> str:
-    line = printable(reason.strip().splitlines()[0]) if reason.strip() else "no reason given"
-    return (
-        f"MLflow at {redact(uri)} did not take the report: {_without_credentials(line, uri)[:300]}. The "
-        "studies are unchanged; the same galatune report command sends what is missing later"
-    )
+def _tables(address: str) -> set[str]:
+    import sqlalchemy
 
-
-def _without_credentials(line: str, uri: str) -> str:
-    """Remove what drivers and HTTP libraries repeat of the URI."""
-    line = line.replace(uri, redact(uri))
+    engine = sqlalchemy.create_engine(address)
     try:
-        password = urlsplit(uri).password
-    except ValueError:
-        password = None
-    return line.replace(password, "***") if password else line
+        return set(sqlalchemy.inspect(engine).get_table_names())
+    finally:
+        engine.dispose()
 
 
 @contextmanager

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from galatune.errors import ReportError
 from galatune.formatting import in_shell, printable
 from galatune.report.sinks import Delivery
 from galatune.study.ledger.rows import Ledger, TrialRow
 from galatune.study.storage.address import redact
-from galatune_mlflow.connection import artifact_location, is_new_store, open_client, tracking_uri_or_default
+from galatune_mlflow.connection import is_new_store, open_client, tracking_uri_or_default
+from galatune_mlflow.patience import PatientClient
 from galatune_mlflow.payload import (
     chunks,
     description,
@@ -31,19 +31,16 @@ from galatune_mlflow.payload import (
     split_finite,
     trial_metrics,
 )
+from galatune_mlflow.runs import FINISHED, IDENTITY, PARENT, TRIAL, Found, find_experiment, find_runs
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
     from mlflow.entities import Metric, Run
 
 __all__ = ["MlflowSink"]
 
-IDENTITY, STUDY, TRIAL, PARENT = "galatune.identity", "galatune.study", "galatune.trial", "mlflow.parentRunId"
-MODEL_TRAINING = ("mlflow.experimentKind", "custom_model_development")
-"""Tells MLflow's user interface that this is not an experiment with language models."""
-
+STUDY = "galatune.study"
 STATUS = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}
-MOST_METRICS, MOST_PARAMS, PAGE = 1_000, 100, 1_000
+MOST_METRICS, MOST_PARAMS = 1_000, 100
 LONGEST_TAG = 5_000
 
 
@@ -70,52 +67,35 @@ class MlflowSink:
         if is_new_store(uri):
             click.echo(f"making a new MLflow store at {redact(uri)}, about 7 seconds", err=True)
         with open_client(uri) as client:
-            experiment = _experiment(client, delivery.baseline.study, uri)
+            experiment = find_experiment(client, delivery.baseline.study, uri)
             tag = identity(delivery.baseline, delivery.shrunk)
-            parent, done = _runs(client, experiment, tag)
-            parent_id = _send_report(client, experiment, tag, parent, delivery)
+            found = find_runs(client, experiment, tag)
+            parent = _send_report(client, experiment, tag, found.parent, delivery)
+            _tidy(client, parent, found)
             sent = 0
             for row in delivery.shrunk.finished:
-                if not (row.number in done and done[row.number].info.status in STATUS.values()):
-                    _send_trial(
-                        client, experiment, tag, parent_id, delivery.shrunk.study, row, done.get(row.number)
-                    )
+                run = found.trials.get(row.number)
+                if run is None or run.info.status not in FINISHED:
+                    _send_trial(client, experiment, tag, parent, delivery.shrunk.study, row, run)
                     sent += 1
-            _finish(client, parent_id, delivery.shrunk)
-        return _where(uri, experiment, parent_id, sent, len(delivery.shrunk.finished))
+            _finish(client, parent, delivery.shrunk)
+        return _where(uri, experiment, parent, sent, len(delivery.shrunk.finished))
 
 
-def _experiment(client: MlflowClient, study: str, uri: str) -> str:
-    """Return the id of a study's experiment, which is made if there is none."""
-    name = f"galatune: {printable(study)}"[:500]
-    found = client.get_experiment_by_name(name)
-    if found is None:
-        return str(client.create_experiment(name, artifact_location(uri), tags=dict([MODEL_TRAINING])))
-    if found.lifecycle_stage != "active":
-        raise ReportError(f"the MLflow experiment {name!r} is deleted; restore it or delete it for good")
-    return str(found.experiment_id)
+def _tidy(client: PatientClient, parent: str, found: Found) -> None:
+    """Hang every trial below the report's run, which may be a new one, and remove what is there twice.
 
-
-def _runs(client: MlflowClient, experiment: str, tag: str) -> tuple[Run | None, dict[int, Run]]:
-    """Return the run of the report and those of its trials, as far as they exist."""
-    parent, trials, token = None, {}, None
-    while True:
-        page = client.search_runs(
-            [experiment], filter_string=f"tags.`{IDENTITY}` = '{tag}'", max_results=PAGE, page_token=token
-        )
-        for run in page:
-            number = run.data.tags.get(TRIAL)
-            if number is None:
-                parent = run
-            else:
-                trials[int(number)] = run
-        token = page.token
-        if not token:
-            return parent, trials
+    A removed run can be restored in MLflow.
+    """
+    for run in found.trials.values():
+        if run.data.tags.get(PARENT) != parent:
+            client.set_tag(run.info.run_id, PARENT, parent)
+    for run in found.surplus:
+        client.delete_run(run.info.run_id)
 
 
 def _send_report(
-    client: MlflowClient, experiment: str, tag: str, parent: Run | None, delivery: Delivery
+    client: PatientClient, experiment: str, tag: str, parent: Run | None, delivery: Delivery
 ) -> str:
     """Send the parent run; MLflow lets metrics and tags change from report to report, parameters not."""
     study = delivery.shrunk
@@ -167,7 +147,7 @@ def _report_tags(delivery: Delivery, missing: Sequence[str]) -> dict[str, str]:
 
 
 def _send_trial(
-    client: MlflowClient, experiment: str, tag: str, parent: str, study: str, row: TrialRow, run: Run | None
+    client: PatientClient, experiment: str, tag: str, parent: str, study: str, row: TrialRow, run: Run | None
 ) -> None:
     """Send one child run. It is ended last, so that one that was cut short is recognized and completed."""
     start, end = milliseconds(row.start), milliseconds(row.end)
@@ -210,12 +190,12 @@ def _trial_tags(tag: str, parent: str, study: str, row: TrialRow) -> dict[str, s
     return tags
 
 
-def _finish(client: MlflowClient, run_id: str, study: Ledger) -> None:
+def _finish(client: PatientClient, run_id: str, study: Ledger) -> None:
     ends = [end for end in (milliseconds(row.end) for row in study.finished) if end is not None]
     client.set_terminated(run_id, status="FINISHED", end_time=max(ends, default=None))
 
 
-def _add_params(client: MlflowClient, run: Run, params: Mapping[str, str]) -> None:
+def _add_params(client: PatientClient, run: Run, params: Mapping[str, str]) -> None:
     """Add the parameters that are missing: a parameter of a run cannot change."""
     from mlflow.entities import Param
 
@@ -224,7 +204,7 @@ def _add_params(client: MlflowClient, run: Run, params: Mapping[str, str]) -> No
         client.log_batch(run.info.run_id, params=piece)
 
 
-def _add_metrics(client: MlflowClient, run_id: str, metrics: Sequence[Metric]) -> None:
+def _add_metrics(client: PatientClient, run_id: str, metrics: Sequence[Metric]) -> None:
     for piece in chunks(metrics, MOST_METRICS):
         client.log_batch(run_id, metrics=piece)
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -184,6 +186,33 @@ def test_page_and_table_need_two_files(folder: Path) -> None:
 def test_report_is_written_over_an_older_one(folder: Path) -> None:
     for _ in range(2):
         assert galatune("study.db", "--html", "report.html", "--csv", "trials.csv").exit_code == 0
+
+
+def test_a_full_disk_leaves_both_old_files_whole(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("report.html", "trials.csv"):
+        (folder / name).write_text("old")
+    calls = []
+    fsync = os.fsync
+
+    def full_at_the_second(descriptor: int) -> None:
+        calls.append(descriptor)
+        if len(calls) == 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full_at_the_second)
+    before = sorted(path.name for path in folder.iterdir())
+    result = galatune("study.db", "--html", "report.html", "--csv", "trials.csv")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "cannot write 'trials.csv': No space left on device" in result.stderr
+    assert [(folder / name).read_text() for name in ("report.html", "trials.csv")] == ["old", "old"]
+    assert sorted(path.name for path in folder.iterdir()) == before
+
+
+def test_a_second_file_that_cannot_be_written_leaves_the_first_alone(folder: Path) -> None:
+    (folder / "report.html").write_text("old")
+    assert galatune("study.db", "--html", "report.html", "--csv", "no/where.csv").exit_code == 1
+    assert (folder / "report.html").read_text() == "old"
 
 
 def test_report_runs_without_torch_and_mlflow(folder: Path) -> None:

@@ -286,11 +286,22 @@ def test_an_objective_that_always_fails_is_mended_and_continued(folder: Path) ->
     assert found["by_state"] == {"COMPLETE": 3, "FAIL": 5}
 
 
-def test_a_trial_in_which_nothing_was_controlled_fails_aloud(folder: Path) -> None:
+def test_the_first_trial_without_a_torch_optimizer_ends_the_run(folder: Path) -> None:
     objective_file(folder, f"{HEADER}\ndef objective(trial):\n    make(trial)\n    return 1.0\n")
-    result = galatune(*OUR, "--trials", "2")
-    assert result.exit_code == 1
-    assert "Trial 0 failed: no torch optimizer stepped in this process" in result.stderr
+    for trials in (1, 2):  # the same command tries the next configuration
+        words = complaint(*OUR, "--trials", "5")
+        assert f"Trial {trials - 1} ended the run: no torch optimizer stepped in this process" in words
+        assert [trial.state.name for trial in load().trials] == ["FAIL"] * trials
+    assert "no torch optimizer" in load().user_attrs["galatune"]["stopped_because"]
+
+
+def test_a_configuration_without_torch_fails_beside_others_with_it(folder: Path) -> None:
+    text = OBJECTIVE.replace(
+        "    net = make(trial)\n    decay",
+        "    net = make(trial)\n    if trial.number == 1:\n        return 1.0\n    decay",
+    )
+    objective_file(folder, text)
+    assert body(*OUR, "--trials", "3")["by_state"] == {"COMPLETE": 2, "FAIL": 1}
 
 
 def test_other_options_need_a_yes() -> None:
@@ -383,9 +394,9 @@ def test_a_server_on_both_sides_never_shows_its_password(
         assert result.returncode == 0, result.stderr
         attributes = json.dumps(load().user_attrs) + json.dumps([t.user_attrs for t in load().trials])
         shown = [result.stdout, result.stderr, attributes]
-        refused = run_apart("--trials", "2", source=source, into=source)
+        refused = run_apart("--trials", "2", "--name", "old", source=source, into=source)
         assert refused.returncode == 1
-        assert "--into" in refused.stderr
+        assert "--name" in refused.stderr
         result = run_apart("--trials", "2", source="old.log", into=source)
         assert result.returncode == 0, result.stderr
         again = run_apart("--trials", "3", "--json", source="old.log", into=source)

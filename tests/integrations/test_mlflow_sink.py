@@ -3,6 +3,8 @@ from __future__ import annotations
 import math
 import shutil
 import socket
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +18,7 @@ from galatune.report.sinks import Delivery
 from galatune.study.ledger.rows import ledger
 from galatune_mlflow.connection import tracking_uri_or_default
 from galatune_mlflow.payload import milliseconds
+from galatune_mlflow.runs import Found
 from galatune_mlflow.sink import MlflowSink
 
 if TYPE_CHECKING:
@@ -127,6 +130,116 @@ def test_a_number_that_is_no_longer_measured_does_not_stay(uri: str, client: Mlf
     assert "saved_trials" in parent.data.tags["galatune.not_measured"]
 
 
+def below(parent: Run, trials: list[Run]) -> bool:
+    """Whether the trials, each once, hang below the parent."""
+    numbers = [run.data.tags["galatune.trial"] for run in trials]
+    return len(numbers) == len(set(numbers)) and {run.data.tags["mlflow.parentRunId"] for run in trials} == {
+        parent.info.run_id
+    }
+
+
+def test_trials_move_below_a_new_report_if_its_run_was_deleted(uri: str, client: MlflowClient) -> None:
+    delivery = deliver(fake_study(OLD), fake_study([2.0, 1.0], name="new", controlled=True))
+    MlflowSink().send(delivery, uri)
+    (first,), before = runs(client)
+    client.delete_run(first.info.run_id)
+    assert "2 trials (0 new)" in MlflowSink().send(delivery, uri)
+    (second,), after = runs(client)
+    assert second.info.run_id != first.info.run_id
+    assert [run.info.run_id for run in after] == [run.info.run_id for run in before]
+    assert below(second, after)
+    client.restore_run(first.info.run_id)
+    MlflowSink().send(delivery, uri)
+    (third,), trials = runs(client)
+    assert below(third, trials)
+
+
+def test_a_deleted_trial_is_sent_again_and_stays_once_if_it_is_restored(
+    uri: str, client: MlflowClient
+) -> None:
+    delivery = deliver(fake_study(OLD), fake_study([2.0, 1.0], name="new", controlled=True))
+    MlflowSink().send(delivery, uri)
+    _, (trial, _) = runs(client)
+    client.delete_run(trial.info.run_id)
+    assert "2 trials (1 new)" in MlflowSink().send(delivery, uri)
+    client.restore_run(trial.info.run_id)
+    assert "2 trials (0 new)" in MlflowSink().send(delivery, uri)
+    (parent,), trials = runs(client)
+    assert len(trials) == 2
+    assert below(parent, trials)
+
+
+def test_reports_that_crossed_each_other_are_one_after_a_third(
+    uri: str, client: MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    delivery = deliver(fake_study(OLD), fake_study([2.0, 1.0], name="new", controlled=True))
+    with monkeypatch.context() as blind:
+        blind.setattr("galatune_mlflow.sink.find_runs", lambda *_: Found())
+        for _ in range(2):  # neither saw what the other sent
+            MlflowSink().send(delivery, uri)
+    assert [len(found) for found in runs(client)] == [2, 4]
+    for _ in range(2):
+        assert "2 trials (0 new)" in MlflowSink().send(delivery, uri)
+        (parent,), trials = runs(client)
+        assert len(trials) == 2
+        assert below(parent, trials)
+
+
+def test_a_run_is_found_again_after_everything_was_renamed(uri: str, client: MlflowClient) -> None:
+    delivery = deliver(fake_study(OLD), fake_study([2.0], name="new", controlled=True))
+    MlflowSink().send(delivery, uri)
+    (parent,), (trial,) = runs(client)
+    client.rename_experiment(parent.info.experiment_id, "mine")
+    for run in (parent, trial):
+        client.set_tag(run.info.run_id, "mlflow.runName", "mine")
+    client.set_tag(trial.info.run_id, "mlflow.parentRunId", "nobody")
+    assert "1 trials (0 new)" in MlflowSink().send(delivery, uri)
+    (again,), trials = runs(client)
+    assert again.info.run_id == parent.info.run_id
+    assert below(again, trials)
+
+
+def test_a_deleted_experiment_is_said_with_its_cure(uri: str, client: MlflowClient) -> None:
+    delivery = deliver(fake_study(OLD), fake_study([2.0], name="new", controlled=True))
+    MlflowSink().send(delivery, uri)
+    (parent,), _ = runs(client)
+    client.delete_experiment(parent.info.experiment_id)
+    with pytest.raises(ReportError, match=rf"restore --experiment-id {parent.info.experiment_id}\)"):
+        MlflowSink().send(delivery, uri)
+    client.restore_experiment(parent.info.experiment_id)
+    assert "(0 new)" in MlflowSink().send(delivery, uri)
+
+
+def test_an_experiment_made_at_the_same_moment_is_used(
+    uri: str, client: MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow import MlflowClient as Client
+
+    made = client.create_experiment("galatune: old")
+    seen = [None]
+    look = Client.get_experiment_by_name
+
+    def late(self: MlflowClient, name: str) -> object:
+        return seen.pop() if seen else look(self, name)
+
+    monkeypatch.setattr(Client, "get_experiment_by_name", late)
+    MlflowSink().send(deliver(fake_study(OLD), fake_study([2.0], name="new", controlled=True)), uri)
+    (parent,), _ = runs(client)
+    assert parent.info.experiment_id == made
+
+
+@pytest.mark.parametrize("location", ["file:///proc/nowhere", "s3://no-such-bucket/x", "ftp://127.0.0.1:1/x"])
+def test_a_place_for_artifacts_that_cannot_be_reached_is_one_line(
+    uri: str, client: MlflowClient, location: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    client.create_experiment("galatune: old", location)
+    with pytest.raises(ReportError) as caught:
+        MlflowSink().send(deliver(fake_study(OLD), fake_study([2.0], name="new", controlled=True)), uri)
+    assert "\n" not in str(caught.value)
+    assert "did not take the report" in str(caught.value)
+
+
 def test_a_trial_that_was_cut_short_is_completed(
     uri: str, client: MlflowClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -229,3 +342,26 @@ def test_the_uri_is_always_chosen_by_us(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://there")
     assert tracking_uri_or_default(None) == "http://there"
     assert tracking_uri_or_default("http://here") == "http://here"
+
+
+@pytest.mark.slow
+def test_two_processes_at_once_are_one_report_after_a_third(tmp_path: Path) -> None:
+    fake_study(OLD, storage=f"sqlite:///{tmp_path / 'old.db'}")
+    fake_study(
+        [2.0, 1.0] * 6, name="old-gala", controlled=True, storage=f"sqlite:///{tmp_path / 'old-gala.db'}"
+    )
+    command = [sys.executable, "-m", "galatune", "report", "old.db", "--sink", "mlflow"]
+    at_once = [
+        subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        for _ in range(2)
+    ]
+    for process in at_once:
+        process.communicate(timeout=120)
+        assert process.returncode in (0, 1)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    from mlflow import MlflowClient
+
+    (parent,), trials = runs(MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}"))
+    assert len(trials) == 12
+    assert below(parent, trials)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from html.parser import HTMLParser
 
 import optuna
@@ -8,8 +9,10 @@ from fake_studies import fake_study, run_attribute
 from optuna.trial import create_trial
 
 from galatune.report.page import events, page
-from galatune.report.savings import savings
-from galatune.study.ledger.rows import ledger
+from galatune.report.plots import best_by_trial
+from galatune.report.savings import account, savings
+from galatune.study.ledger.match import goal_of
+from galatune.study.ledger.rows import Ledger, TrialRow, ledger
 
 HOSTILE = '<script>alert(1)</script>{{ 7 * 7 }}{% raw %} [bold]x[/bold]\n"><img src=x onerror=y>&amp; $\\frac'
 VOID = {"meta", "link", "br", "img", "input", "hr", "path", "use"}
@@ -176,3 +179,48 @@ def test_settings_say_where_both_lie_and_what_was_not_set() -> None:
     assert '<th scope="row">storage</th><td>runs/old.db</td><td>new.db</td>' in document
     assert "<td>trials not set, until_match False</td>" in document
     assert "<td>train.py:objective</td>" in document
+
+
+def large(name: str, trials: int, params: int, text: str = "x") -> Ledger:
+    """A study with values from a fixed sequence."""
+    rows = [
+        TrialRow(
+            n,
+            "COMPLETE" if n % 3 else "FAIL",
+            values=((n * 7919 % trials) / trials,) if n % 3 else None,
+            seconds=1.0,
+            params={f"p{i}": text if i == 0 else n / 7 for i in range(params)},
+            reason=None if n % 3 else text,
+        )
+        for n in range(trials)
+    ]
+    return Ledger(name, ("minimize",), tuple(rows), storage=f"{name} a.db")
+
+
+@pytest.mark.parametrize(("trials", "params", "text"), [(3_000, 8, "x"), (400, 300, "y" * 9_000)])
+def test_page_of_a_large_study_is_small_and_says_where_the_rest_is(
+    trials: int, params: int, text: str
+) -> None:
+    old, new = large("old", trials, params, text), large("old-gala", trials, params, text)
+    document = page(account(old, new), old, new)
+    assert len(document) < 2_000_000
+    assert f"of {trials} trials, best first" in document
+    command = (
+        "galatune report &#39;old a.db&#39; --study old --into &#39;old-gala a.db&#39; --name old-gala --csv"
+    )
+    assert f"{command} trials.csv" in document
+    shown = re.findall(r'<tr><td class="n">(\d+)</td><td>(\w+)</td>', document)
+    best = min((row for row in old.complete), key=lambda row: row.values or ())
+    assert shown[0] == (str(best.number), "COMPLETE")
+    assert len(shown) <= 600
+
+
+def test_a_long_search_is_drawn_with_few_points() -> None:
+    improving = fake_study([1.0 / n for n in range(1, 1200)])
+    document = make(improving, fake_study([1.0] * 20))
+    assert len(document) < 500_000
+    data = best_by_trial(ledger(improving), ledger(improving), goal_of(ledger(improving), 0.0), (3, 3))
+    assert data is not None
+    (line, *_) = data.draw().axes[0].get_lines()
+    assert 300 < len(line.get_xdata()) < 600
+    assert line.get_xdata()[-1] == 1199

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+import csv
+import io
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from fake_studies import fake_study, run_attribute
 from optuna.trial import create_trial
 
 from galatune.errors import ReportError, StorageError
-from galatune.report.pair import check_pair, read_pair
-from galatune.study.ledger.rows import ledger
+from galatune.report.pair import Pair, check_pair, read_pair
+from galatune.study.ledger.rows import Ledger, TrialRow, ledger
 
 
 @pytest.fixture
@@ -67,3 +70,37 @@ def test_constraints_that_the_sampler_alone_knew_are_missed(tmp_path: Path) -> N
     fake_study([1.0], name="old-gala", controlled=True, storage=f"sqlite:///{tmp_path}/new.db")
     (note,) = read_pair(str(tmp_path / "old.db"), into=str(tmp_path / "new.db")).notes
     assert note.startswith("the sampler of old knew constraints, and old-gala does not: see by hand")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("=1+1", "'=1+1"),
+        ("  @x", "'  @x"),
+        ("'\"-cmd", "''\"-cmd"),
+        ("\t1", "'\\t1"),
+        ("\r=1", "'\\r=1"),
+        ("a\x1b[31m\nb", "a\\x1b[31m\\nb"),
+        ("\uff1dx", "'\uff1dx"),
+        ("\u200b=x", "\\u200b=x"),
+        ("-5", "-5"),
+        ("+1e-3", "+1e-3"),
+        ("-5+cmd", "'-5+cmd"),
+        ("plain", "plain"),
+        (("=1", 2), "('=1', 2)"),
+    ],
+)
+def test_no_text_of_the_table_is_run_by_a_spreadsheet(text: object, shown: str) -> None:
+    row = TrialRow(0, "FAIL", params={"=n\n": text, "x": -1.5}, reason=str(text), seconds=2.0, steps=3)
+    study = Ledger("=s", ("minimize",), (row,))
+    found = list(csv.DictReader(io.StringIO(Pair(study, study).csv())))
+    for line in found:
+        assert line["param.=n\\n"] == shown
+        assert line["study"] == "'=s"
+        assert (line["param.x"], line["seconds"], line["trial"], line["steps"]) == ("-1.5", "2.0", "0", "3")
+
+
+def test_a_table_without_formulas_is_that_of_the_ledgers() -> None:
+    old, new = ledger(fake_study([3.0, "failed", 1.0])), ledger(fake_study([1.0], controlled=True))
+    raw = pd.concat([old.frame(), new.frame()]).to_csv(index=False)
+    assert Pair(old, new).csv() == raw

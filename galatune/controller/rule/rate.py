@@ -110,6 +110,11 @@ class RateState:
         """True if the rate never came to what the learner asked for."""
         return self.limited > 0 and not self.settled
 
+    @property
+    def arrived(self) -> bool:
+        """True if the rate came to what the learner asked for, and no limit on growth holds it now."""
+        return self.settled and self.limited <= 0
+
 
 @dataclass(frozen=True)
 class EstimateSettings:

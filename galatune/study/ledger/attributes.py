@@ -16,6 +16,7 @@ __all__ = [
     "PROCESS",
     "REASON",
     "RECORD",
+    "REPORTED_BEFORE",
     "SAMPLER_CONSTRAINTS",
     "SCHEMA",
     "STAGE",
@@ -55,6 +56,9 @@ BEAT = "galatune_beat"
 
 TICKET = "galatune_ticket"
 """The ticket of a trial, from the moment it is claimed or queued again."""
+
+REPORTED_BEFORE = "galatune_reported_before"
+"""True if the trial was queued with reports: its curve is not that of a training under control alone."""
 
 # -- user attributes of an old study
 

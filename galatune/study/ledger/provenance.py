@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import optuna
 
 from galatune.study.ledger.attributes import MACHINE, RECORD, SCHEMA, UNFINISHED
 
-__all__ = ["Provenance", "note_stop"]
+if TYPE_CHECKING:
+    from optuna.study._frozen import FrozenStudy
+
+    from galatune.study.storage.reading import Source
+
+FINISHED = ("complete", "pruned", "failed")
+"""Counts of a plan that are trials that have ended."""
+
+__all__ = ["Provenance", "note_stop", "old_study"]
 
 
 @dataclass(frozen=True)
@@ -28,6 +36,7 @@ class Provenance:
         options: Options of the run.
         sampler: Class name, None if unknown.
         pruner: Class name, None if unknown.
+        pruner_because: Why it is that one, in one sentence; None if there is nothing to say.
         seed: Of the sampler, None if unknown.
         versions: Package name to version.
         machine: "platform", "processor", "cores", "device"; empty if unknown.
@@ -43,6 +52,7 @@ class Provenance:
     options: Mapping[str, Any] = field(default_factory=dict)
     sampler: str | None = None
     pruner: str | None = None
+    pruner_because: str | None = None
     seed: int | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
     machine: Mapping[str, str] = field(default_factory=dict)
@@ -53,8 +63,19 @@ class Provenance:
         """Whether the same command would go on, because `run` was killed or interrupted."""
         return self.made_by_galatune and self.stopped_because in (None, UNFINISHED)
 
+    @property
+    def old_trials(self) -> Mapping[str, int]:
+        """Trials of the old study by "complete", "pruned" and "failed", as the plan counts them."""
+        counts = _mapping(self.plan.get("trials"))
+        return {state: counts[state] for state in FINISHED if isinstance(counts.get(state), int)}
+
+    @property
+    def old_pruned(self) -> tuple[int, int]:
+        """PRUNED trials of the old study and its finished ones; 0 if they are unknown."""
+        return self.old_trials.get("pruned", 0), sum(self.old_trials.values())
+
     @classmethod
-    def of(cls, study: optuna.Study) -> Provenance:
+    def of(cls, study: optuna.Study | FrozenStudy) -> Provenance:
         """Read it. Attributes are untrusted: what does not have the agreed shape is left out, not guessed."""
         attributes = study.user_attrs
         body = _mapping(attributes.get(RECORD))
@@ -70,6 +91,7 @@ class Provenance:
             options=_mapping(body.get("options")),
             sampler=_text(body.get("sampler")),
             pruner=_text(body.get("pruner")),
+            pruner_because=_text(body.get("pruner_because")),
             seed=_whole(body.get("seed")),
             versions=_texts(body.get("versions")),
             machine=_texts(machine),
@@ -86,11 +108,25 @@ class Provenance:
             "options": dict(self.options),
             "sampler": self.sampler,
             "pruner": self.pruner,
+            "pruner_because": self.pruner_because,
             "seed": self.seed,
             "versions": dict(self.versions),
             "machine": dict(self.machine),
         }
         study.set_user_attr(RECORD, body)
+
+
+def old_study(source: Source, name: str | None = None) -> optuna.Study:
+    """Load the study that is named, else the only one of a storage that `galatune run` has not made.
+
+    Raises:
+        StorageError: There is none, or several and none named.
+    """
+    if name is None:
+        studies = source.storage.get_all_studies()
+        others = [study.study_name for study in studies if not Provenance.of(study).made_by_galatune]
+        name = others[0] if len(others) == 1 else None
+    return source.study(name)
 
 
 def note_stop(study: optuna.Study, reason: str) -> None:

@@ -138,7 +138,11 @@ class Ledger:
         seen = [row.record.machine for row in self.rows if row.record is not None and row.record.machine]
         if not seen and self.provenance.machine:
             seen = [self.provenance.machine]
-        return tuple(m for i, m in enumerate(seen) if m not in seen[:i])
+        found: list[Mapping[str, str]] = []
+        for machine in seen:
+            if machine not in found:
+                found.append(machine)
+        return tuple(found)
 
     def frame(self) -> pd.DataFrame:
         """The rows as a table, parameters as ``param.<name>``, values as ``value`` or ``value.<i>``."""
@@ -183,7 +187,7 @@ def _row(trial: FrozenTrial) -> TrialRow:
     return TrialRow(
         number=trial.number,
         state=trial.state.name,
-        values=tuple(map(float, trial.values)) if trial.state == TrialState.COMPLETE else None,
+        values=_values(trial),
         seconds=seconds_of(trial),
         start=trial.datetime_start,
         end=trial.datetime_complete if finished else None,
@@ -196,6 +200,12 @@ def _row(trial: FrozenTrial) -> TrialRow:
         reason=str(reason) if trial.state == TrialState.FAIL and reason else None,
         feasible=feasible(trial),
     )
+
+
+def _values(trial: FrozenTrial) -> tuple[float, ...] | None:
+    if trial.state != TrialState.COMPLETE or trial.values is None:  # a journal that somebody edited
+        return None
+    return tuple(map(float, trial.values))
 
 
 def _record(body: Any) -> TrialRecord | None:

@@ -96,16 +96,16 @@ def nearest(distribution: BaseDistribution, value: float) -> Any:
 
 
 def middle(distribution: BaseDistribution) -> Any:
-    """The legal value in the middle of the distribution, on its own scale.
+    """The legal value in the middle of the distribution, on its own scale; of choices, a number if one is.
 
     >>> middle(IntDistribution(1, 5))
     3
     """
     if isinstance(distribution, CategoricalDistribution):
-        numeric = [(as_number(choice), index) for index, choice in enumerate(distribution.choices)]
-        if all(n is not None for n, _ in numeric):
-            numeric.sort(key=lambda pair: (pair[0] or 0.0, pair[1]))
-        return distribution.choices[numeric[(len(numeric) - 1) // 2][1]]
+        choices = distribution.choices
+        numbers = [(n, index) for index, choice in enumerate(choices) if (n := as_number(choice)) is not None]
+        ordered = [choices[index] for _, index in sorted(numbers)] or choices
+        return ordered[(len(ordered) - 1) // 2]
     if isinstance(distribution, FloatDistribution | IntDistribution):
         low, high = distribution.low, distribution.high
         return nearest(distribution, math.sqrt(low * high) if distribution.log else (low + high) / 2)

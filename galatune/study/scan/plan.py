@@ -13,16 +13,20 @@ from galatune.errors import PlanError
 from galatune.formatting import listed, printable
 from galatune.study.ledger.trial_counts import RunningTrial, TrialCounts
 from galatune.study.scan.dimensions import RateDimension, Refusal
+from galatune.study.scan.next_command import details_line, unsure_lines
 from galatune.study.scan.projection import Projection
 from galatune.study.scan.text import (
     CONSTRAINED,
+    Tried,
     counts_line,
     dimension_table,
     dropped_line,
+    left_alone_lines,
     overview_table,
     projection_table,
     ratio_line,
     running_lines,
+    torch_line,
 )
 
 if TYPE_CHECKING:
@@ -46,10 +50,13 @@ class ShrinkPlan:
         refused: Look-alikes, with the reason.
         unique_configurations: Distinct configurations over trials of every state once the dropped
             dimensions are left out. A trial that has suggested nothing yet has none.
+        tried: Trials that have suggested something.
+        repeated: Those of them that repeat an earlier one, with what is dropped.
         projected: What the smaller search might cost.
         running: The trials without an end.
         constrained: Whether the sampler knew constraints that the objective does not set: the smaller search
             cannot know them.
+        options: What the user said of parameters, as options of a command: the next one repeats them.
         note: What had to be done to read the storage, in words; None if nothing had to be done.
     """
 
@@ -63,8 +70,11 @@ class ShrinkPlan:
     refused: tuple[Refusal, ...]
     unique_configurations: int
     projected: tuple[Projection, ...]
+    tried: int = 0
+    repeated: int = 0
     running: tuple[RunningTrial, ...] = ()
     constrained: bool = False
+    options: tuple[str, ...] = ()
     note: str | None = None
 
     @property
@@ -75,7 +85,7 @@ class ShrinkPlan:
     def to_json(self) -> dict[str, Any]:
         """The keys of ``galatune scan --json``."""
         body = asdict(self)
-        for key in ("directions", "learning_rate", "kept", "refused", "projected", "running"):
+        for key in ("directions", "learning_rate", "kept", "refused", "projected", "running", "options"):
             body[key] = list(body[key])
         return body
 
@@ -98,8 +108,11 @@ class ShrinkPlan:
                 refused=tuple(Refusal(**refusal) for refusal in body["refused"]),
                 unique_configurations=body["unique_configurations"],
                 projected=tuple(Projection(**projection) for projection in body["projected"]),
+                tried=body.get("tried", 0),
+                repeated=body.get("repeated", 0),
                 running=tuple(RunningTrial(**running) for running in body.get("running", ())),
                 constrained=bool(body.get("constrained", False)),
+                options=tuple(body.get("options", ())),
                 note=body.get("note"),
             )
         except (KeyError, TypeError, AttributeError) as error:
@@ -119,17 +132,21 @@ class ShrinkPlan:
         """Print it, in colour if the console is a terminal."""
         console.print(printable(self.study), style="bold", soft_wrap=True)
         console.print(counts_line(self.trials, self.hours, self.directions))
-        dropped = dropped_line(self.trials.total, self.placeholders, self.kept, self.unique_configurations)
+        tried = Tried(self.tried, self.unique_configurations, self.repeated)
+        dropped = dropped_line(self.trials, self.learning_rate, self.kept, tried)
         console.print(dropped, style="green" if self.placeholders else "yellow")
         if self.learning_rate:
             console.print(dimension_table(self.learning_rate))
         if ratio := ratio_line(self.learning_rate):
             console.print(ratio, style="yellow")
+        for line in unsure_lines(self.storage, self.study, self.options, self.learning_rate):
+            console.print(line, style="yellow", soft_wrap=True)
         console.print(f"Kept: {listed(self.kept) or 'nothing'}")
-        for refusal in self.refused:
-            console.print(f"Refused: {printable(refusal.name)}: {printable(refusal.reason)}", style="yellow")
-        for line in [CONSTRAINED] * self.constrained + running_lines(self.running):
+        remarks = left_alone_lines(self.refused) + [CONSTRAINED] * self.constrained
+        for line in remarks + running_lines(self.running):
             console.print(line, style="yellow")
+        if rates := [d.name for d in self.learning_rate if d.dropped or d.role == "unsure"]:
+            console.print(torch_line(self.study, rates, self.kept))
         if self.projected:
             console.print(projection_table(self.projected))
 
@@ -159,7 +176,7 @@ class StoragePlans:
         return _plain(self, width)
 
     def show(self, console: Console) -> None:
-        """Print an overview and every plan that has something to say; the only plan by itself."""
+        """Print an overview, one row per study; the only plan by itself."""
         if len(self.plans) == 1:
             self.plans[0].show(console)
             return
@@ -170,18 +187,10 @@ class StoragePlans:
         else:
             found = f"No learning rate found in any of the {len(self.plans)} studies."
         console.print(found, style="green" if with_rates else "yellow")
-        console.print(
-            overview_table(
-                [
-                    (plan.study, plan.trials.total, plan.hours, plan.unique_configurations, plan.placeholders)
-                    for plan in self.plans
-                ]
-            )
-        )
-        for plan in self.plans:
-            if plan.learning_rate or plan.refused:
-                console.print()
-                plan.show(console)
+        rows = [(plan.study, plan.trials, plan.hours, plan.learning_rate) for plan in self.plans]
+        console.print(overview_table(rows))
+        told = next((plan for plan in self.plans if plan.learning_rate), self.plans[0])
+        console.print(details_line(told.storage, told.study), soft_wrap=True)
 
 
 def _plain(plan: ShrinkPlan | StoragePlans, width: int) -> str:

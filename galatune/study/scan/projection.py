@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import statistics
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from galatune.formatting import duration
-from galatune.study.ledger.trial_counts import TrialCounts
+from optuna.trial import FrozenTrial, TrialState
 
-__all__ = ["MOST_ALIKE", "Projection", "project"]
+from galatune.formatting import duration
+from galatune.study.ledger.trial_counts import TrialCounts, hours_of
+
+__all__ = ["MOST_ALIKE", "Projection", "hours_per_trial", "project"]
 
 MOST_ALIKE = 3
 """Trials if nothing but rates was searched, so that they differ in their seed alone."""
+
+COST_OF_CONTROL = "control adds 1 to 18 % on a CPU, 5 to 47 % on a GPU (galatune bench cost)"
+"""Measured: docs/benchmarks.md, What a probe costs. A test compares the numbers."""
 
 
 @dataclass(frozen=True)
@@ -19,7 +25,7 @@ class Projection:
     """What the smaller search might cost: never a measured number.
 
     Attributes:
-        way: "replay" or "until-match".
+        way: "until-match" or "trials", as `run` is told to go.
         trials: Projected number of trials.
         hours: Projected hours, None if the old study recorded no durations.
         assumption: In words.
@@ -31,26 +37,31 @@ class Projection:
     assumption: str
 
 
-def project(
-    counts: TrialCounts, unique: int, mean: float | None, objectives: int, kept: Collection[str]
-) -> tuple[Projection, ...]:
-    """Project the cost of the smaller search.
+def hours_per_trial(trials: Sequence[FrozenTrial]) -> float | None:
+    """Mean of the COMPLETE trials, None if none has a duration: the others ended early, and cost less."""
+    complete = [hours_of(trial) for trial in trials if trial.state == TrialState.COMPLETE]
+    known = [hours for hours in complete if hours is not None]
+    return statistics.fmean(known) if known else None
+
+
+def project(counts: TrialCounts, each: float | None, kept: Collection[str]) -> tuple[Projection, ...]:
+    """Project the cost of the smaller search, by the ways that `run` can go.
 
     Args:
         counts: Trials of the old study.
-        unique: Distinct configurations without the dropped dimensions.
-        mean: Hours per trial in the old study, None if unknown.
-        objectives: Number of objectives: several cannot be matched by one trial.
+        each: Hours per complete trial in the old study, None if unknown.
         kept: Parameters that are still searched.
     """
-    each = (
-        "its durations were not recorded"
-        if mean is None
-        else f"{duration(mean)} each as in the old study on average; control costs extra"
-    )
-    ways = [("replay", unique, f"every remaining configuration once; {each}")]
-    if objectives == 1 and counts.complete:
-        bound = "as many trials as the old study finished" if kept else "the same configuration, other seeds"
-        most = counts.finished if kept else min(counts.finished, MOST_ALIKE)
-        ways.append(("until-match", most, f"at most, {bound}; {each}"))
-    return tuple(Projection(way, n, None if mean is None else n * mean, words) for way, n, words in ways)
+    if not counts.finished:
+        return ()
+    if each is None:
+        price = "the old study recorded no durations of complete trials"
+    else:
+        price = f"{duration(each)} each, as its complete trials took on average; {COST_OF_CONTROL}"
+    most = counts.finished if kept else min(counts.finished, MOST_ALIKE)
+    bound = "as many trials as the old study finished" if kept else "the same configuration, other seeds"
+    half = (most + 1) // 2
+    ways = [("trials", half, f"--trials {half}, for example; {price}")]
+    if counts.complete:
+        ways.insert(0, ("until-match", most, f"at most, {bound}; {price}"))
+    return tuple(Projection(way, n, None if each is None else n * each, words) for way, n, words in ways)

@@ -11,16 +11,17 @@ from optuna.trial import FrozenTrial, TrialState
 from galatune.errors import PlanError
 from galatune.formatting import listed, printable
 from galatune.study.ledger.constraints import known_to_the_sampler_alone
+from galatune.study.ledger.provenance import old_study
 from galatune.study.ledger.trial_counts import (
     count_states,
-    hours_of,
     running_trials,
     total_hours,
     unique_configurations,
 )
 from galatune.study.scan.dimensions import find_dimensions
+from galatune.study.scan.next_command import options_said
 from galatune.study.scan.plan import ShrinkPlan, StoragePlans
-from galatune.study.scan.projection import project
+from galatune.study.scan.projection import hours_per_trial, project
 from galatune.study.storage.reading import open_source, quiet
 
 __all__ = ["plan_study", "scan", "scan_storage"]
@@ -48,7 +49,9 @@ def scan(
         PlanError: ``lr`` or ``keep`` name a parameter that the study does not have.
     """
     with open_source(storage) as source:
-        plan = plan_study(source.study(study), source.label, lr=lr, keep=keep, drop_schedule=drop_schedule)
+        plan = plan_study(
+            old_study(source, study), source.label, lr=lr, keep=keep, drop_schedule=drop_schedule
+        )
         return replace(plan, note=source.note)
 
 
@@ -89,7 +92,7 @@ def _wishes_by_study(
         if name not in everywhere:
             known_names = listed(sorted(everywhere)) or "none at all"
             raise PlanError(f"No study has a parameter '{printable(name)}'; they have: {known_names}")
-    return [(own.intersection(lr), own.intersection(keep)) for own in known]
+    return [([name for name in lr if name in own], [name for name in keep if name in own]) for own in known]
 
 
 def _parameters(study: optuna.Study) -> set[str]:
@@ -121,22 +124,23 @@ def plan_study(
     found = find_dimensions(trials, _best_first(study), lr=lr, keep=keep, drop_schedule=drop_schedule)
     dropped = {dimension.name for dimension in found.learning_rate if dimension.dropped}
     counts = count_states(trials)
-    hours = total_hours(trials)
-    unique = unique_configurations(trials, dropped)
-    mean = None if hours is None else hours / sum(1 for trial in trials if hours_of(trial) is not None)
+    tried = sum(1 for trial in trials if trial.params)
     return ShrinkPlan(
         storage=storage,
         study=study.study_name,
         directions=tuple(direction.name.lower() for direction in study.directions),
         trials=counts,
-        hours=hours,
+        hours=total_hours(trials),
         learning_rate=found.learning_rate,
         kept=found.kept,
         refused=found.refused,
-        unique_configurations=unique,
-        projected=project(counts, unique, mean, len(study.directions), found.kept) if dropped else (),
+        unique_configurations=unique_configurations(trials, dropped),
+        projected=project(counts, hours_per_trial(trials), found.kept) if dropped else (),
+        tried=tried,
+        repeated=tried - unique_configurations(trials, ()),
         running=running_trials(trials),
         constrained=known_to_the_sampler_alone(trials),
+        options=options_said(lr, keep, drop_schedule),
     )
 
 

@@ -20,6 +20,7 @@ from galatune.study.search.objective import Objective, in_one_line, said_by
 from galatune.study.search.only_here import only_in_this_process
 from galatune.study.search.options import Search
 from galatune.study.search.placeholder_trial import PlaceholderTrial
+from galatune.study.search.pruning import CurveWatch
 from galatune.study.search.second_construction import StoppedAtFirstStep, moved_rates
 from galatune.study.search.select_optimizers import OptimizerSelection, rate_names
 
@@ -90,10 +91,11 @@ def attempt(search: Search, trial: optuna.trial.Trial, seed: int) -> Attempt:
     knowledge = search.knowledge
     notes: list[str] = []
     refusal: Attempt | None = None
+    curve = CurveWatch(trial, search.pruning)
     while True:
-        made = _call(search, trial, seed)
+        made = _call(search, trial, seed, curve)
         if made.selection.stopped is not None:
-            notes.append(_compare(search, trial, seed, made))
+            notes.append(_compare(search, trial, seed, curve, made))
         elif refusal is None and _may_refuse(made) and made.outcome.words not in knowledge.acquitted:
             refusal, knowledge.traces = made, False
         else:
@@ -105,20 +107,27 @@ def attempt(search: Search, trial: optuna.trial.Trial, seed: int) -> Attempt:
         why = f"{outcome.reason}; it was begun before in this trial, and may have left something behind"
         outcome = replace(outcome, reason=why)
     events = [RateEvent(0, 0, "lineage", note) for note in notes]
+    events += curve.events(pruned=outcome.state == TrialState.PRUNED)
     if made.capture.controllers and reseeded(seed):
         events.append(RateEvent(0, 0, "seed", "the objective seeds torch itself"))
     return replace(made, outcome=outcome, events=tuple(events))
 
 
 def _call(
-    search: Search, trial: optuna.trial.Trial, seed: int, varied: Collection[str] = (), stop: bool = False
+    search: Search,
+    trial: optuna.trial.Trial,
+    seed: int,
+    curve: CurveWatch,
+    varied: Collection[str] = (),
+    stop: bool = False,
 ) -> Attempt:
     """One call; with ``stop``, it ends at the first step of any optimizer."""
     plan, knowledge = search.plan, search.knowledge
     traced = rate_names(plan) if knowledge.traces else ()
-    adopted = PlaceholderTrial.adopt(trial, plan.placeholders, traced=traced, varied=varied)
+    adopted = PlaceholderTrial.adopt(trial, plan.placeholders, traced=traced, varied=varied, curve=curve)
     selection = OptimizerSelection(plan, knowledge, adopted, stop=stop)
     with tracing(), controlled(select=selection, **search.options.control()) as capture:
+        curve.capture = capture
         if search.watcher is not None and not stop:
             search.watcher.trial_started(trial.number, capture)
         seed_everything(seed)
@@ -129,11 +138,11 @@ def _call(
     return Attempt(outcome, capture, adopted, selection, caught=selection.stopped is not None)
 
 
-def _compare(search: Search, trial: optuna.trial.Trial, seed: int, first: Attempt) -> str:
+def _compare(search: Search, trial: optuna.trial.Trial, seed: int, curve: CurveWatch, first: Attempt) -> str:
     """Begin the training a second time, with other answers, and remember whose rates moved."""
     knowledge = search.knowledge
     knowledge.compares = False
-    second = _call(search, trial, seed, varied=rate_names(search.plan), stop=True)
+    second = _call(search, trial, seed, curve, varied=rate_names(search.plan), stop=True)
     names = listed(search.plan.placeholders)
     words = (
         f"the objective was begun three times, twice up to its first step, with two values of {names}, to "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import optuna
@@ -16,15 +17,34 @@ from galatune.study.ledger.provenance import Provenance
 from galatune.study.scan.plan import ShrinkPlan
 from galatune.study.search.fingerprint import Fingerprint
 from galatune.study.search.options import RunOptions
+from galatune.study.search.pruning import Pruning
 from galatune.study.search.sampler import SeededSampler
+from galatune.study.storage.database import Database
 
-__all__ = ["create_or_continue"]
+__all__ = ["as_begun", "create_or_continue"]
 
-DECISIVE = ("seed", "min_lr", "max_lr", "probe", "step_scale", "per_group", "max_growth_per_step")
+DECISIVE = ("seed", "min_lr", "max_lr", "probe", "step_scale", "per_group", "max_growth_per_step", "pruner")
 """Options that decide what a trial does; the others only say when the search ends."""
 
 EARLIER = {"pace": "max_growth_per_step"}
 """Options under the names that studies begun with an earlier galatune have them."""
+
+
+def as_begun(plan: ShrinkPlan, storage: optuna.storages.BaseStorage, name: str) -> ShrinkPlan:
+    """The plan with the values that the dimensions of this smaller study were fixed at when it was begun.
+
+    Those of a new plan follow the old study's best trial, which may have been deleted or surpassed since.
+    """
+    if name not in _names(storage):
+        return plan
+    known = Provenance.of(optuna.load_study(study_name=name, storage=storage)).plan
+    if not known:
+        return plan
+    begun = ShrinkPlan.from_json(known).placeholders
+    if set(begun) != set(plan.placeholders):
+        return plan
+    dimensions = [replace(d, placeholder=begun.get(d.name, d.placeholder)) for d in plan.learning_rate]
+    return replace(plan, learning_rate=tuple(dimensions))
 
 
 def create_or_continue(
@@ -33,6 +53,7 @@ def create_or_continue(
     plan: ShrinkPlan,
     objective: Fingerprint,
     options: RunOptions,
+    pruning: Pruning,
     about_old: Mapping[str, Any],
     agree: Callable[[str], bool] | None = None,
 ) -> optuna.Study:
@@ -44,6 +65,7 @@ def create_or_continue(
         plan: What is dropped.
         objective: What its trials call.
         options: How its trials run.
+        pruning: Its pruner.
         about_old: What its attribute says of the old study.
         agree: See `galatune.run`.
 
@@ -51,11 +73,13 @@ def create_or_continue(
         PlanError: There is a study of this name that is another one's, or that was begun with other options
             or another objective.
     """
-    sampler, pruner = SeededSampler(options.seed), _pruner(plan)
-    if name in {study.study_name for study in storage.get_all_studies()}:
+    sampler, pruner = SeededSampler(options.seed), pruning.pruner
+    if name in _names(storage):
         study = optuna.load_study(study_name=name, storage=storage, sampler=sampler, pruner=pruner)
         _check_same(study, plan)
         _check_begun(study, objective, options, agree)
+        if isinstance(storage, Database):  # nothing can be deleted from a journal
+            storage.fill_gaps(study._study_id)
     else:
         study = _create(storage, name, plan, sampler, pruner)
     Provenance(
@@ -66,6 +90,7 @@ def create_or_continue(
         options=options.to_json(),
         sampler=sampler.name,
         pruner=type(pruner).__name__,
+        pruner_because=pruning.reason,
         seed=options.seed,
         versions=versions(),
         machine=this_machine(),
@@ -73,9 +98,8 @@ def create_or_continue(
     return study
 
 
-def _pruner(plan: ShrinkPlan) -> optuna.pruners.BasePruner:
-    """A pruner only if the old study had one: otherwise its savings would be reported as ours."""
-    return optuna.pruners.MedianPruner() if plan.trials.pruned else optuna.pruners.NopPruner()
+def _names(storage: optuna.storages.BaseStorage) -> set[str]:
+    return {study.study_name for study in storage.get_all_studies()}
 
 
 def _create(
@@ -93,7 +117,13 @@ def _create(
             sampler=sampler,
             pruner=pruner,
         )
-    except optuna.exceptions.DuplicatedStudyError:  # the same command, elsewhere, at the same time
+    except optuna.exceptions.DuplicatedStudyError:
+        if name not in _names(storage):
+            raise PlanError(
+                f"The database takes {printable(name)!r} for the name of another study; choose another with "
+                "--name"
+            ) from None
+        # The same command, elsewhere, at the same time.
         return optuna.load_study(study_name=name, storage=storage, sampler=sampler, pruner=pruner)
 
 

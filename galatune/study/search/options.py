@@ -7,10 +7,12 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import optuna
+from optuna.pruners import BasePruner
 from optuna.trial import FrozenTrial
 
 from galatune.controller.options import Options
 from galatune.controller.rule.guard import Guard
+from galatune.study.search.pruning import Pruning
 from galatune.study.search.select_optimizers import RateKnowledge
 
 if TYPE_CHECKING:
@@ -57,6 +59,8 @@ class RunOptions:
         step_scale: Multiplier on the estimated rate.
         per_group: Whether each parameter group has a rate of its own.
         max_growth_per_step: See `galatune.Guard`; None for its default.
+        pruner: A name of `galatune.study.search.pruning.PRUNERS`, or a pruner of Optuna's. None: no pruner if
+            the old study has no PRUNED trial, else the median pruner.
     """
 
     trials: int | None = None
@@ -71,6 +75,7 @@ class RunOptions:
     step_scale: float | None = Options.step_scale
     per_group: bool = Options.per_group
     max_growth_per_step: float | None = None
+    pruner: str | BasePruner | None = None
 
     def control(self) -> dict[str, Any]:
         """The options of `galatune.controlled`.
@@ -95,8 +100,13 @@ class RunOptions:
         return Options.max_lr if self.max_lr is None else self.max_lr
 
     def to_json(self) -> dict[str, Any]:
-        """For the study's attribute; an infinite bound is None, since JSON has no infinity."""
-        body = asdict(self)
+        """For the study's attribute; an infinite bound is None, since JSON has no infinity.
+
+        A pruner is the name of its class.
+        """
+        given = self.pruner
+        name = type(given).__name__ if isinstance(given, BasePruner) else given
+        body = asdict(replace(self, pruner=name))
         body["max_lr"] = self.max_lr if math.isfinite(self._max_lr) else None
         return body
 
@@ -113,6 +123,7 @@ class Search:
         budget: Says when it is over.
         watcher: Told how it proceeds, None for nobody.
         knowledge: What its trials have shown of the objective.
+        pruning: Its pruner.
     """
 
     study: optuna.Study
@@ -122,3 +133,4 @@ class Search:
     budget: Budget
     watcher: Watcher | None = None
     knowledge: RateKnowledge = field(default_factory=RateKnowledge)
+    pruning: Pruning = field(default_factory=Pruning)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import optuna
 from optuna.distributions import (
@@ -18,6 +18,9 @@ from optuna.distributions import (
 from galatune.controller.torch_hooks.traced_numbers import Origin, plain, traced
 from galatune.study.scan.distributions import as_number, is_legal, nearest
 from galatune.study.search.stored_choices import as_stored, own_choice
+
+if TYPE_CHECKING:
+    from galatune.study.search.pruning import CurveWatch
 
 __all__ = ["PlaceholderTrial"]
 
@@ -32,6 +35,7 @@ class _Answers:
     origins: Mapping[str, Origin]
     varied: Collection[str]
     reported: Collection[int]
+    curve: CurveWatch | None
     params: dict[str, Any] = field(default_factory=dict)
     distributions: dict[str, BaseDistribution] = field(default_factory=dict)
 
@@ -54,6 +58,7 @@ class PlaceholderTrial(optuna.trial.Trial):
         *,
         traced: Collection[str] = (),
         varied: Collection[str] = (),
+        curve: CurveWatch | None = None,
     ) -> PlaceholderTrial:
         """Put a trial under this class, anew for each call of the objective.
 
@@ -62,12 +67,13 @@ class PlaceholderTrial(optuna.trial.Trial):
             placeholders: Dropped dimension to the constant that answers it.
             traced: Dimensions whose numbers know where they come from.
             varied: Dimensions that are answered with another legal value than the constant.
+            curve: Decides whether it is pruned; None leaves that to the study's pruner.
         """
         self = cls.__new__(cls)
         self.__dict__ = trial.__dict__
         reported = set(self._cached_frozen_trial.intermediate_values)
         origins = {name: Origin(name) for name in traced}
-        self.__dict__[_ANSWERS] = _Answers(dict(placeholders), origins, varied, reported)
+        self.__dict__[_ANSWERS] = _Answers(dict(placeholders), origins, varied, reported, curve)
         return self
 
     def _suggest(self, name: str, distribution: BaseDistribution) -> Any:
@@ -98,6 +104,13 @@ class PlaceholderTrial(optuna.trial.Trial):
         """See `optuna.trial.Trial`; what an earlier call of the objective has reported stays silently."""
         if step not in self._answers.reported:
             super().report(plain(value), step)
+
+    def should_prune(self) -> bool:
+        """See `optuna.trial.Trial`; `galatune.study.search.pruning` says when the pruner is heard."""
+        curve = self._answers.curve
+        if curve is None or len(self.study.directions) > 1:
+            return super().should_prune()
+        return curve.prunes(self.study, self.storage.get_trial(self._trial_id))
 
     def set_user_attr(self, key: str, value: Any) -> None:
         """See `optuna.trial.Trial`; a storage in memory would keep what it is given."""

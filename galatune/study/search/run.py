@@ -14,20 +14,22 @@ from galatune.controller.options import Options
 from galatune.controller.torch_hooks.random_state import restored_afterwards
 from galatune.errors import PlanError, StorageError
 from galatune.formatting import listed, printable
-from galatune.study.ledger.match import goal_of
+from galatune.study.ledger.match import Goal, goal_of
+from galatune.study.ledger.provenance import Provenance
 from galatune.study.ledger.rows import ledger
 from galatune.study.scan.plan import ShrinkPlan
 from galatune.study.scan.projection import MOST_ALIKE
-from galatune.study.search.create import create_or_continue
+from galatune.study.search.create import as_begun, create_or_continue
 from galatune.study.search.fingerprint import Fingerprint
 from galatune.study.search.loop import run_trials
 from galatune.study.search.objective import Objective
 from galatune.study.search.options import RunOptions, Search, Watcher
+from galatune.study.search.pruning import OldPruning, Pruning, pruning_for
 from galatune.study.search.rate_bound import RateBound, rate_bound
 from galatune.study.search.stopping import Budget, budget_for
 from galatune.study.storage.address import is_url, redact
 from galatune.study.storage.reading import open_source
-from galatune.study.storage.writing import default_target, open_target, storage_errors
+from galatune.study.storage.writing import default_target, find_target, open_target, storage_errors
 
 __all__ = ["run"]
 
@@ -83,17 +85,20 @@ def run(
         >>> from galatune.demo.objective import objective
         >>> study = galatune.run(galatune.scan("old.db"), objective, trials=20)  # doctest: +SKIP
     """
-    chosen = _chosen(plan, options, settings, agree)
+    chosen = _chosen(plan, options, settings)
+    if not plan.kept and chosen.trials is None:
+        chosen = _few_alike(plan, chosen, agree, _begun(plan, into, name))
     place = _old_place(plan, source)
-    budget, about_old, bound = _read_old(place, plan, chosen, objective)
+    budget, about_old, bound, pruning = _read_old(place, plan, chosen, objective)
     chosen = chosen.bounded(bound)
-    storage = open_target(into, plan.study, source=place)
+    storage = open_target(into, plan.study, source=place, name=name)
     file, own_name = default_target(plan.study)
     with _quiet(), storage_errors(into or file), restored_afterwards():
-        code = Fingerprint.of(objective)
-        study = create_or_continue(storage, name or own_name, plan, code, chosen, about_old, agree)
+        code, own_name = Fingerprint.of(objective), name or own_name
+        plan = as_begun(plan, storage, own_name)
+        study = create_or_continue(storage, own_name, plan, code, chosen, pruning, about_old, agree)
         with _not_deleted(storage, study):
-            run_trials(Search(study, plan, objective, chosen, budget, watcher))
+            run_trials(Search(study, plan, objective, chosen, budget, watcher, pruning=pruning))
     return study
 
 
@@ -114,12 +119,7 @@ def _not_deleted(storage: optuna.storages.BaseStorage, study: optuna.Study) -> I
         ) from None
 
 
-def _chosen(
-    plan: ShrinkPlan,
-    options: RunOptions | None,
-    settings: Mapping[str, Any],
-    agree: Callable[[str], bool] | None,
-) -> RunOptions:
+def _chosen(plan: ShrinkPlan, options: RunOptions | None, settings: Mapping[str, Any]) -> RunOptions:
     """The options, checked: what contradicts itself or the plan is said before anything is made."""
     if options is not None and settings:
         raise TypeError(f"give options or settings, not both; however: options and {', '.join(settings)}")
@@ -134,13 +134,26 @@ def _chosen(
             f"study {printable(plan.study)!r} has no learning rate to remove (its parameters: "
             f"{listed(plan.kept) or 'none'}); name one with --lr"
         )
-    return _alike(plan, options, agree)
+    return options
 
 
-def _alike(plan: ShrinkPlan, options: RunOptions, agree: Callable[[str], bool] | None) -> RunOptions:
-    """If nothing but rates was searched, trials differ in their seed alone: ask, and run few."""
-    if plan.kept or options.trials is not None:
-        return options
+def _begun(plan: ShrinkPlan, into: str | None, name: str | None) -> Mapping[str, Any]:
+    """Options that the smaller study was begun with; nothing if there is none yet."""
+    try:
+        place, own_name = find_target(plan.study, into, name)
+        with open_source(place) as opened:
+            return Provenance.of(opened.study(own_name)).options
+    except StorageError:  # said where it is opened for writing
+        return {}
+
+
+def _few_alike(
+    plan: ShrinkPlan, options: RunOptions, agree: Callable[[str], bool] | None, begun: Mapping[str, Any]
+) -> RunOptions:
+    """If nothing but rates was searched, trials differ in their seed alone: ask once, and run few."""
+    few = replace(options, trials=MOST_ALIKE, until_match=True)
+    if begun.get("trials") == few.trials and begun.get("until_match") == few.until_match:
+        return few
     words = (
         f"study {printable(plan.study)!r} searched nothing but {listed(plan.placeholders)}, so every trial "
         "would be the same configuration with another seed"
@@ -148,7 +161,7 @@ def _alike(plan: ShrinkPlan, options: RunOptions, agree: Callable[[str], bool] |
     question = f"{words[0].upper()}{words[1:]}. Run it at most {MOST_ALIKE} times?"
     if agree is None or not agree(question):
         raise PlanError(f"{words}; say how many with --trials, or --yes for at most {MOST_ALIKE}")
-    return replace(options, trials=MOST_ALIKE, until_match=True)
+    return few
 
 
 def _old_place(plan: ShrinkPlan, source: str | None) -> str:
@@ -159,8 +172,8 @@ def _old_place(plan: ShrinkPlan, source: str | None) -> str:
 
 def _read_old(
     place: str, plan: ShrinkPlan, options: RunOptions, objective: Objective
-) -> tuple[Budget, dict[str, Any], RateBound | None]:
-    """What follows from the old study: the budget, what the smaller one says of it, bounds of the rate."""
+) -> tuple[Budget, dict[str, Any], RateBound | None, Pruning]:
+    """What follows from the old study: budget, what the smaller one says of it, bounds, pruner."""
     with open_source(place) as opened:
         old = opened.study(plan.study)
         budget = budget_for(
@@ -172,13 +185,21 @@ def _read_old(
             confirm=options.confirm,
         )
         rows = ledger(old)
-        goal = goal_of(rows, 0.0) if len(old.directions) == 1 else None
+        goal = goal_of(rows, 0.0)
+        pruning = pruning_for(OldPruning.of(old), options.pruner)
         bound = rate_bound(plan, rows, objective) if options.max_lr is None else None
-    best = None if goal is None else goal.best
-    about = {"storage": redact(plan.storage), "study": plan.study, "sampler": None, "best_value": best}
+    about = {"storage": redact(plan.storage), "study": plan.study, "sampler": None, **_best(goal)}
     if bound is not None:
         about["bounds"] = bound.reason
-    return budget, about, bound
+    return budget, about, bound, pruning
+
+
+def _best(goal: Goal | None) -> dict[str, Any]:
+    """The old best, as `galatune.study.ledger.ending` reads it."""
+    if goal is None or goal.reference_point is None:
+        return {"best_value": None if goal is None else goal.best}
+    volume = {"hypervolume": goal.best, "reference_point": list(goal.reference_point)}
+    return {"best_value": None, **volume}
 
 
 @contextmanager

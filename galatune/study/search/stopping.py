@@ -12,14 +12,13 @@ from galatune.errors import PlanError
 from galatune.formatting import plural, printable
 from galatune.study.ledger.attributes import OWN_STEP, STAGE
 from galatune.study.ledger.constraints import feasible
+from galatune.study.ledger.ending import AT_WORK, MATCHED, STALE, TRIED
 from galatune.study.ledger.match import Goal, best_so_far, goal_of, trials_to_reach
 from galatune.study.ledger.rows import Ledger, ledger
+from galatune.study.search.finite_space import finite_space
 from galatune.study.search.quota import running, uses_ticket
 
 __all__ = ["AT_WORK", "Budget", "budget_for"]
-
-AT_WORK = "at work in another process"
-"""End of the reason to stop if other processes run the rest of the trials."""
 
 
 @dataclass(frozen=True)
@@ -32,12 +31,14 @@ class Budget:
         goal: The old study's best within the tolerance; None if it need not be reached.
         patience: Trials without a better value that end the search, None for no such bound.
         confirm: Whether a match counts only once its configuration has reached it a second time.
+        repeats: Whether the search goes on once every configuration of a finite space was tried.
     """
 
     trials: int
     goal: Goal | None = None
     patience: int | None = None
     confirm: bool = False
+    repeats: bool = True
 
     def text(self) -> str:
         """One sentence for the beginning of the run."""
@@ -50,7 +51,7 @@ class Budget:
                 f"tolerance {100 * self.goal.tolerance:.3g} %), at most {words}"
             )
         if self.patience is not None:
-            words += f", fewer once {plural(self.patience, 'trial')} in a row brought no better value"
+            words += f", fewer once {plural(self.patience, 'trial')} {STALE}"
         return words
 
     def used(self, study: optuna.Study) -> int:
@@ -63,7 +64,7 @@ class Budget:
         if self.goal is not None:
             reached = trials_to_reach(_confirmable(rows, self.confirm), self.goal, confirmed=self.confirm)
             if reached is not None:
-                return f"the old best was matched after {plural(reached, 'trial')}"
+                return f"{MATCHED} after {plural(reached, 'trial')}"
         used = self.used(study)
         if used > self.trials:
             return f"{plural(used, 'trial')} are done, more than the budget of {self.trials}"
@@ -72,8 +73,21 @@ class Budget:
         if used + running(study) >= self.trials:
             return f"the rest of the budget of {plural(self.trials, 'trial')} is {AT_WORK}"
         if self.patience is not None and _stale(rows, _own_steps(study)) >= self.patience:
-            return f"{plural(self.patience, 'trial')} in a row brought no better value"
-        return None
+            return f"{plural(self.patience, 'trial')} {STALE}"
+        return self._exhausted(study)
+
+    def _exhausted(self, study: optuna.Study) -> str | None:
+        """That every configuration was tried and none is to be tried again; None otherwise."""
+        trials = study.get_trials(deepcopy=False)
+        space = None if self.repeats else finite_space(trials)
+        if space is None or space.untried(trials) or self.to_confirm(study) is not None:
+            return None
+        if running(study):
+            return f"the rest of {plural(space.size, 'configuration')} is {AT_WORK}"
+        return (
+            f"all {plural(space.size, 'configuration')} {TRIED} more trials, asked for with --trials, "
+            "repeat them with other seeds"
+        )
 
     def to_confirm(self, study: optuna.Study) -> FrozenTrial | None:
         """A trial that matches and has not been repeated yet; None if matches need no confirmation."""
@@ -135,7 +149,7 @@ def budget_for(
             "say how many trials with --trials"
         )
     finished = sum(trial.state.is_finished() for trial in old.get_trials(deepcopy=False))
-    return Budget(trials or finished, goal, patience, confirm)
+    return Budget(trials or finished, goal, patience, confirm, repeats=trials is not None)
 
 
 def _configuration(trial: FrozenTrial) -> list[tuple[str, str]]:

@@ -23,11 +23,7 @@ _SCALARS = (str, int, float, bool, type(None))
 
 
 def as_stored(distribution: BaseDistribution) -> BaseDistribution:
-    """A distribution as it comes back from a storage; choices that no storage can keep stay as they are.
-
-    >>> as_stored(CategoricalDistribution(["relu", (1, 2)])).choices
-    ('relu', [1, 2])
-    """
+    """A distribution as it comes back from a storage; choices that no storage can keep stay as they are."""
     if not isinstance(distribution, CategoricalDistribution):
         return distribution
     if all(isinstance(choice, _SCALARS) for choice in distribution.choices):
@@ -42,9 +38,10 @@ def as_stored(distribution: BaseDistribution) -> BaseDistribution:
 def own_choice(value: Any, stored: BaseDistribution, own: BaseDistribution) -> Any:
     """The objective's own choice for one as it is stored; every other value as it is.
 
-    >>> own = CategoricalDistribution(["relu", (1, 2)])
-    >>> own_choice([1, 2], as_stored(own), own)
-    (1, 2)
+    Args:
+        value: ``[1, 2]``, for example.
+        stored: `as_stored` of ``own``.
+        own: As the objective made it, with the choice ``(1, 2)``, which is then the answer.
     """
     if stored is own or not isinstance(own, CategoricalDistribution):
         return value

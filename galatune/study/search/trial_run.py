@@ -9,10 +9,13 @@ from optuna.trial import TrialState
 
 from galatune.controller.controlled import Capture
 from galatune.controller.controller import Controller
+from galatune.errors import ObjectiveError
 from galatune.formatting import printable
 from galatune.study.ledger.attributes import OWN_STEP, REASON, RECORD
 from galatune.study.ledger.machine import this_machine, versions
+from galatune.study.ledger.provenance import note_stop
 from galatune.study.ledger.record import OptimizerRecord, RateEvent, RatePoint, TrialRecord
+from galatune.study.ledger.rows import ledger
 from galatune.study.scan.plan import ShrinkPlan
 from galatune.study.search.attempt import Outcome, attempt
 from galatune.study.search.options import Search
@@ -23,6 +26,12 @@ from galatune.study.search.signals import Interruption
 
 __all__ = ["run_trial"]
 
+NO_OPTIMIZER = (
+    "no torch optimizer stepped in this process, so nothing was controlled; a training in another process or "
+    "another framework cannot be"
+)
+WHAT_TO_DO = "If other configurations are trained with torch, the same command goes on with the next one"
+
 
 def run_trial(search: Search, trial: optuna.trial.Trial, interruption: Interruption) -> Outcome:
     """Call the objective, record what was controlled, and tell the study.
@@ -32,6 +41,8 @@ def run_trial(search: Search, trial: optuna.trial.Trial, interruption: Interrupt
 
     Raises:
         KeyboardInterrupt: The trial was interrupted and is still RUNNING.
+        ObjectiveError: No torch optimizer stepped in this trial, nor in any before: the next would cost as
+            much for nothing.
     """
     ended, record = _under_control(search, trial)
     interruption.check()
@@ -41,6 +52,9 @@ def run_trial(search: Search, trial: optuna.trial.Trial, interruption: Interrupt
         except (RuntimeError, ValueError):
             if not search.study._storage.get_trial(trial._trial_id).state.is_finished():
                 raise  # else it was released: another process took this one for gone
+    if ended.reason == NO_OPTIMIZER and not _controlled_before(search.study):
+        note_stop(search.study, NO_OPTIMIZER)
+        raise ObjectiveError(f"Trial {trial.number} ended the run: {NO_OPTIMIZER}. {WHAT_TO_DO}")
     return ended
 
 
@@ -51,6 +65,11 @@ def _write_down(study: optuna.Study, trial: optuna.trial.Trial, ended: Outcome, 
     if ended.own_step is not None:
         trial.set_user_attr(OWN_STEP, ended.own_step)
     study.tell(trial, ended.values, state=ended.state)
+
+
+def _controlled_before(study: optuna.Study) -> bool:
+    records = [row.record for row in ledger(study).rows]
+    return any(record is not None and record.controlled for record in records)
 
 
 def _under_control(search: Search, trial: optuna.trial.Trial) -> tuple[Outcome, TrialRecord]:
@@ -88,10 +107,7 @@ def _nothing_controlled(capture: Capture) -> str:
     if capture.left_alone:
         seen = "; ".join(f"{one.name}: {one.reason}" for one in capture.left_alone[:3])
         return f"no learning rate was controlled, so the trial trained at the rate that was fixed ({seen})"
-    return (
-        "no torch optimizer stepped in this process, so nothing was controlled; a training in another "
-        "process or another framework cannot be"
-    )
+    return NO_OPTIMIZER
 
 
 def _nothing_seen(capture: Capture) -> str | None:

@@ -1,14 +1,14 @@
-"""The address of a storage, a URL or a path: taken apart, opened, and printed without its password."""
+"""The address of a storage, a URL or a path: taken apart and opened; `secrets` prints it."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from galatune.errors import StorageError
 from galatune.formatting import first_line, printable
+from galatune.study.storage.secrets import hide_secrets, redact
 
 if TYPE_CHECKING:
     from sqlalchemy import URL
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = [
     "EXPECTED",
     "backend",
+    "hide_secrets",
     "is_url",
     "no_driver",
     "parse_url",
@@ -29,26 +30,11 @@ EXPECTED = "Give an Optuna study: an SQLite file, a journal file or a storage UR
 """What to do, in an error about what was given."""
 
 _URL = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+://")
-_PASSWORD = re.compile(r"(://[^:/@?]*):.*@")
-_PASSWORD_IN_QUERY = re.compile(r"([?&][^=&]*(?:pass|pwd|token|secret)[^=&]*=)[^&]*", re.IGNORECASE)
 
 
 def is_url(storage: str) -> bool:
     """Whether this is a URL rather than a path."""
     return _URL.match(storage) is not None
-
-
-def redact(url: str) -> str:
-    """A URL without its password, a path as it is; neither with control characters.
-
-    >>> redact("postgresql://ada:secret@db/tests")
-    'postgresql://ada:***@db/tests'
-    >>> redact("runs/study.db")
-    'runs/study.db'
-    """
-    if not is_url(url):
-        return printable(url)
-    return printable(_PASSWORD_IN_QUERY.sub(r"\1***", _PASSWORD.sub(r"\1:***@", url)))
 
 
 def parse_url(url: str) -> URL:
@@ -62,8 +48,8 @@ def parse_url(url: str) -> URL:
 
     try:
         parsed = make_url(url)
-    except (ArgumentError, ValueError) as error:
-        raise StorageError(f"Not a storage URL: {redact(url)}. {EXPECTED}") from error
+    except (ArgumentError, ValueError):
+        raise StorageError(f"Not a storage URL: {redact(url)}. {EXPECTED}") from None
     if parsed.drivername.startswith("redis"):
         raise StorageError(f"Redis storages are not supported: {redact(url)}. {EXPECTED}")
     if parsed.host is not None and "@" in parsed.host:
@@ -135,15 +121,4 @@ def reason_of(error: BaseException, place: str) -> str:
         error: From SQLAlchemy, a driver or the system.
         place: URL or path of the storage.
     """
-    line = first_line(getattr(error, "orig", None) or error)
-    return _without_password(line, place) if is_url(place) else line
-
-
-def _without_password(message: str, url: str) -> str:
-    """Drivers repeat what they were given."""
-    parsed = parse_url(url)
-    secrets: Mapping[str, Any] = {"password": parsed.password, **parsed.query}
-    for key, secret in secrets.items():
-        if secret and re.search("pass|pwd|token|secret", key, re.IGNORECASE):
-            message = message.replace(str(secret), "***")
-    return message
+    return hide_secrets(first_line(getattr(error, "orig", None) or error), place)

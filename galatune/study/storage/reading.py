@@ -31,6 +31,7 @@ from galatune.study.storage.address import (
     sqlite_file,
     sqlite_url,
 )
+from galatune.study.storage.database import Database
 from galatune.study.storage.journal import ReadOnlyJournal, whole_length
 from galatune.study.storage.sqlite_copy import copy_database
 
@@ -72,7 +73,7 @@ class Source:
             name: May be left out if there is only one.
 
         Raises:
-            StorageError: No such study, no study at all, or several and none named.
+            StorageError: No such study, no study at all, several and none named, or its rows are damaged.
         """
         names = self.names()
         shown = listed(names, MOST_LISTED)
@@ -82,10 +83,17 @@ class Source:
             raise StorageError(f"{self.label} holds {len(names)} studies; name one with --study: {shown}")
         if name is not None and name not in names:
             raise StorageError(f"No study '{printable(name)}' in {self.label}; it holds: {shown}")
-        with quiet():
-            study = optuna.load_study(study_name=name or names[0], storage=self.storage)
-            study.get_trials(deepcopy=False)  # read once, and kept by Optuna
-            return study
+        chosen = name or names[0]
+        try:
+            with quiet():
+                study = optuna.load_study(study_name=chosen, storage=self.storage)
+                study.get_trials(deepcopy=False)  # read once, and kept by Optuna
+        except Exception as error:  # fails in whatever way the damage asks for
+            raise StorageError(
+                f"Optuna cannot read study '{printable(chosen)}' in {self.label} ({type(error).__name__}: "
+                f"{first_line(error)}). Mend it, or give an intact copy"
+            ) from error
+        return study
 
 
 @contextmanager
@@ -199,9 +207,9 @@ def _check_sqlite(copy: Path, label: str) -> str:
 
 def _open_or_upgrade(url: str, label: str, version: str) -> tuple[optuna.storages.RDBStorage, str | None]:
     try:
-        return optuna.storages.RDBStorage(url), None
+        return Database(url), None
     except RuntimeError:  # an older or a newer schema
-        storage = optuna.storages.RDBStorage(url, skip_compatibility_check=True)
+        storage = Database(url, skip_compatibility_check=True)
     except Exception as error:
         raise StorageError(f"Optuna cannot read '{label}': {first_line(error)}") from error
     runtime = optuna.__version__
@@ -213,7 +221,7 @@ def _open_or_upgrade(url: str, label: str, version: str) -> tuple[optuna.storage
         )
     try:
         _upgrade(storage)
-        optuna.storages.RDBStorage(url).remove_session()
+        Database(url).remove_session()
     except Exception as error:
         _close(storage)
         raise StorageError(
@@ -244,9 +252,7 @@ def _open_server(url: str, label: str, stack: ExitStack) -> Source:
         engine = sqlalchemy.create_engine(url, **options)
         stack.callback(engine.dispose)
         _check_server(engine, label)
-        storage = optuna.storages.RDBStorage(
-            url.replace("{", "{{").replace("}", "}}"), options, skip_table_creation=True
-        )
+        storage = Database(url.replace("{", "{{").replace("}", "}}"), options, skip_table_creation=True)
     except StorageError:
         raise
     except sqlalchemy.exc.NoSuchModuleError as error:

@@ -1,4 +1,4 @@
-"""The storage of the smaller study, which is never that of the old one."""
+"""The storage of the smaller study: never the old one's file, but it may be its database on a server."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from galatune.study.storage.address import (
     sqlite_file,
     sqlite_url,
 )
+from galatune.study.storage.database import Database
 from galatune.study.storage.journal import WholeJournal
 from galatune.study.storage.reading import content_of
 
@@ -34,6 +35,9 @@ JOURNAL_SUFFIXES = (".log", ".journal")
 BUSY_SECONDS = 60
 ATTEMPTS = 8
 LONGEST_STEM = 120
+LONGEST_NAME = 512
+"""What a database takes as the name of a study."""
+SUFFIX = "-gala"
 _DEFAULT_PORTS = {"postgresql": 5432, "mysql": 3306, "mariadb": 3306}
 
 
@@ -57,11 +61,16 @@ def default_target(study: str) -> tuple[str, str]:
     stem = re.sub(r"[^\w.-]+", "-", study).lstrip("-.")
     while len(stem.encode()) > LONGEST_STEM:
         stem = stem[:-1]
-    return f"{stem or 'study'}-gala.db", f"{study}-gala"
+    return f"{stem or 'study'}-gala.db", f"{study[: LONGEST_NAME - len(SUFFIX)]}{SUFFIX}"
 
 
-def open_target(into: str | None, study: str, *, source: str) -> optuna.storages.BaseStorage:
+def open_target(
+    into: str | None, study: str, *, source: str, name: str | None = None
+) -> optuna.storages.BaseStorage:
     """Open the storage that the smaller study is written to, making it if it does not exist.
+
+    It may be the old study's database on a server, where the smaller study has a name of its own; a file of
+    the old study is never written to.
 
     Args:
         into: File or storage URL; None for the default file of this study. A new file named ``.log`` or
@@ -69,18 +78,15 @@ def open_target(into: str | None, study: str, *, source: str) -> optuna.storages
             decides.
         study: Name of the old study.
         source: Storage of the old study, as it was given.
+        name: Name of the smaller study, if it is not the default.
 
     Raises:
-        PlanError: It is the old study's own storage.
+        PlanError: It is the old study's own file, or has its name in its database.
         StorageError: It cannot be made or opened, or is something else than an Optuna storage.
     """
     place = default_target(study)[0] if into is None else into
-    if same_place(place, source):
-        raise PlanError(
-            f"The smaller study cannot go into the old study's own storage: {redact(place)}. "
-            "Name another file or URL with --into"
-        )
     path = sqlite_file(place) if is_url(place) else Path(place)
+    _refuse_old_study(place, path, study, name, source)
     try:
         if path is None:
             return _open_database(place)
@@ -93,6 +99,26 @@ def open_target(into: str | None, study: str, *, source: str) -> optuna.storages
         raise StorageError(
             f"Cannot write to {redact(place)}: {reason_of(error, place)}. Name another place with --into"
         ) from None
+
+
+def _refuse_old_study(place: str, path: Path | None, study: str, name: str | None, source: str) -> None:
+    if not same_place(place, source):
+        return
+    if path is not None:
+        raise PlanError(
+            f"The smaller study cannot go into the old study's own file: {redact(place)}. "
+            "Name another file or URL with --into"
+        )
+    if name is not None and _alike(name, study):
+        raise PlanError(
+            f"The smaller study cannot have the old one's name {printable(study)!r} in the same database. "
+            "Name it with --name"
+        )
+
+
+def _alike(one: str, other: str) -> bool:
+    """Whether a database may take two names for one: some compare without case."""
+    return one.strip().casefold() == other.strip().casefold()
 
 
 def find_target(study: str, into: str | None = None, name: str | None = None) -> tuple[str, str]:
@@ -159,7 +185,7 @@ def _open_database(url: str, options: dict[str, Any] | None = None) -> optuna.st
 
     for attempt in range(ATTEMPTS):
         try:
-            return optuna.storages.RDBStorage(url, options)
+            return Database(url, options)
         except (DatabaseError, optuna.exceptions.StorageInternalError) as error:
             text = str(getattr(error, "__cause__", None) or error).lower()
             raced = "already exists" in text or "unique" in text or "duplicate" in text

@@ -84,7 +84,7 @@ def test_what_lies_beyond_the_axis_is_said_in_numbers() -> None:
 def test_a_figure_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     curve = Curve("line", "adam", (1e-3, 1e-2), ((2.0,), (1.0,)))
     (tmp_path / "sensitivity.svg").mkdir()
-    with pytest.raises(GalatuneError, match=r"cannot write .*sensitivity.svg: Is a directory"):
+    with pytest.raises(GalatuneError, match=r"cannot write .*sensitivity.svg': Is a directory"):
         save(sensitivity_figure([curve]), tmp_path, "sensitivity")
 
 

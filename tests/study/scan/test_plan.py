@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import warnings
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -16,6 +17,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from galatune.errors import PlanError, StorageError
 from galatune.study.scan.plan import ShrinkPlan
+from galatune.study.scan.projection import COST_OF_CONTROL
 from galatune.study.scan.scan import plan_study, scan, scan_storage
 
 ARCANUM = "Zeos-ctrl__ARCANUM__optuna_study.db"
@@ -53,7 +55,7 @@ def test_arcanum_amp_tune(studies: Path) -> None:
     assert (plan.trials.complete, plan.trials.pruned, plan.trials.failed) == (17, 33, 1)
     assert [trial.number for trial in plan.running] == [51]
     assert plan.kept == ("amp_hidden_size", "banks", "dropout", "layers")
-    assert {way.way: way.trials for way in plan.projected} == {"replay": 27, "until-match": 51}
+    assert {way.way: way.trials for way in plan.projected} == {"until-match": 51, "trials": 26}
 
 
 def test_scan_all_reads_every_study(studies: Path) -> None:
@@ -101,6 +103,13 @@ def test_json_has_the_promised_keys() -> None:
     assert body["projected"][0].keys() == {"way", "trials", "hours", "assumption"}
 
 
+def test_a_plan_of_an_earlier_version_is_read() -> None:
+    body = plan_of(trial(1e-3, 1)).to_json()
+    for added_later in ("tried", "repeated", "options"):
+        del body[added_later]
+    assert ShrinkPlan.from_json(body).options == ()
+
+
 def test_something_else_is_no_plan() -> None:
     for body in ({}, {"study": "s"}, {**plan_of().to_json(), "trials": 3}):
         with pytest.raises(PlanError, match="Not a plan"):
@@ -116,11 +125,27 @@ def test_hours_are_those_of_every_finished_trial() -> None:
         trial(1e-3, 5, minutes=None),
     )
     assert plan.hours == pytest.approx(1.0)
-    # Three of the four finished trials have a duration: 20 minutes each.
+    # Of the two COMPLETE trials one has a duration: 30 minutes, for each of 4 and of 2 trials.
     assert {way.way: way.hours for way in plan.projected} == {
-        "replay": pytest.approx(5 / 3),
-        "until-match": pytest.approx(4 / 3),
+        "until-match": pytest.approx(2.0),
+        "trials": pytest.approx(1.0),
     }
+
+
+def test_the_cost_of_control_is_the_measured_one() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "benchmarks.md").read_text()
+    section = text[text.index("## What a probe costs") :]
+    cpu, gpu = section.split("### On a GPU")
+
+    def percent(tables: str, probes: str, column: int) -> tuple[int, int]:
+        rows = re.findall(rf"^\| (?:{probes}) \|.*$", tables, flags=re.MULTILINE)
+        ratios = [float(row.split("|")[column].strip(" *")) for row in rows]
+        return round(100 * min(ratios) - 100), round(100 * max(ratios) - 100)
+
+    probes = "closure|graph|echo|consecutive"
+    (cpu_low, cpu_high), (gpu_low, gpu_high) = percent(cpu, probes, 4), percent(gpu, probes, 5)
+    said = f"control adds {cpu_low} to {cpu_high} % on a CPU, {gpu_low} to {gpu_high} % on a GPU"
+    assert said in COST_OF_CONTROL
 
 
 @pytest.mark.parametrize("minutes", [None, 0, -5])
@@ -198,11 +223,11 @@ def test_study_of_several_objectives() -> None:
     plan = plan_study(study, "memory")
     assert plan.directions == ("minimize", "maximize")
     assert plan.placeholders == {"lr": 1e-3}  # the middle of the front
-    assert [way.way for way in plan.projected] == ["replay"]
+    assert [way.way for way in plan.projected] == ["until-match", "trials"]
 
 
 def test_no_complete_trial_cannot_be_matched() -> None:
-    assert [way.way for way in plan_of(trial(1e-3, 1, TrialState.FAIL)).projected] == ["replay"]
+    assert [way.way for way in plan_of(trial(1e-3, 1, TrialState.FAIL)).projected] == ["trials"]
 
 
 def test_wishes_of_a_storage_with_several_studies(tmp_path: Path) -> None:

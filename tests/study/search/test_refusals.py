@@ -84,8 +84,9 @@ def test_where_only_the_rate_was_searched_a_few_seeds_are_asked_for(
     assert asked[0].endswith("Run it at most 3 times?")
     assert len(study.trials) == 3
     assert len({trial.value for trial in study.trials}) == 3, "the seeds differ"
+    assert len(go(plan, only_the_rate).trials) == 3, "asked once"
     assert len(go(plan, only_the_rate, trials=4).trials) == 4
-    assert [(way.way, way.trials) for way in plan.projected] == [("replay", 1), ("until-match", 3)]
+    assert [(way.way, way.trials) for way in plan.projected] == [("until-match", 3), ("trials", 2)]
 
 
 def test_options_and_settings_exclude_each_other(plan: ShrinkPlan) -> None:

@@ -97,15 +97,21 @@ def test_target_is_where_it_was_named_after_a_change_of_directory(
         ("link.db", "old.db"),
         ("hard.db", "sqlite:///old.db"),
         ("absent.db", "sqlite:///absent.db"),
-        ("postgresql://a:s3cret@db/x", "postgresql+psycopg2://b:s3cret@DB:5432/x"),
     ],
 )
-def test_target_is_never_the_source(folder: Path, into: str, source: str) -> None:
+def test_target_is_never_the_old_file(folder: Path, into: str, source: str) -> None:
     optuna.storages.RDBStorage("sqlite:///old.db")
     (folder / "link.db").symlink_to("old.db")
     (folder / "hard.db").hardlink_to("old.db")
-    with pytest.raises(PlanError, match="--into") as caught:
+    with pytest.raises(PlanError, match="--into"):
         open_target(into, "mnist", source=source)
+
+
+@pytest.mark.parametrize("name", ["mnist", "MNIST", "mnist "])
+def test_target_never_has_the_old_name_in_the_old_database(name: str) -> None:
+    one, same = "postgresql://a:s3cret@db/x", "postgresql+psycopg2://b:s3cret@DB:5432/x"
+    with pytest.raises(PlanError, match="--name") as caught:
+        open_target(one, "mnist", source=same, name=name)
     assert "s3cret" not in str(caught.value)
 
 
