@@ -142,13 +142,8 @@ def release(study: optuna.Study, number: int, reason: str) -> bool:
     Returns:
         Whether this call gave it up; a finished trial, or another process's claim since, is left as it is.
     """
-    trials = study.get_trials(deepcopy=False)
-    words = f"{reason}; its configuration is tried again"
-    for trial in trials:
-        if trial.number == number and trial.state == TrialState.RUNNING and _close(study, trial, words):
-            _queue(study, trial, _tickets(trials)[trial._trial_id])
-            return True
-    return False
+    found = [trial for trial in study.get_trials(deepcopy=False) if trial.number == number]
+    return any(_release(study, trial, reason) for trial in found)
 
 
 def take_over(study: optuna.Study, workers: Workers) -> int:
@@ -157,9 +152,9 @@ def take_over(study: optuna.Study, workers: Workers) -> int:
     Returns:
         How many trials it released.
     """
-    trials = study.get_trials(deepcopy=False)
-    gone = [trial.number for trial in trials if trial.state == TrialState.RUNNING and workers.is_gone(trial)]
-    count = sum(release(study, number, "its process is gone") for number in gone)
+    running_now = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    gone = [trial for trial in running_now if workers.is_gone(trial)]
+    count = sum(_release(study, trial, "its process is gone") for trial in gone)
     trials = study.get_trials(deepcopy=False)
     numbers = _tickets(trials)
     kept = {numbers[trial._trial_id] for trial in trials if not is_interrupted(trial)}
@@ -168,6 +163,17 @@ def take_over(study: optuna.Study, workers: Workers) -> int:
         if workers.has_left(trial):
             _queue(study, trial, ticket)
     return count
+
+
+def _release(study: optuna.Study, trial: FrozenTrial, reason: str) -> bool:
+    """Give up a trial, as it was when it was read."""
+    if trial.state != TrialState.RUNNING:
+        return False
+    ticket = ticket_of(study, trial)
+    if not _close(study, trial, f"{reason}; its configuration is tried again"):
+        return False
+    _queue(study, trial, ticket)
+    return True
 
 
 def _tickets(trials: Iterable[FrozenTrial]) -> dict[int, int]:

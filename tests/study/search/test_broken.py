@@ -180,14 +180,17 @@ def test_an_attribute_that_is_overwritten_while_it_runs(plan: ShrinkPlan, body: 
         go(plan, trials=4, agree=yes)
 
 
-@pytest.mark.parametrize("value", [5, "text", [], {}, True, -1, 10**30, 1e300, {"schema": 1}])
 @pytest.mark.parametrize("name", ["", "_ticket", "_process", "_stage", "_beat", "_interrupted"])
-def test_an_attribute_of_a_trial_that_is_overwritten(plan: ShrinkPlan, name: str, value: Any) -> None:
-    def overwrite(trial: Any) -> None:
-        trial.study._storage.set_trial_user_attr(trial._trial_id, f"galatune{name}", value)
+def test_an_attribute_of_a_trial_that_is_overwritten(plan: ShrinkPlan, name: str) -> None:
+    values = [5, "text", [], {}, True, -1, 10**30, 1e300, {"schema": 1}]
 
-    study = go(plan, at_trial(1, overwrite), trials=3)
-    assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 3
+    def overwrite(trial: Any) -> float:
+        value = objective(trial)
+        trial.study._storage.set_trial_user_attr(trial._trial_id, f"galatune{name}", values[trial.number])
+        return value
+
+    study = go(plan, overwrite, trials=len(values))
+    assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * len(values)
 
 
 # -- disks and files

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -9,10 +10,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
+import tiny_search
 from optuna.trial import TrialState
 from tiny_search import go, load, objective, outcome, yes
 
@@ -218,6 +221,42 @@ def test_a_trial_of_another_machine_is_left_while_it_beats(plan: ShrinkPlan) -> 
     thread.join()
     assert [trial.state.name for trial in study.trials] == ["COMPLETE", "RUNNING", "COMPLETE"]
     assert study.user_attrs[RECORD]["stopped_because"] == REST
+
+
+ELSEWHERE = """
+import time
+from tiny_search import go, objective, scan
+from galatune.study.ledger import machine
+from galatune.study.search import workers
+
+machine._place = lambda: "elsewhere"
+workers.BEAT_SECONDS = 0.05
+
+
+def endless(trial):
+    objective(trial)
+    time.sleep(600)
+
+
+go(scan("old.log"), endless, trials=3)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("quick")
+def test_a_process_of_another_machine_that_is_killed_is_replaced(plan: ShrinkPlan) -> None:
+    tests = str(Path(tiny_search.__file__).parent)
+    with subprocess.Popen(
+        [sys.executable, "-c", ELSEWHERE], env={**os.environ, "PYTHONPATH": tests}
+    ) as process:
+        while not (Path("new.log").exists() and BEAT in Path("new.log").read_text()):
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.kill()
+    study = go(plan, trials=3, agree=yes)
+    assert sorted(trial.state.name for trial in study.trials) == ["COMPLETE"] * 3 + ["FAIL"]
+    assert study.trials[0].user_attrs[REASON] == "its process is gone; its configuration is tried again"
+    assert study.trials[0].params in [trial.params for trial in study.trials[1:]]
 
 
 @pytest.mark.usefixtures("quick")
