@@ -37,7 +37,7 @@ def shortened(text: str, most: int) -> str:
     """Text of at most so many characters; what is left out is in the middle.
 
     >>> shortened("a long text", 8), shortened("short", 8)
-    ('a l ... ', 'short')
+    ('a  ... t', 'short')
     """
     if len(text) <= most:
         return text

@@ -41,7 +41,8 @@ class Pair:
         table = pd.concat(filled or frames, ignore_index=True)
         for place, (_, column) in enumerate(table.items()):
             if pd.api.types.is_object_dtype(column) or pd.api.types.is_string_dtype(column):
-                table.isetitem(place, list(map(_in_spreadsheet, column)))
+                cells = pd.Series(list(map(_in_spreadsheet, column)), dtype=object)
+                table.isetitem(place, cells.to_numpy())
         return str(table.rename(columns=_in_spreadsheet).to_csv(index=False))
 
 
