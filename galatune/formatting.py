@@ -36,8 +36,8 @@ def printable(text: str) -> str:
 def shortened(text: str, most: int) -> str:
     """Text of at most so many characters; what is left out is in the middle.
 
-    >>> shortened("a long text", 8), shortened("short", 8)
-    ('a  ... t', 'short')
+    >>> shortened("a rather long text", 12), shortened("short", 12)
+    ('a rat ... xt', 'short')
     """
     if len(text) <= most:
         return text

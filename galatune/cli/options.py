@@ -22,6 +22,7 @@ __all__ = [
     "name_option",
     "named",
     "objective_argument",
+    "pruner_option",
     "storage_argument",
     "study_option",
     "tolerance_option",
@@ -104,6 +105,13 @@ name_option = click.option(
 
 study_option = click.option(
     "--study", metavar="NAME", callback=named, help="Study in STORAGE; may be left out if it holds one."
+)
+
+pruner_option = click.option(
+    "--pruner",
+    type=click.Choice(["none", "median", "percentile", "successive-halving", "hyperband"]),
+    help="Ends trials that report bad values.  [default: median if the old study has pruned trials, else "
+    "none]",
 )
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of tables.")

@@ -17,6 +17,7 @@ from galatune.cli.options import (
     lr_option,
     name_option,
     objective_argument,
+    pruner_option,
     storage_argument,
     study_option,
     tolerance_option,
@@ -51,6 +52,7 @@ __all__ = ["run"]
 @keep_option
 @drop_schedule_option
 @control_options
+@pruner_option
 @click.option(
     "--seed",
     type=click.IntRange(min=0),
@@ -127,13 +129,17 @@ def run(
 def _print(smaller: optuna.Study, place: str, as_json: bool) -> None:
     from rich.console import Console
 
+    from galatune.cli.again import again
     from galatune.study.search.summary import RunSummary
 
-    summary = RunSummary.of(smaller, place)
+    ctx = click.get_current_context()
+    summary = RunSummary.of(smaller, place, lambda options: again(ctx, options))
     if as_json:
         click.echo(json.dumps(summary.to_json(), indent=2))
-    else:
-        summary.show(Console(markup=False, highlight=False, emoji=False))
+        return
+    summary.show(Console(markup=False, highlight=False, emoji=False))
+    if summary.next is not None:
+        click.echo(f"To go on: {summary.next}", err=True)
 
 
 def _next(storage: str, study: str, into: str | None, name: str | None) -> str:

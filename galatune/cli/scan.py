@@ -37,7 +37,7 @@ def scan(
     """Show which parameters of a study are learning rates. Nothing is changed.
 
     STORAGE is an Optuna storage URL, an SQLite file or a journal file. Without --study every study in it
-    is shown.
+    has a row.
 
     \b
     Example:

@@ -151,6 +151,7 @@ def _settings(baseline: Ledger, shrunk: Ledger) -> list[tuple[str, str, str]]:
         ("objective", UNKNOWN, _known(new.objective)),
         ("sampler", _known(sampler), _known(new.sampler)),
         ("pruner", _known(old.pruner), _known(new.pruner)),
+        ("why this pruner", "", _known(new.pruner_because)),
         ("seed", _known(old.seed), _known(new.seed)),
         ("options", _pairs(old.options), _pairs(new.options)),
         ("machine", _machines(baseline), _machines(shrunk)),

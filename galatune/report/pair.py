@@ -34,6 +34,7 @@ class Pair:
 
     def csv(self) -> str:
         """Every trial of both studies as CSV, one row per trial; no text in it is run by a spreadsheet."""
+        import numpy as np
         import pandas as pd
 
         frames = [ledger.frame() for ledger in (self.baseline, self.shrunk)]
@@ -41,8 +42,7 @@ class Pair:
         table = pd.concat(filled or frames, ignore_index=True)
         for place, (_, column) in enumerate(table.items()):
             if pd.api.types.is_object_dtype(column) or pd.api.types.is_string_dtype(column):
-                cells = pd.Series(list(map(_in_spreadsheet, column)), dtype=object)
-                table.isetitem(place, cells.to_numpy())
+                table.isetitem(place, np.array([*map(_in_spreadsheet, column)], dtype=object))
         return str(table.rename(columns=_in_spreadsheet).to_csv(index=False))
 
 

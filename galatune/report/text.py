@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from rich.table import Table
 from rich.text import Text
 
-from galatune.formatting import duration, number, printable
+from galatune.formatting import duration, number, plural, printable
 from galatune.report.comparison import NOT_REACHED, Comparison, StudySummary
+from galatune.study.ledger.ending import advice
 from galatune.study.ledger.rows import Ledger
 
 __all__ = ["NOT_MEASURED", "Verdict", "as_text", "rows", "verdict"]
@@ -48,7 +49,8 @@ def verdict(report: Comparison, shrunk: Ledger) -> Verdict:
         report: All numbers.
         shrunk: Ledger of the smaller study, which tells the best trial and whether the run is over.
     """
-    return Verdict(_saved(report), _risk(report, shrunk) + _busy(report), _next(report, shrunk))
+    risk = _risk(report, shrunk) + _busy(report) + _pruned(report, shrunk)
+    return Verdict(_saved(report), risk, _next(report, shrunk))
 
 
 def as_text(report: Comparison, sentences: Verdict, width: int | None = None) -> str:
@@ -97,6 +99,7 @@ def rows(report: Comparison) -> list[Cells]:
         *_to_match_rows(report),
         *_best_rows(report),
         ("finished trials", number(old.trials), number(new.trials), "", MEASURED),
+        *_pruned_rows(report),
         ("time in all", duration(old.hours), duration(new.hours), "", _mark(timed)),
     ]
 
@@ -137,6 +140,12 @@ def _best_rows(report: Comparison) -> list[Cells]:
         ("hypervolume", volumes[0], volumes[1], difference, mark),
         ("best of each objective", _best(old), _best(new), "", mark),
     ]
+
+
+def _pruned_rows(report: Comparison) -> list[Cells]:
+    """How many of the finished trials were pruned, if any was."""
+    old, new = (study.by_state.get("PRUNED", 0) for study in (report.baseline, report.shrunk))
+    return [("  of these pruned", number(old), number(new), "", MEASURED)] if old or new else []
 
 
 def _mark(measured: bool) -> str:
@@ -208,6 +217,15 @@ def _busy(report: Comparison) -> str:
     )
 
 
+def _pruned(report: Comparison, shrunk: Ledger) -> str:
+    """How many trials were pruned, and by what: a pruner that ends more of them saves time by itself."""
+    studies = (report.shrunk, report.baseline)
+    now, before = (f"{one.by_state.get('PRUNED', 0)} of {plural(one.trials, 'trial')}" for one in studies)
+    if not any(one.by_state.get("PRUNED") for one in studies):
+        return ""
+    return " ".join(filter(None, (f" {now} were pruned, {before} before.", shrunk.provenance.pruner_because)))
+
+
 _JUDGEMENT = {
     "better": "better by more than the tolerance",
     "equal": "equal within the tolerance",
@@ -226,12 +244,18 @@ def _next(report: Comparison, shrunk: Ledger) -> str:
     if report.to_match.baseline_trials is None:
         return "the old study sets no value to reach; compare the best trials of both by hand."
     if not report.to_match.matched:
-        return (
-            "give it more trials (galatune run with a larger --trials), or keep the learning rate searched."
-        )
+        return _next_if_missed(shrunk)
     if report.saved.trials is not None and report.saved.trials < 0:
         return f"removing the learning rate did not pay here: keep it searched, or retrain {who} and compare."
     return f"retrain {who} with two or three other seeds inside galatune.controlled() before relying on it."
+
+
+def _next_if_missed(shrunk: Ledger) -> str:
+    may_help = advice(shrunk)
+    if may_help is None:
+        return "compare the best trials of both by hand, or keep the learning rate searched."
+    other = ", or keep the learning rate searched" if may_help.runs else ""
+    return f"{may_help.text()}{other}."
 
 
 def _best_number(shrunk: Ledger) -> int | None:

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
     from galatune.study.storage.reading import Source
 
+FINISHED = ("complete", "pruned", "failed")
+"""Counts of a plan that are trials that have ended."""
+
 __all__ = ["Provenance", "note_stop", "old_study"]
 
 
@@ -59,6 +62,17 @@ class Provenance:
     def unfinished(self) -> bool:
         """Whether the same command would go on, because `run` was killed or interrupted."""
         return self.made_by_galatune and self.stopped_because in (None, UNFINISHED)
+
+    @property
+    def old_trials(self) -> Mapping[str, int]:
+        """Trials of the old study by "complete", "pruned" and "failed", as the plan counts them."""
+        counts = _mapping(self.plan.get("trials"))
+        return {state: counts[state] for state in FINISHED if isinstance(counts.get(state), int)}
+
+    @property
+    def old_pruned(self) -> tuple[int, int]:
+        """PRUNED trials of the old study and its finished ones; 0 if they are unknown."""
+        return self.old_trials.get("pruned", 0), sum(self.old_trials.values())
 
     @classmethod
     def of(cls, study: optuna.Study | FrozenStudy) -> Provenance:
@@ -122,7 +136,8 @@ def note_stop(study: optuna.Study, reason: str) -> None:
         study: The smaller study; `Provenance.write` was there before.
         reason: In words; `UNFINISHED` if the search is not over.
     """
-    study.set_user_attr(RECORD, {**study.user_attrs[RECORD], "stopped_because": reason})
+    body = _mapping(study.user_attrs.get(RECORD))  # anybody may have overwritten it
+    study.set_user_attr(RECORD, {**body, "stopped_because": reason})
 
 
 def _mapping(body: Any) -> Mapping[str, Any]:

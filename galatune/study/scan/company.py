@@ -29,6 +29,8 @@ _COMMON = frozenset(
 )
 """Words that begin or end names without saying what these belong to."""
 _NETWORK = words_for.NETWORK | words_for.REINFORCEMENT
+_WHOLE_OTHER = words_for.AGENT | words_for.LOGISTIC
+"""Of agents with a table, and of linear models, if they are the whole name."""
 
 
 @dataclass
@@ -123,7 +125,7 @@ def _sort(company: Company, name: str, words: tuple[str, ...], distribution: Bas
         company.trees.append(name)
     elif " ".join(words) in words_for.SOMETIMES_TREES or _offers_trees(distribution):
         company.perhaps_trees.append(name)
-    elif find(words, words_for.OTHER_MODELS):
+    elif find(words, words_for.OTHER_MODELS) or " ".join(words) in _WHOLE_OTHER:
         company.other.append(name)
     elif find(words, _NETWORK):
         company.network.append(name)
@@ -150,4 +152,5 @@ def _is_rate(name: str) -> bool:
 
 def is_agent(others: Space) -> bool:
     """Whether the study is one of reinforcement learning."""
-    return any(find(tokens(name), words_for.REINFORCEMENT | words_for.AGENT) for name in others)
+    names = [tokens(name) for name in others]
+    return any(find(words, words_for.REINFORCEMENT) or " ".join(words) in words_for.AGENT for words in names)

@@ -8,16 +8,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from optuna.distributions import BaseDistribution
+from optuna.distributions import BaseDistribution, IntDistribution
 
 from galatune.study.scan.company import Space, company_of, has_rate
 from galatune.study.scan.distributions import Scale
 from galatune.study.scan.doubt import Candidate, doubt
 from galatune.study.scan.look_alikes import gain, is_attribute, look_alike
 from galatune.study.scan.names import NameMatch, Role, match_name
-from galatune.study.scan.schedules import read_schedule, trains
+from galatune.study.scan.schedules import companion_of, read_schedule, trains
 from galatune.study.scan.values import Values, read_values
-from galatune.study.scan.vocabulary import VAGUE_RATE
+from galatune.study.scan.vocabulary import SCHEDULE, SCHEDULE_OF_A_RATE, VAGUE_RATE
 
 __all__ = ["Decision", "decide", "named_by_the_user"]
 
@@ -59,7 +59,9 @@ def decide(name: str, distribution: BaseDistribution, others: Space) -> Decision
     candidate = Candidate(match, distribution, values, company_of(match, others))
     if reason := look_alike(candidate, others):
         return Decision(reason, None)
-    role = _role_by_values(match, values)
+    role = _role_by_values(candidate)
+    if role == "multiplier" and match.rest == ("factor",) and companion_of("factor", distribution, others):
+        role = "schedule"
     if role == "schedule" and match.soft and not trains(others):
         return None
     if role in ("schedule", "multiplier"):
@@ -92,28 +94,36 @@ def _vague(match: NameMatch, values: Values, others: Space) -> Decision | None:
     return Decision(reasons[match.phrase], None) if match.phrase in reasons else None
 
 
-def _role_by_values(match: NameMatch, values: Values) -> Role | None:
+def _role_by_values(candidate: Candidate) -> Role | None:
     """The role of the name, unless the values contradict it."""
-    if values.kind == "words" and match.role in ("rate", "unsure"):
+    match, values = candidate.match, candidate.values
+    if values.kind == "schedules" and match.role in ("rate", "unsure"):
         return "schedule"
-    if match.role == "schedule" and match.soft and values.firm:
-        if "policy" in match.rest or values.scale != "rate":  # of a policy network; lr_power from -5 to -1
-            return "rate"
-        if match.before:  # step_lr
-            return "unsure"
-    return match.role
+    if match.role != "schedule" or values.kind != "rates":
+        return match.role
+    number = not isinstance(candidate.distribution, IntDistribution)
+    if match.soft and ((number and "policy" in match.rest) or values.scale.startswith(("log", "ln"))):
+        return "rate"  # of a policy's network; lr_power from -5 to -1
+    if "power" in match.rest and not number:
+        return "unsure"
+    modified = match.before[-1:] != () and match.before[-1] in SCHEDULE | SCHEDULE_OF_A_RATE
+    if modified and match.before[-1] not in ("warmup", "warm") and values.firm and number:
+        return "unsure"  # cosine_lr, step_lr
+    return "schedule"
 
 
 def _rate(candidate: Candidate, role: Role | None, others: Space) -> Decision:
     """A rate by its name: of a torch optimizer, of something else, or nobody can tell."""
     match, values, company = candidate.match, candidate.values, candidate.company
+    coded = values.kind == "words" or (values.coded and bool(company.network))
+    if coded and not has_rate(others):
+        return Decision(f"{match.words}; {values.words}, which code may turn into rates", "unsure", "unknown")
     if values.kind != "rates":
-        if values.coded and company.network and not has_rate(others):
-            return Decision(f"{match.words}; an integer that code may turn into a rate", "unsure", "unknown")
         return Decision(values.words, None)
-    if candidate.trees >= 2 * max(company.network_score, 1):
+    perhaps = candidate.deep and not company.trees
+    if candidate.trees >= 2 * max(company.network_score, 1) and not perhaps:
         beside = f", beside {company.tree_names()}" if company.tree_score else ""
-        return Decision(f"the learning rate of boosted trees{beside}: not a torch optimizer's", None)
+        return Decision(f"the learning rate of boosted trees{beside}", None)
     evidence = f"{match.words}; {values.words}"
     reason = doubt(candidate)
     if reason or role == "unsure":

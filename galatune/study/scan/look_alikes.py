@@ -6,14 +6,12 @@ from optuna.distributions import BaseDistribution
 
 from galatune.study.scan import vocabulary as words_for
 from galatune.study.scan.company import Company, Space
-from galatune.study.scan.doubt import Candidate
+from galatune.study.scan.doubt import WEIGHTS, Candidate, is_known
 from galatune.study.scan.names import NameMatch
-from galatune.study.scan.values import is_logarithmic
+from galatune.study.scan.values import bounds, is_logarithmic
 from galatune.study.scan.vocabulary import find, tokens
 
 __all__ = ["gain", "is_attribute", "look_alike"]
-
-_LOGISTIC = "a parameter of logistic regression ('lr' stands for that here)"
 
 
 def look_alike(candidate: Candidate, others: Space) -> str | None:
@@ -26,9 +24,11 @@ def look_alike(candidate: Candidate, others: Space) -> str | None:
     match, distribution = candidate.match, candidate.distribution
     rest = frozenset(match.rest)
     if booster := sorted(rest & words_for.BOOSTERS):
-        return f"{booster[0]!r} in its name: the learning rate of boosted trees, not of a torch optimizer"
+        return f"{booster[0]!r} in its name: the learning rate of boosted trees"
     if match.short:
-        if reason := _one_model(match, distribution, others) or _logistic(candidate, others):
+        if other := _one_model(match, distribution, others) or _beside_models(match, others):
+            return f"about one model among others, beside {other}"
+        if reason := _logistic(candidate, others):
             return reason
         if rest & words_for.IMAGES:
             return "about images ('lr' stands for left-right or low resolution here)"
@@ -41,16 +41,29 @@ def is_attribute(match: NameMatch) -> bool:
 
 
 def _one_model(match: NameMatch, distribution: BaseDistribution, others: Space) -> str | None:
-    """Something of one model among others: ``w_lr`` beside ``w_rf``."""
-    if not match.rest and is_logarithmic(distribution):
+    """The other parameter if it is something of one model among others: ``w_lr`` beside ``w_rf``."""
+    logarithmic = is_logarithmic(distribution)
+    _, high = bounds(distribution) or (0.0, 0.0)
+    if not match.rest and (logarithmic or high < WEIGHTS):
         return None
+    weight = not logarithmic and bool(words_for.WEIGHTS.intersection(match.rest))
     place = len(match.before)
     for other in others:
         words = tokens(other)
         same = words[:place] == match.before and words[place + 1 :] == match.after
-        if same and words[place : place + 1] and words[place] in words_for.MODELS:
-            return f"about one model among others, beside {other}"
+        if same and (weight or words_for.MODELS.intersection(words[place : place + 1])):
+            return other
     return None
+
+
+def _beside_models(match: NameMatch, others: Space) -> str | None:
+    """The other parameter if 'lr' is a model as 'rf' is: ``lr_reg`` beside ``rf_depth``."""
+    setting = match.rest == ("c",) or (not match.before and not is_known(match.after))
+    if match.role != "rate" or not setting:
+        return None
+    place = -1 if match.before else 0
+    marked = ((other, tokens(other)) for other in others)
+    return next((o for o, words in marked if words and words[place] in words_for.PLAIN_MODELS), None)
 
 
 def _logistic(candidate: Candidate, others: Space) -> str | None:
@@ -59,12 +72,9 @@ def _logistic(candidate: Candidate, others: Space) -> str | None:
     said = words_for.LOGISTIC.intersection(nearby)
     if said == {"solver"} and candidate.values.kind != "words":  # SOLVER.LR is a rate
         said = frozenset()
-    if said:
-        return _LOGISTIC
-    if match.rest == ("c",) and not candidate.company.network:
-        models = any(words_for.MODELS.intersection(tokens(other)) for other in others)
-        settings = any(find(tokens(other), words_for.LOGISTIC) for other in others)
-        return _LOGISTIC if models or settings else None
+    settings = match.rest == ("c",) and any(find(tokens(other), words_for.LOGISTIC) for other in others)
+    if said or (settings and not candidate.company.network):
+        return "a parameter of logistic regression ('lr' stands for that here)"
     return None
 
 
@@ -84,9 +94,9 @@ def _of_another_model(company: Company) -> str | None:
     if company.network or not company.other:
         return None
     for other in company.other:
-        phrase = find(tokens(other), words_for.SURELY_OTHER)
+        phrase = find(tokens(other), frozenset(words_for.SURELY_OTHER))
         if phrase:
-            return f"the rate of {words_for.SURELY_OTHER[phrase]}, beside {other}: not a torch optimizer's"
+            return f"the rate of {words_for.SURELY_OTHER[phrase]}, beside {other}"
     return None
 
 
@@ -95,6 +105,7 @@ def gain(name: str, others: Space) -> str | None:
     gains = ("kp", "ki", "kd")
     words = tokens(name)
     joined = "".join(words)
-    own = [one for one in gains if joined == one or (one in words and "pid" in words)]
-    beside = [o for o in others if any(g in tokens(o) or "".join(tokens(o)) == g for g in gains)]
-    return "the gain of a PID controller" if own and (beside or "pid" in words) else None
+    if not any(joined == one or (one in words and "pid" in words) for one in gains):
+        return None
+    beside = any(one in tokens(other) or "".join(tokens(other)) == one for other in others for one in gains)
+    return "the gain of a PID controller" if beside or "pid" in words else None

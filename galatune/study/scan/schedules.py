@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
+from optuna.distributions import BaseDistribution, IntDistribution
 
 from galatune.study.scan import vocabulary as words_for
 from galatune.study.scan.company import Space, company_of, has_rate, is_agent
-from galatune.study.scan.names import NameMatch
+from galatune.study.scan.names import NameMatch, match_name
 from galatune.study.scan.values import bounds, is_logarithmic
 from galatune.study.scan.vocabulary import find, tokens
 
-__all__ = ["read_schedule", "trains"]
+__all__ = ["companion_of", "read_schedule", "trains"]
 
 
 def read_schedule(name: str, distribution: BaseDistribution, others: Space) -> str | None:
@@ -24,10 +24,11 @@ def read_schedule(name: str, distribution: BaseDistribution, others: Space) -> s
     words = tokens(name)
     if words_for.OTHER_SCHEDULES.intersection(words):
         return None
-    if phrase := find(words, words_for.SCHEDULE_ALONE) or _warmup(words):
+    warmup = _warmup(words, others)
+    if phrase := find(words, words_for.SCHEDULE_ALONE) or warmup:
         said = f"{phrase!r} in its name" if len(words) > 1 else "its name"
-        return said if trains(others) else None
-    companion = _companion(" ".join(words), distribution, others)
+        return said if trains(others) and not _of_something_else(distribution) else None
+    companion = companion_of(" ".join(words), distribution, others)
     return f"its name, beside {companion}" if companion and trains(others) else None
 
 
@@ -36,28 +37,34 @@ def trains(others: Space) -> bool:
     return has_rate(others) or bool(company_of(NameMatch(None), others).network)
 
 
-def _warmup(words: tuple[str, ...]) -> str | None:
+def _warmup(words: tuple[str, ...], others: Space) -> str | None:
     """What says warm-up, if everything else in the name may stand beside the warm-up of a rate."""
     phrase = find(words, ("warmup", "warm up"))
-    return phrase if phrase and words_for.WARMUP.issuperset(words) else None
+    if not phrase or not words_for.WARMUP.issuperset(words):
+        return None
+    steps_before_learning = is_agent(others) and not _schedulers(others)
+    return None if steps_before_learning else phrase
 
 
-def _companion(phrase: str, distribution: BaseDistribution, others: Space) -> str | None:
-    """The parameter that makes one a part of a schedule, which elsewhere is something else."""
-    if phrase not in _PARTNERS:
+def companion_of(phrase: str, distribution: BaseDistribution, others: Space) -> str | None:
+    """The parameter that makes one a part of a schedule, which elsewhere is something else; None without one.
+
+    Args:
+        phrase: Its name, in words.
+        distribution: The newest one.
+        others: The study's other parameters.
+    """
+    if phrase not in _PARTNERS or not _is_possible(phrase, distribution, others):
         return None
-    schedulers = {other: d for other, d in others.items() if _names_scheduler(other)}
-    partner = next(iter(schedulers), None) or _called(others, _PARTNERS[phrase])
-    if phrase in ("gamma", "factor") and not _is_share(distribution):
-        return None
-    if phrase in ("gamma", "step size") and is_agent(others):
-        return None
-    if phrase == "step size" and not isinstance(distribution, IntDistribution):
-        return None
-    if phrase in ("patience", "factor"):  # of early stopping, unless they are of ReduceLROnPlateau
-        plateau = next((other for other, d in schedulers.items() if _offers_plateau(d)), None)
-        return plateau or (partner if schedulers and _called(others, _PARTNERS[phrase]) else None)
-    return partner
+    schedulers = _schedulers(others)
+    partner = _called(others, _PARTNERS[phrase])
+    if phrase in _OF_PLATEAU:  # else of early stopping
+        plateau = next((other for other, d in schedulers.items() if _offers(d, "plateau")), None)
+        of_a_rate = partner is not None and match_name(partner).role is not None
+        return plateau or (partner if schedulers or of_a_rate else None)
+    if phrase == "gamma":
+        schedulers = {other: d for other, d in schedulers.items() if _offers(d, "step", "exp", "gamma")}
+    return next(iter(schedulers), partner)
 
 
 _PARTNERS = {
@@ -67,10 +74,36 @@ _PARTNERS = {
     "decay rate": ("decay steps", "decay epochs"),
     "decay steps": ("decay rate",),
     "decay epochs": ("decay rate",),
-    "patience": ("factor",),
-    "factor": ("patience",),
+    "patience": ("factor", "lr factor"),
+    "cooldown": ("factor", "lr factor"),
+    "factor": ("patience", "lr patience"),
 }
 """What is a part of a schedule beside a scheduler, or beside one of these."""
+_OF_PLATEAU = ("patience", "cooldown", "factor")
+
+
+def _is_possible(phrase: str, distribution: BaseDistribution, others: Space) -> bool:
+    """Whether the values, and the kind of training, leave room for a part of a schedule."""
+    if phrase in ("gamma", "step size") and is_agent(others):
+        return False
+    if phrase == "step size":
+        return isinstance(distribution, IntDistribution)
+    return phrase not in ("gamma", "factor") or _is_share(distribution)
+
+
+def _of_something_else(distribution: BaseDistribution) -> bool:
+    """Whether the choices are schedulers of trials, of jobs or of noise."""
+    choices = getattr(distribution, "choices", ())
+    return any(
+        words_for.OTHER_SCHEDULERS.intersection(tokens(choice))
+        for choice in choices
+        if isinstance(choice, str)
+    )
+
+
+def _schedulers(others: Space) -> Space:
+    named = {other: d for other, d in others.items() if _names_scheduler(other)}
+    return {other: d for other, d in named.items() if not _of_something_else(d)}
 
 
 def _is_share(distribution: BaseDistribution) -> bool:
@@ -89,6 +122,8 @@ def _names_scheduler(name: str) -> bool:
     return not words_for.OTHER_SCHEDULES.intersection(words) and bool(find(words, words_for.SCHEDULER))
 
 
-def _offers_plateau(distribution: BaseDistribution) -> bool:
-    choices = distribution.choices if isinstance(distribution, CategoricalDistribution) else ()
-    return any("plateau" in choice.lower() for choice in choices if isinstance(choice, str))
+def _offers(distribution: BaseDistribution, *parts: str) -> bool:
+    """Whether one of the choices is called so in part; True if they are no words."""
+    choices = getattr(distribution, "choices", ())
+    named = [choice.lower() for choice in choices if isinstance(choice, str)]
+    return not named or any(part in choice for choice in named for part in parts)

@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from galatune.formatting import duration, listed, plural, printable
+from galatune.formatting import duration, listed, plural, printable, shortened
 from galatune.study.ledger.trial_counts import RunningTrial, TrialCounts, age_in_hours
 from galatune.study.scan.dimensions import RateDimension, Refusal
 from galatune.study.scan.distributions import as_rate
@@ -213,20 +213,19 @@ def overview_table(
     table.add_column("learning rate", overflow="fold")
     for name, trials, hours, dimensions in studies:
         took = duration(hours) or "unknown"
-        row = (_shortened(name), str(trials.total), took, _found(dimensions))
+        row = (_brief(name), str(trials.total), took, _found(dimensions))
         table.add_row(*row)
     return table
 
 
-def _shortened(name: str) -> str:
-    shown = printable(name)
-    return shown if len(shown) <= LONGEST_NAME else f"{shown[: LONGEST_NAME - 1]}…"
+def _brief(name: str) -> str:
+    return shortened(printable(name), LONGEST_NAME)
 
 
 def _found(dimensions: Sequence[RateDimension]) -> str:
     """The dropped dimensions of one study, or those that may be rates."""
-    dropped = [_shortened(d.name) for d in dimensions if d.dropped]
-    unsure = [_shortened(d.name) for d in dimensions if d.role == "unsure"]
+    dropped = [_brief(d.name) for d in dimensions if d.dropped]
+    unsure = [_brief(d.name) for d in dimensions if d.role == "unsure"]
     if dropped or not unsure:
         return listed(dropped, MOST_DROPPED) or "none"
     return f"unsure: {listed(unsure, MOST_DROPPED)}"

@@ -15,6 +15,7 @@ from optuna.distributions import (
 
 from galatune.study.scan.distributions import Scale, as_number, in_words
 from galatune.study.scan.names import NameMatch
+from galatune.study.scan.vocabulary import SCHEDULE_NAMES, tokens
 
 __all__ = ["NETWORKS_HIGH", "Values", "bounds", "is_logarithmic", "read_values"]
 
@@ -35,7 +36,7 @@ class Values:
     """What the values of a parameter say.
 
     Attributes:
-        kind: "rates"; "words", names of schedules; or "other", no learning rates.
+        kind: "rates"; "schedules", by name; "words" that only the code knows; or "other", no learning rates.
         words: The evidence, in words.
         scale: How they become learning rates.
         firm: Whether hardly anything but the rate of a network is searched in this range.
@@ -106,7 +107,8 @@ def _choices(distribution: BaseDistribution) -> Values:
     """Choices that are not numbers: schedules by name, or lists of rates."""
     choices = getattr(distribution, "choices", ())
     if choices and all(isinstance(choice, str) or choice is None for choice in choices):
-        return Values("words", "choices by name, not rates", "unknown")
+        schedules = any(SCHEDULE_NAMES.intersection(tokens(choice)) for choice in choices if choice)
+        return Values("schedules" if schedules else "words", "choices by name", "unknown")
     if any(isinstance(choice, list | tuple) for choice in choices):
         return Values("rates", "choices that the code turns into rates", "unknown", firm=True)
     return Values("other", f"{in_words(distribution)}: not learning rates")

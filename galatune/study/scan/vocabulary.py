@@ -13,9 +13,11 @@ __all__ = ["find", "holds", "locate", "tokens"]
 
 _TOKEN = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|[^\W\d_]+|\d+")
 LONGEST_PHRASE = 4
+MOST_CACHED = 65536
+"""Names are looked at once for every other name."""
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=MOST_CACHED)
 def tokens(name: str) -> tuple[str, ...]:
     """Split a name at punctuation, capitals and digits.
 
@@ -52,7 +54,8 @@ def locate(words: tuple[str, ...], phrases: Collection[str]) -> tuple[int, str] 
     return None
 
 
-def find(words: tuple[str, ...], phrases: Collection[str]) -> str | None:
+@lru_cache(maxsize=MOST_CACHED)
+def find(words: tuple[str, ...], phrases: frozenset[str] | tuple[str, ...]) -> str | None:
     """The first phrase that the words hold, see `locate`."""
     found = locate(words, phrases)
     return None if found is None else found[1]
@@ -69,9 +72,9 @@ def _phrases(text: str) -> frozenset[str]:
 # What is called a learning rate, in several languages.
 RATE = _phrases(
     """l rate, learn rate, learning rate, learning rates, learningrate, learnrate, lern rate, lernrate, lr,
-    lrate, lrs, tasa aprendizaje, tasa de aprendizaje, tasso apprendimento, tasso di apprendimento, taux
-    apprentissage, taux d apprentissage, taxa aprendizado, taxa aprendizagem, taxa de aprendizado, taxa de
-    aprendizagem, скорость обучения, 学习率, 学習率, 學習率, 학습률"""
+    lrate, lrn rate, lrnrate, lrs, tasa aprendizaje, tasa de aprendizaje, tasso apprendimento, tasso di
+    apprendimento, taux apprentissage, taux d apprentissage, taxa aprendizado, taxa aprendizagem, taxa
+    de aprendizado, taxa de aprendizagem, скорость обучения, 学习率, 学習率, 學習率, 학습률"""
 )
 SHORT = ("lr", "lrs")
 """Also logistic or linear regression, left and right, low resolution, a likelihood ratio."""
@@ -92,8 +95,8 @@ MULTIPLIER = _words("coef coeff factor frac fraction mul mult multiplier ratio s
 LAYERS = _words("layer layers layerwise llrd")
 # Schedules that do not say what they schedule.
 SCHEDULE_ALONE = _phrases(
-    """anneal strategy, div factor, eta min, lrf, pct start, plateau, sched, scheduler, solver gamma, solver
-    steps, t 0, t max, t mult, tmax"""
+    """anneal strategy, div factor, eta min, lrf, pct start, plateau, sched, scheduler, solver gamma,
+    solver steps, t 0, t max, t mult, tmax"""
 )
 SCHEDULER = _phrases("scheduler, sched, lr schedule, learning rate schedule, plateau")
 # What else is warmed up or scheduled.
@@ -101,6 +104,8 @@ OTHER_SCHEDULES = _words(
     "adv adversarial beta ddim ddpm diffusion dropout ema kl lambda loss mask mcmc mixup momentum noise "
     "sampler sampling tau teacher temp temperature wd"
 )
+OTHER_SCHEDULERS = _words("asha ddim ddpm dpm euler fair fifo hyperband pbt pndm slurm")
+"""Choices that schedule trials, jobs or noise."""
 # All that the warm-up of a learning rate may be called besides.
 WARMUP = _words(
     "args batch batches cfg config cosine duration enable end epoch epochs factor frac fraction hp "
@@ -117,9 +122,14 @@ NEGATED = _words("minus neg negative neglog nlog")
 LOGISTIC = _phrases("penalty, solver, tol, intercept, fit intercept, max iter, l1, l1 ratio, class weight")
 MODELS = _words(
     "ada adaboost arima bayes cart cat catboost dt elastic enet et ets extratrees forest gb gbc gbdt "
-    "gbm gbr gnb gp hgb knn knr lasso lda lgb lgbm lightgbm linear mnb naive nb prophet qda rf ridge "
+    "gbm gbr gnb hgb knn knr lasso lda lgb lgbm lightgbm mnb naive nb qda rf ridge "
     "sarima svc svm svr tree xgb xgboost"
 )
+PLAIN_MODELS = _words(
+    "catboost dt gbdt gbm gnb knn lasso lgb lgbm lightgbm nb rf ridge svc svm svr xgb xgboost"
+)
+"""Those of the models whose names mean nothing else."""
+WEIGHTS = _words("blend w weight weights wt")
 IMAGES = _words("crop flip flipud mirror pad padding resolution shift")
 ATTRIBUTES = _words(
     "cutoff dim dropout gain height image img len length lookback margin offset patch rank size slope "
@@ -139,51 +149,59 @@ OTHER_FRAMEWORKS = _words(
 BOOSTERS = _words(
     "adaboost boost boosting catboost gbc gbdt gbm gbr gbrt hgb histgb lgb lgbm lightgbm ngboost xgb xgboost"
 )
-SHORT_BOOSTERS = _words("ada cat ebm forest gb hist lg tree trees xg")
+SHORT_BOOSTERS = _words("ada cat cb ebm forest gb hist lg tree trees xg")
 """Beside parameters of trees they say that the rate is the trees' own."""
 
 TREES = _phrases(
-    """bag fraction, bagging fraction, bagging freq, bagging temperature, booster, boosting type, bootstrap
-    type, border count, col sample rate, colsample, colsample bylevel, colsample bynode, colsample bytree,
-    feature fraction, grow policy, interaction depth, l2 leaf reg, lambda l1, lambda l2, leaf, leaves, max
-    bin, max bins, max delta step, max depth, max leaf nodes, max leaves, min child samples, min child
-    weight, min data in leaf, min gain to split, min samples leaf, min samples split, min split gain,
-    minibatch frac, n estimators, n trees, nround, nrounds, ntree, ntrees, num boost round, num leaves, num
-    rounds, num trees, od wait, outer bags, random strength, rate drop, reg alpha, reg lambda, scale pos
-    weight, skip drop, subsampling rate, tree method"""
+    """bag fraction, bagging fraction, bagging freq, bagging temperature, boost rounds, booster, boosting,
+    boosting type, bootstrap type, border count, by tree, ccp alpha, col sample rate, colsample,
+    colsample bylevel, colsample bynode, colsample bytree, estimators, extra trees, feature fraction,
+    goss, grow policy, interaction depth, l2 leaf reg, lambda l1, lambda l2, leaf, leaves, max bin, max
+    bins, max d, max delta step, max depth, max leaf nodes, max leaves, mcw, min child samples, min
+    child weight, min data in leaf, min gain to split, min impurity decrease, min samples leaf, min
+    samples split, min split gain, minibatch frac, n est, n estimators, n rounds, n trees, nround,
+    nrounds, ntree, ntrees, num boost round, num leaves, num round, num rounds, num trees, od wait, one
+    hot max size, outer bags, random strength, rate drop, reg alpha, reg lambda, rsm, scale pos weight,
+    skip drop, subsampling rate, top rate, tree method"""
 )
 SOMETIMES_TREES = _phrases(
-    """alpha, depth, iterations, l2 regularization, lambda, max features, max iter, n iter, sample rate,
-    subsample, tree, trees"""
+    """alpha, depth, early stopping rounds, iterations, l2, l2 regularization, lambda, max features, max
+    iter, n iter, sample rate, subsample, tree, trees"""
 )
 """Of boosted trees in company, but other models have them too."""
 
 NETWORK = _phrases(
-    """activation, activations, adam, adamw, att, attention, attn, aug, augmentation, autoencoder, backbone,
-    batch, batches, batchnorm, batchsize, bert, beta1, blocks, bs, channels, clip, cnn, conv, convs, d
-    model, decoder, dense, discriminator, drop path, dropedge, dropout, dropouts, emb, embed, embedding,
-    embeddings, encoder, epochs, fc, ffn, filters, freeze, generator, grad, gradient, gradient clip val,
-    gru, heads, hid, hidden, hiddens, inducing, input size, kernel size, label smoothing, latent, layer,
-    layers, lora, lstm, max epochs, max seq length, mixup, mlp, module, momentum, negative slope, net,
-    neurons, nn, norm, num layers, optim, optimiser, optimizer, pooling, residual, rnn, seq len, seq length,
-    sequence length, swa, timesteps, transformer, unfreeze, units, vit, wd, weight decay, width, windows
-    batch size"""
+    """activation, activations, adam, adamw, att, attention, attn, aug, augmentation, autoencoder,
+    backbone, batch, batches, batchnorm, batchsize, bert, beta1, blocks, bs, channels, clip, cnn, conv,
+    convs, d model, decoder, dense, discriminator, drop path, dropedge, dropout, dropouts, emb, embed,
+    embedding, embeddings, encoder, epochs, fc, ffn, filters, freeze, generator, grad, gradient,
+    gradient clip val, gru, heads, hid, hidden, hiddens, inducing, input size, kernel size, label
+    smoothing, latent, layer, layers, lora, lstm, max epochs, max seq length, mixup, mlp, module,
+    momentum, negative slope, net, neurons, nn, norm, num layers, optim, optimiser, optimizer, pooling,
+    residual, rnn, seq len, seq length, sequence length, swa, timesteps, transformer, unfreeze, units,
+    vit, wd, weight decay, width, windows batch size"""
 )
 """Parameters of networks and of their training."""
 
 REINFORCEMENT = _phrases(
-    """actor, buffer size, clip range, clip ratio, critic, ent coef, entropy coef, exploration fraction, gae,
-    gae lambda, gradient steps, learning starts, n critic, n envs, n steps, policy, policy delay, qf,
-    replay, replay size, rollout, target entropy, target update, target update interval, tau, train freq,
-    vf, vf coef"""
+    """actor, buffer size, clip range, clip ratio, critic, ent coef, entropy coef, exploration fraction,
+    gae, gae lambda, gradient steps, learning starts, n critic, n envs, n steps, policy, policy delay,
+    qf, replay, replay size, rollout, target entropy, target update, target update interval, tau, train
+    freq, vf, vf coef"""
 )
-AGENT = _phrases("discount, eps, epsilon, q, v")
+AGENT = _phrases("discount, discount factor, epsilon, epsilon decay, eps start, eps end, eps decay")
+"""Of agents if they are the whole name."""
+SCHEDULE_NAMES = _words(
+    "anneal annealing const constant cos cosine cycle cyclic decay exp exponential inverse invsqrt "
+    "linear multistep none off on one onecycle plateau poly polynomial reduce sqrt step steplr warmup"
+)
+"""Choices that are schedules."""
 
 # Of models that are no networks, or that nobody trains with torch.
 OTHER_MODELS = _phrases(
-    """bit precision, factors, input scaling, leak rate, leaking rate, lookback, max features, maxn,
-    min alpha, min dist, minn, n components, n factors, n neighbors, no components, perplexity, power t,
-    reg all, regularization, ridge, spectral radius, sr, vector size, word ngrams"""
+    """bit precision, factors, input scaling, leak rate, leaking rate, lookback, max features, maxn, min
+    alpha, min dist, minn, n components, n factors, n neighbors, no components, perplexity, power t, reg
+    all, regularization, ridge, spectral radius, sr, vector size, word ngrams"""
 )
 SURELY_OTHER = {
     "word ngrams": "fastText",
@@ -205,3 +223,5 @@ PARTS = _words(
     "trunk value vf vision"
 )
 """Parts of networks and optimizers of which a rate is named."""
+PLACES = _words("base end final high init initial low max min peak start")
+"""Which one of several rates it is."""

@@ -16,7 +16,7 @@ from galatune.controller.torch_hooks.traced_rates import tracing
 from galatune.errors import GalatuneError
 from galatune.formatting import listed
 from galatune.study.ledger.record import RateEvent
-from galatune.study.search.objective import Objective, in_one_line
+from galatune.study.search.objective import Objective, in_one_line, said_by
 from galatune.study.search.only_here import only_in_this_process
 from galatune.study.search.options import Search
 from galatune.study.search.placeholder_trial import PlaceholderTrial
@@ -179,7 +179,7 @@ def _blamed(search: Search, made: Attempt) -> Outcome:
     ended = made.outcome
     if ended.error is None or isinstance(ended.error, NOT_THE_TYPE) or not made.trained:
         return ended
-    if not made.trial.origins or not NUMBER_CLASSES.search(str(ended.error)):
+    if not made.trial.origins or not NUMBER_CLASSES.search(said_by(ended.error)):
         return ended
     search.knowledge.traces = False
     names = listed([origin.name for origin in made.trial.origins])

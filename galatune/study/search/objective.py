@@ -22,7 +22,7 @@ import optuna
 from galatune.errors import ObjectiveError
 from galatune.formatting import printable
 
-__all__ = ["Objective", "as_script", "imported", "in_one_line"]
+__all__ = ["Objective", "as_script", "imported", "in_one_line", "said_by"]
 
 Objective = Callable[[optuna.trial.Trial], Any]
 
@@ -97,12 +97,17 @@ def as_script(reference: str) -> Iterator[None]:
         sys.argv = arguments
 
 
+def said_by(error: BaseException) -> str:
+    """Text of an exception, whose class may have a ``__str__`` that fails."""
+    try:
+        return str(error)
+    except Exception:
+        return ""
+
+
 def in_one_line(error: BaseException) -> str:
     """An exception in one line, with the last line of the user's code in its traceback."""
-    try:
-        words = " ".join(str(error).split())[:200]
-    except Exception:  # its own __str__ fails
-        words = ""
+    words = " ".join(said_by(error).split())[:200]
     text = f"{type(error).__name__}: {words}" if words else type(error).__name__
     frames = []
     traceback = error.__traceback__

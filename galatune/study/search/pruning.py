@@ -48,11 +48,12 @@ PRUNERS: Mapping[str, Callable[[int], BasePruner]] = {
 SHARE = 3
 """Whatever the rate does, pruning begins once one in so many reports was made."""
 
-HALF_AGAIN = 1.5
-"""Largest share of pruned trials, relative to that of the old study, unless a pruner is given. Controlled
-curves lie close together, and noise alone takes most of them below the median at some report; but a pruner
-that ends more trials than the old one did would be reported as a saving of control. It is more than 1 because
-a trial ends later now: not before its rate has arrived."""
+EARLY_MOST, LATE_MOST = 2.0, 1.5
+"""Largest share of pruned trials, as a multiple of the old study's, unless a pruner is given: for trials
+whose rate arrived before a `SHARE` of the reports, and for the others. Controlled curves lie close together,
+and noise alone takes most of them below the median at some report; but what a pruner saves beyond the old one
+would be reported as a saving of control. More than 1, since a trial ends later now and probes cost; the more,
+the longer it had its rate."""
 
 UNRECORDED = "a storage does not record which pruner it had, --pruner names another"
 ARRIVES = "no trial is pruned before its rate has arrived"
@@ -104,13 +105,13 @@ class Pruning:
         pruner: Optuna's.
         reason: Which one and why, in one sentence; None if there is nothing to say, neither study pruning.
         old_reports: See `OldPruning.reports`.
-        most: Largest share of pruned trials.
+        old_share: `OldPruning.share`, which limits how many trials are pruned; None for no limit.
     """
 
     pruner: BasePruner = field(default_factory=NopPruner)
     reason: str | None = None
     old_reports: int = 0
-    most: float = 1.0
+    old_share: float | None = None
 
 
 def pruning_for(old: OldPruning, chosen: str | BasePruner | None) -> Pruning:
@@ -137,7 +138,7 @@ def pruning_for(old: OldPruning, chosen: str | BasePruner | None) -> Pruning:
         return Pruning()
     seen = f"the old study pruned {old.pruned} of {plural(old.finished, 'trial')}" if old.pruned else None
     pruner, why = _chosen(old, chosen, seen)
-    return Pruning(pruner, why, old.reports, 1.0 if chosen else HALF_AGAIN * old.share)
+    return Pruning(pruner, why, old.reports, None if chosen else old.share)
 
 
 def _chosen(
@@ -173,7 +174,7 @@ class CurveWatch:
         frozen = trial._cached_frozen_trial
         self.capture: Capture | None = None
         self._pruning = pruning
-        self._held, self._ended = 0, ""
+        self._held, self._early, self._ended = 0, False, ""
         self._exempt = STAGE in frozen.user_attrs  # a repeat that is to confirm a match has to end
         if frozen.intermediate_values:  # queued with reports that no controlled training made
             self._exempt = True
@@ -192,22 +193,34 @@ class CurveWatch:
             study: The smaller study.
             trial: With what it has reported.
         """
+        if self._exempt or isinstance(study.pruner, NopPruner):
+            return False
         seen = _only_comparable(study, trial._trial_id)
-        if self._exempt or not study.pruner.prune(seen, trial):
-            return False
         others = [one for one in seen.get_trials(deepcopy=False) if one.number != trial.number]
-        if 1 + sum(one.state == TrialState.PRUNED for one in others) > self._pruning.most * (1 + len(others)):
-            return False
         made, most = len(trial.intermediate_values), _most_reports(others) or self._pruning.old_reports
-        if self.capture is not None and self.capture.rates_arrived:
-            why = "its rate had arrived"
-        elif most and SHARE * made >= most:
-            why = f"a trial makes {plural(most, 'report')}"
-        else:
+        arrived, share_made = self._arrived(), bool(most) and SHARE * made >= most
+        self._early |= arrived and not share_made
+        if not study.pruner.prune(seen, trial):
+            return False
+        if not (arrived or share_made):
             self._held += 1
             return False
+        if not self._is_allowed(others):
+            return False
+        why = "its rate had arrived" if arrived else f"a trial makes {plural(most, 'report')}"
         self._ended = f"pruned after {plural(made, 'report')}: {why}"
         return True
+
+    def _arrived(self) -> bool:
+        return self.capture is not None and self.capture.rates_arrived
+
+    def _is_allowed(self, others: list[FrozenTrial]) -> bool:
+        """Whether one more pruned trial is not much more than the old study would have pruned."""
+        share = self._pruning.old_share
+        if share is None:
+            return True
+        pruned = 1 + sum(one.state == TrialState.PRUNED for one in others)
+        return pruned <= (EARLY_MOST if self._early else LATE_MOST) * share * (1 + len(others))
 
     def events(self, pruned: bool) -> list[RateEvent]:
         """What is to be said of it in the record of the trial.

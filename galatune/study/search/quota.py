@@ -110,8 +110,8 @@ def claim(study: optuna.Study, trial: optuna.trial.Trial, tickets: int) -> bool:
     trials = study.get_trials(deepcopy=False)
     numbers = _tickets(trials)
     try:
-        storage.set_trial_user_attr(key, PROCESS, new_claim())
-        storage.set_trial_user_attr(key, TICKET, numbers[key])
+        trial.set_user_attr(PROCESS, new_claim())
+        trial.set_user_attr(TICKET, numbers[key])
     except RuntimeError:  # it is finished
         return False
     now = storage.get_trial(key)

@@ -14,7 +14,7 @@ from galatune.controller.options import Options
 from galatune.controller.torch_hooks.random_state import restored_afterwards
 from galatune.errors import PlanError, StorageError
 from galatune.formatting import listed, printable
-from galatune.study.ledger.match import goal_of
+from galatune.study.ledger.match import Goal, goal_of
 from galatune.study.ledger.provenance import Provenance
 from galatune.study.ledger.rows import ledger
 from galatune.study.scan.plan import ShrinkPlan
@@ -185,14 +185,21 @@ def _read_old(
             confirm=options.confirm,
         )
         rows = ledger(old)
-        goal = goal_of(rows, 0.0) if len(old.directions) == 1 else None
+        goal = goal_of(rows, 0.0)
         pruning = pruning_for(OldPruning.of(old), options.pruner)
         bound = rate_bound(plan, rows, objective) if options.max_lr is None else None
-    best = None if goal is None else goal.best
-    about = {"storage": redact(plan.storage), "study": plan.study, "sampler": None, "best_value": best}
+    about = {"storage": redact(plan.storage), "study": plan.study, "sampler": None, **_best(goal)}
     if bound is not None:
         about["bounds"] = bound.reason
     return budget, about, bound, pruning
+
+
+def _best(goal: Goal | None) -> dict[str, Any]:
+    """The old best, as `galatune.study.ledger.ending` reads it."""
+    if goal is None or goal.reference_point is None:
+        return {"best_value": None if goal is None else goal.best}
+    volume = {"hypervolume": goal.best, "reference_point": list(goal.reference_point)}
+    return {"best_value": None, **volume}
 
 
 @contextmanager

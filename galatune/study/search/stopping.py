@@ -12,15 +12,13 @@ from galatune.errors import PlanError
 from galatune.formatting import plural, printable
 from galatune.study.ledger.attributes import OWN_STEP, STAGE
 from galatune.study.ledger.constraints import feasible
+from galatune.study.ledger.ending import AT_WORK, MATCHED, STALE, TRIED
 from galatune.study.ledger.match import Goal, best_so_far, goal_of, trials_to_reach
 from galatune.study.ledger.rows import Ledger, ledger
 from galatune.study.search.finite_space import finite_space
 from galatune.study.search.quota import running, uses_ticket
 
 __all__ = ["AT_WORK", "Budget", "budget_for"]
-
-AT_WORK = "at work in another process"
-"""End of the reason to stop if other processes run the rest of the trials."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +51,7 @@ class Budget:
                 f"tolerance {100 * self.goal.tolerance:.3g} %), at most {words}"
             )
         if self.patience is not None:
-            words += f", fewer once {plural(self.patience, 'trial')} in a row brought no better value"
+            words += f", fewer once {plural(self.patience, 'trial')} {STALE}"
         return words
 
     def used(self, study: optuna.Study) -> int:
@@ -66,7 +64,7 @@ class Budget:
         if self.goal is not None:
             reached = trials_to_reach(_confirmable(rows, self.confirm), self.goal, confirmed=self.confirm)
             if reached is not None:
-                return f"the old best was matched after {plural(reached, 'trial')}"
+                return f"{MATCHED} after {plural(reached, 'trial')}"
         used = self.used(study)
         if used > self.trials:
             return f"{plural(used, 'trial')} are done, more than the budget of {self.trials}"
@@ -75,7 +73,7 @@ class Budget:
         if used + running(study) >= self.trials:
             return f"the rest of the budget of {plural(self.trials, 'trial')} is {AT_WORK}"
         if self.patience is not None and _stale(rows, _own_steps(study)) >= self.patience:
-            return f"{plural(self.patience, 'trial')} in a row brought no better value"
+            return f"{plural(self.patience, 'trial')} {STALE}"
         return self._exhausted(study)
 
     def _exhausted(self, study: optuna.Study) -> str | None:
@@ -87,7 +85,7 @@ class Budget:
         if running(study):
             return f"the rest of {plural(space.size, 'configuration')} is {AT_WORK}"
         return (
-            f"all {plural(space.size, 'configuration')} were tried; more trials, asked for with --trials, "
+            f"all {plural(space.size, 'configuration')} {TRIED} more trials, asked for with --trials, "
             "repeat them with other seeds"
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ import optuna
 
 from galatune.formatting import plural, printable
 from galatune.study.ledger.attributes import INTERRUPTED, OWN_STEP
+from galatune.study.ledger.ending import Advice, advice, ending
 from galatune.study.ledger.rows import Ledger, TrialRow, ledger
 from galatune.study.storage.address import redact
 
@@ -49,6 +50,12 @@ class RunSummary:
         stopped_because: In words.
         events: Events of the controllers, over all trials.
         objectives: Number of objectives.
+        old_best: The old study's best value (its hypervolume, with several objectives), None if unknown.
+        missed_by: How much worse the best of this one is; None if the old best was reached, or unknown.
+        compared: The old best and how this one compares, in words; None if it is unknown.
+        advice: What may help if it was missed, in words; None if nothing is known.
+        next: The command that carries it out; None if there is none, or if no command line is known.
+        old_pruned: PRUNED trials of the old study, and its finished ones; 0 if unknown.
     """
 
     study: str
@@ -63,17 +70,26 @@ class RunSummary:
     events: int
     objectives: int = 1
     own_steps: int = 0
+    old_best: float | None = None
+    missed_by: float | None = None
+    compared: str | None = None
+    advice: str | None = None
+    next: str | None = None
+    old_pruned: tuple[int, int] = (0, 0)
 
     @classmethod
-    def of(cls, smaller: optuna.Study, storage: str) -> RunSummary:
+    def of(
+        cls, smaller: optuna.Study, storage: str, command: Callable[[Mapping[str, str]], str] | None = None
+    ) -> RunSummary:
         """Read it from the smaller study.
 
         Args:
             smaller: From `galatune.run`.
             storage: Where the smaller study is, as it was given.
+            command: From options to the command line of another run that has them.
         """
         rows = ledger(smaller)
-        best = _best(rows)
+        best, end, help_ = _best(rows), ending(rows), advice(rows)
         trials = smaller.get_trials(deepcopy=False)
         return cls(
             study=smaller.study_name,
@@ -88,13 +104,20 @@ class RunSummary:
             stopped_because=rows.provenance.stopped_because,
             events=sum(len(row.record.events) for row in rows.rows if row.record is not None),
             objectives=len(rows.directions),
+            old_best=end.old_best,
+            missed_by=end.missed_by,
+            compared=end.text(),
+            advice=None if help_ is None else help_.text(),
+            next=None if help_ is None or command is None else _next(help_, smaller.study_name, command),
+            old_pruned=rows.provenance.old_pruned,
         )
 
     def to_json(self) -> dict[str, Any]:
         """The keys of ``galatune run --json``."""
         body = asdict(self)
         body["best_trials"] = [{**trial, "values": list(trial["values"])} for trial in body["best_trials"]]
-        del body["objectives"]
+        for key in ("objectives", "compared", "old_pruned"):
+            del body[key]
         return body
 
     def text(self, width: int = 80) -> str:
@@ -131,8 +154,22 @@ class RunSummary:
             ("study", f"{self.study} in {self.storage}"),
             ("stopped", str(self.stopped_because)),
             ("trials", states),
+            *self._pruned_lines(),
             *(self._best_lines() if self.objectives == 1 else self._front_lines()),
+            *self._ending_lines(),
         ]
+
+    def _pruned_lines(self) -> list[tuple[str, str]]:
+        old, now = self.old_pruned, self.by_state.get("PRUNED", 0)
+        if not (old[0] or now):
+            return []
+        before = f", {old[0]} of {old[1]} in the old study" if old[1] else ""
+        return [("pruned", f"{now} of {plural(self.trials, 'trial')}{before}")]
+
+    def _ending_lines(self) -> list[tuple[str, str]]:
+        label = "old best" if self.objectives == 1 else "old hypervolume"
+        lines = [] if self.compared is None else [(label, self.compared)]
+        return lines if self.advice is None else [*lines, ("what may help", self.advice)]
 
     def _best_lines(self) -> list[tuple[str, str]]:
         value = "none" if self.best_value is None else f"{self.best_value:.6g}"
@@ -152,6 +189,12 @@ def _best(rows: Ledger) -> TrialRow | None:
         return None
     sign = -1.0 if rows.directions[0] == "maximize" else 1.0
     return min(rows.complete, key=lambda row: sign * (row.value or 0.0), default=None)
+
+
+def _next(help_: Advice, name: str, command: Callable[[Mapping[str, str]], str]) -> str | None:
+    if not help_.runs:
+        return None
+    return command({**help_.options, "--name": f"{name}-2"} if help_.anew else help_.options)
 
 
 def _best_trials(smaller: optuna.Study) -> tuple[BestTrial, ...]:

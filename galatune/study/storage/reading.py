@@ -159,7 +159,10 @@ def content_of(path: Path, label: str) -> Content:
 
 def _open_journal(path: Path, label: str) -> Source:
     torn = path.stat().st_size - whole_length(path)
-    note = f"{label}: its last {plural(torn, 'byte')} are no whole entry and are left out" if torn else None
+    words = (
+        f"{label}: its end ({plural(torn, 'byte')}) is no whole entry and is left out; the file is unchanged"
+    )
+    note = words if torn else None
     try:
         with quiet():
             return Source(optuna.storages.JournalStorage(ReadOnlyJournal(str(path))), label, note)

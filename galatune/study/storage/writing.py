@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
 import time
 from collections.abc import Iterator
@@ -89,7 +90,7 @@ def open_target(
     try:
         if path is None:
             return _open_database(place)
-        return _open_file(path.resolve(), redact(place))
+        return _open_file(Path(os.path.realpath(path)), redact(place))
     except StorageError:
         raise
     except ImportError as error:
@@ -238,7 +239,7 @@ def same_place(one: str, other: str) -> bool:
         return False
     if files[0].exists() and files[1].exists():
         return files[0].samefile(files[1])
-    return files[0].resolve() == files[1].resolve()
+    return os.path.realpath(files[0]) == os.path.realpath(files[1])
 
 
 def _server(url: str) -> tuple[str, str, int | None, str | None]:

@@ -178,6 +178,7 @@ def test_what_may_be_a_rate_is_kept_unless_it_is_named() -> None:
         ("learning_rate", {"max_depth": UNIT, **NET, "num_leaves": UNIT}, "boosted trees have such"),
         ("lr", {"xgb_max_depth": UNIT}, "may be another model's, beside xgb_max_depth"),
         ("learnin_rate", {}, "nearly 'learning rate'"),
+        ("C_lr", {"x": UNIT}, "logistic regression has a C too"),
         ("eta", NET, "means something else as often"),
     ],
 )

@@ -10,7 +10,6 @@ from functools import partial, wraps
 from pathlib import Path
 from typing import Any
 
-import optuna
 import pytest
 import tiny_search
 import torch
@@ -24,6 +23,7 @@ from galatune.study.search.fingerprint import Fingerprint
 from galatune.study.search.objective import imported
 from galatune.study.search.options import RunOptions
 from galatune.study.search.run import run
+from galatune.study.storage.journal import WholeJournal
 
 pytestmark = pytest.mark.usefixtures("folder")
 
@@ -208,15 +208,14 @@ def test_a_storage_lost_on_the_way_is_one_line(folder: Path) -> None:
 def test_a_journal_that_cannot_be_written_is_one_line(
     plan: ShrinkPlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    backend = optuna.storages.journal.JournalFileBackend
-    append = backend.append_logs
+    append = WholeJournal._append
 
-    def full(self: Any, logs: Any) -> None:
-        if any(log["op_code"] == 6 for log in logs) and len(load().trials) == 2:
+    def full(self: Any, lines: bytes) -> None:
+        if b'"op_code":6' in lines and len(load().trials) == 2:
             raise OSError(28, "No space left on device")
-        append(self, logs)
+        append(self, lines)
 
-    monkeypatch.setattr(backend, "append_logs", full)
+    monkeypatch.setattr(WholeJournal, "_append", full)
     with pytest.raises(StorageError, match="No space left on device"):
         go(plan, trials=3)
 

@@ -1,0 +1,209 @@
+"""How a search ended: what the smaller study reached, by how much it missed the old best, and what may help.
+
+Everything is read from the smaller study, so that `galatune run` and `galatune report` say the same.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from galatune.formatting import plural
+from galatune.study.ledger.match import Goal, best_so_far
+from galatune.study.ledger.rows import Ledger, TrialRow
+
+__all__ = ["AT_WORK", "MATCHED", "STALE", "TRIED", "Advice", "Ending", "advice", "ending"]
+
+MATCHED = "the old best was matched"
+"""Beginning of the reason why a search ended that matched."""
+
+STALE = "in a row brought no better value"
+"""End of the reason why a search ended whose patience ran out."""
+
+AT_WORK = "at work in another process"
+"""End of the reason to stop if other processes run the rest of the trials."""
+
+TRIED = "were tried;"
+"""In the reason why a search ended that tried every configuration of a finite space."""
+
+DOUBLING = 2.0
+"""``--max-growth`` that lets the rate double at each probe, which is as fast as it may grow."""
+
+MOSTLY = 0.5
+"""Share of the trials in which something must have happened to be called the cause."""
+
+NEARLY_ALL = 0.75
+"""The same of pruned trials: some are always pruned."""
+
+MOST_SHARE = 10.0
+"""A difference that is more times as large as the old best is no share of it that says anything."""
+
+FEWEST_MORE = 5
+"""Trials to be added at least."""
+
+
+@dataclass(frozen=True)
+class Ending:
+    """What a smaller study reached.
+
+    Attributes:
+        old_best: The old study's best value (its hypervolume, with several objectives); None if unknown.
+        best: The smaller study's; None if no trial is complete.
+        missed_by: How much worse `best` is, in the units of the objective; None if the old best was reached,
+            within the tolerance if that was looked for, or if one of the two is unknown.
+        volume: Whether these are hypervolumes.
+        matched: Whether the search ended since it matched.
+    """
+
+    old_best: float | None
+    best: float | None
+    missed_by: float | None
+    volume: bool = False
+    matched: bool = False
+
+    def text(self) -> str | None:
+        """The old best and how it compares, None if it is unknown.
+
+        >>> Ending(0.0583, 0.0612, 0.0029).text()
+        '0.0583, missed by 0.0029 (5.0 %)'
+        """
+        if self.old_best is None:
+            return None
+        if self.best is None:
+            return f"{self.old_best:.6g}, not reached: no trial is complete"
+        if self.missed_by is None:
+            return f"{self.old_best:.6g}, {'matched' if self.matched else 'reached'}"
+        share = self.missed_by / abs(self.old_best) if self.old_best else math.inf
+        percent = f" ({100 * share:.1f} %)" if share < MOST_SHARE else ""
+        return f"{self.old_best:.6g}, missed by {self.missed_by:.6g}{percent}"
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What may help a search that missed the old best.
+
+    Attributes:
+        words: Why, in words.
+        options: Of the next ``galatune run``, beside those of the last one: option to value, "" for a flag.
+        anew: Whether that has to be a study of another name, since trials would differ from those so far.
+        runs: Whether there is a next run at all.
+    """
+
+    words: str
+    options: Mapping[str, str] = field(default_factory=dict)
+    anew: bool = False
+    runs: bool = True
+
+    def text(self) -> str:
+        """The words with the options."""
+        given = " ".join(f"{name} {value}".rstrip() for name, value in self.options.items())
+        another = " and another --name" if self.anew else ""
+        return f"{self.words}; galatune run with {given}{another}" if given else self.words
+
+
+def ending(shrunk: Ledger) -> Ending:
+    """Compare the best of a smaller study with what its source says of the old one.
+
+    >>> ending(Ledger("s", ("minimize",), ())).text() is None
+    True
+    """
+    goal = _old_best(shrunk)
+    matched = (shrunk.provenance.stopped_because or "").startswith(MATCHED)
+    if goal is None:
+        return Ending(None, None, None, matched=matched)
+    history = best_so_far(shrunk, goal)
+    best = history[-1] if history else None
+    volume = goal.reference_point is not None
+    missed = None if best is None else goal.best - best if goal.bigger_is_better else best - goal.best
+    if matched or (missed is not None and missed <= 0):
+        missed = None
+    return Ending(goal.best, best, missed, volume, matched)
+
+
+def advice(shrunk: Ledger) -> Advice | None:
+    """What may help; None if the old best was reached, or if nothing is known that would.
+
+    More trials are advised only if they may close the gap.
+    """
+    provenance = shrunk.provenance
+    reason, end = provenance.stopped_because or "", ending(shrunk)
+    if not provenance.made_by_galatune or end.matched or (end.old_best is not None and _reached(end)):
+        return None
+    if provenance.unfinished or reason == "the objective stopped the study":
+        return Advice("the same command continues the search")
+    if reason.endswith(AT_WORK):
+        return Advice("wait for the other processes", runs=False)
+    return _obstacle(shrunk) or _more_trials(shrunk, reason)
+
+
+def _reached(end: Ending) -> bool:
+    return end.best is not None and end.missed_by is None
+
+
+def _old_best(shrunk: Ledger) -> Goal | None:
+    """What the smaller study knows of the old best, as a goal without tolerance."""
+    source = shrunk.provenance.source
+    point = source.get("reference_point")
+    several = len(shrunk.directions) > 1
+    best = source.get("hypervolume" if several else "best_value")
+    if not isinstance(best, int | float) or (several and not isinstance(point, list | tuple)):
+        return None
+    return Goal(shrunk.directions, 0.0, best, 0.0, best, tuple(point) if several and point else None)
+
+
+def _obstacle(shrunk: Ledger) -> Advice | None:
+    """What keeps trials from being better, so that more of the same would not help."""
+    finished, complete = shrunk.finished, shrunk.complete
+    options = shrunk.provenance.options
+    pruned = [row for row in finished if row.state == "PRUNED"]
+    if pruned and len(pruned) >= NEARLY_ALL * len(finished):
+        words = f"{len(pruned)} of {plural(len(finished), 'trial')} were pruned"
+        return Advice(words, {"--pruner": "none"}, anew=True)
+    held = [row for row in complete if _says(row, "bound", "upper")]
+    if complete and len(held) >= MOSTLY * len(complete):
+        words = f"the rate was at its upper bound in {_of(held, complete)}"
+        return Advice(words, {"--max-lr": "inf"}, anew=True)
+    short = [row for row in complete if _says(row, "short", "still growing")]
+    growth = options.get("max_growth_per_step")
+    if complete and len(short) >= MOSTLY * len(complete) and (growth is None or growth < DOUBLING):
+        words = f"the rate was still growing at the end of {_of(short, complete)}"
+        return Advice(words, {"--max-growth": f"{DOUBLING:g}"}, anew=True)
+    return None
+
+
+def _of(some: list[TrialRow], trials: tuple[TrialRow, ...]) -> str:
+    return f"{len(some)} of {plural(len(trials), 'complete trial')}"
+
+
+def _says(row: TrialRow, kind: str, words: str) -> bool:
+    events = () if row.record is None else row.record.events
+    return any(event.kind == kind and words in event.reason for event in events)
+
+
+def _more_trials(shrunk: Ledger, reason: str) -> Advice | None:
+    """More trials, if the best has improved lately or if the old study had more of them."""
+    options, finished = shrunk.provenance.options, len(shrunk.finished)
+    if not shrunk.complete or TRIED in reason:
+        return None
+    since = _trials_since_best(shrunk)
+    if finished >= sum(shrunk.provenance.old_trials.values()) and since >= finished / 2:
+        words = (
+            f"more trials are not likely to close the gap: the last {since} of {finished} brought no better "
+            "value; search the learning rate, or run the old best once more: it may have been a lucky one"
+        )
+        return Advice(words, runs=False)
+    patience = options.get("patience")
+    if reason.endswith(STALE) and isinstance(patience, int):
+        return Advice("more patience", {"--patience": str(2 * patience)})
+    more = {"--trials": str(finished + max(finished // 2, FEWEST_MORE))}
+    looks = options.get("until_match") or options.get("trials") is None
+    return Advice("more trials", {**more, "--until-match": ""} if looks else more)
+
+
+def _trials_since_best(shrunk: Ledger) -> int:
+    goal = _old_best(shrunk)
+    if goal is None:
+        return 0
+    history = best_so_far(shrunk, goal)
+    return len(history) - 1 - history.index(history[-1])
