@@ -72,7 +72,7 @@ def _bounds(kind: click.ParamType[Any]) -> str:
 
 def _name(param: click.Parameter) -> str:
     if isinstance(param, click.Option):
-        return max(param.opts, key=len)
+        return param.opts[0]
     return param.metavar or param.human_readable_name
 
 
