@@ -99,6 +99,10 @@ def test_stdout_is_one_json_object(folder: Path) -> None:
         "best_trials",
         "stopped_because",
         "events",
+        "old_best",
+        "missed_by",
+        "advice",
+        "next",
     }
     assert (found["study"], found["storage"], found["trials"]) == ("old-gala", "new.log", 2)
     assert found["best_value"] == load().best_value
@@ -111,7 +115,9 @@ def test_the_command_prints_what_the_summary_says() -> None:
     result = galatune(*OUR, "--trials", "2")
     summary = RunSummary.of(load(), "new.log")
     assert result.stdout == summary.text(width=80)
-    assert body(*OUR, "--trials", "2") == json.loads(json.dumps(summary.to_json()))
+    found = body(*OUR, "--trials", "2")
+    assert found.pop("next").startswith("galatune run old.log tiny_objective.py:objective --into new.log ")
+    assert {**found, "next": None} == json.loads(json.dumps(summary.to_json()))
 
 
 def test_stdout_is_a_table_and_stderr_has_a_line_a_trial() -> None:
@@ -130,7 +136,8 @@ def test_stdout_is_a_table_and_stderr_has_a_line_a_trial() -> None:
     assert re.fullmatch(
         rf"Trial 1: complete {number}, {number} s, lr up to {number}, best {number}", lines[3]
     )
-    assert lines[4:] == ["What it saved: galatune report old.log --study old --into new.log"]
+    assert lines[4].startswith("To go on: galatune run old.log tiny_objective.py:objective --into new.log ")
+    assert lines[5:] == ["What it saved: galatune report old.log --study old --into new.log"]
 
 
 TWO = f"""{HEADER}
@@ -340,8 +347,8 @@ def test_several_objectives_have_no_single_best(folder: Path) -> None:
     assert [trial["values"] for trial in found["best_trials"]] == [best]
     shown = galatune("run", "both.log", "tiny_objective.py:objective", "--into", "new.log").stdout
     shown = "\n".join(line.rstrip() for line in shown.splitlines())
-    assert "Pareto front  1 trial\n" in shown
-    assert f"  trial {found['best_trials'][0]['number']}     {best[0]:.6g}, 2" in shown
+    assert re.search(r"^Pareto front +1 trial$", shown, re.MULTILINE)
+    assert re.search(rf"^  trial {found['best_trials'][0]['number']} +{best[0]:.6g}, 2$", shown, re.MULTILINE)
     assert "none" not in shown
     assert (
         "hypervolume" in galatune("run", "both.log", "tiny_objective.py:objective", "--into", "b.log").stderr
