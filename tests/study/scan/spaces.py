@@ -1,7 +1,7 @@
 """Search spaces whose truth was written down from the names alone, and a table of what scan makes of them.
 
 `python tests/study/scan/spaces.py` prints the table. `spaces_119.json` was written before the rules were
-changed to fit `spaces_70.json`, and `spaces_105.json` after that.
+changed to fit `spaces_70.json`; `spaces_105.json` and `spaces_150.json` after that.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from optuna.trial import create_trial
 from galatune.study.scan.dimensions import find_dimensions
 from galatune.study.scan.distributions import middle
 
-SETS = ("spaces_70", "spaces_119", "spaces_105")
+SETS = ("spaces_70", "spaces_119", "spaces_105", "spaces_150")
 VERDICTS = ("rates", "missed", "unsure rates", "falsely dropped", "unsure though not ours", "other role")
 
 
