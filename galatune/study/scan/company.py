@@ -121,9 +121,9 @@ def _without(words: tuple[str, ...], affix: tuple[str, ...], at_the_start: bool)
 
 def _sort(company: Company, name: str, words: tuple[str, ...], distribution: BaseDistribution) -> None:
     """Add a parameter to those that speak for the same as it."""
-    if find(words, words_for.TREES):
+    if find(words, words_for.TREES) or _offers_trees(distribution):
         company.trees.append(name)
-    elif " ".join(words) in words_for.SOMETIMES_TREES or _offers_trees(distribution):
+    elif " ".join(words) in words_for.SOMETIMES_TREES:
         company.perhaps_trees.append(name)
     elif find(words, words_for.OTHER_MODELS) or " ".join(words) in _WHOLE_OTHER:
         company.other.append(name)
@@ -140,14 +140,15 @@ def _offers_trees(distribution: BaseDistribution) -> bool:
 
 
 def has_rate(others: Space) -> bool:
-    """Whether one of the parameters is named like a learning rate."""
+    """Whether one of the parameters is named like a learning rate from which a training starts."""
     return any(_is_rate(name) for name in others)
 
 
 @lru_cache(maxsize=4096)
 def _is_rate(name: str) -> bool:
     match = match_name(name)
-    return match.role == "rate" and not words_for.ATTRIBUTES.intersection(match.after[-1:])
+    something_else = match.floor or words_for.ATTRIBUTES.intersection(match.after[-1:])
+    return match.role == "rate" and not something_else
 
 
 def is_agent(others: Space) -> bool:

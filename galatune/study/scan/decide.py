@@ -62,6 +62,8 @@ def decide(name: str, distribution: BaseDistribution, others: Space) -> Decision
     role = _role_by_values(candidate)
     if role == "multiplier" and match.rest == ("factor",) and companion_of("factor", distribution, others):
         role = "schedule"
+    if match.floor and has_rate(others):
+        role = "schedule"
     if role == "schedule" and match.soft and not trains(others):
         return None
     if role in ("schedule", "multiplier"):
@@ -99,7 +101,7 @@ def _role_by_values(candidate: Candidate) -> Role | None:
     match, values = candidate.match, candidate.values
     if values.kind == "schedules" and match.role in ("rate", "unsure"):
         return "schedule"
-    if match.role != "schedule" or values.kind != "rates":
+    if match.role != "schedule" or match.floor or values.kind != "rates":
         return match.role
     number = not isinstance(candidate.distribution, IntDistribution)
     if match.soft and ((number and "policy" in match.rest) or values.scale.startswith(("log", "ln"))):

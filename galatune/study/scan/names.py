@@ -53,6 +53,11 @@ class NameMatch:
         return self.before + self.after
 
     @property
+    def floor(self) -> bool:
+        """Whether it is where a schedule ends, if another parameter is the rate: ``min_lr``."""
+        return bool(words_for.FLOORS.intersection(self.before[-1:] + self.after[-1:]))
+
+    @property
     def short(self) -> bool:
         """Whether only "lr" is said, which has other meanings too."""
         return self.phrase in words_for.SHORT

@@ -12,6 +12,10 @@ from functools import lru_cache
 __all__ = ["find", "holds", "locate", "tokens"]
 
 _TOKEN = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|[^\W\d_]+|\d+")
+_RUN_TOGETHER = re.compile(
+    r"(?i:learning|learn|step|batch|weight)(?=(?i:rate|size|decay))|[Ll]ernraten?|学习率|学習率|學習率|학습률"
+)
+"""Words that people write without a space between them and the next."""
 LONGEST_PHRASE = 4
 MOST_CACHED = 65536
 """Names are looked at once for every other name."""
@@ -23,8 +27,10 @@ def tokens(name: str) -> tuple[str, ...]:
 
     >>> tokens("optim.headLR_0")
     ('optim', 'head', 'lr', '0')
+    >>> tokens("stepsize")
+    ('step', 'size')
     """
-    return tuple(token.lower() for token in _TOKEN.findall(name))
+    return tuple(token.lower() for token in _TOKEN.findall(_RUN_TOGETHER.sub(r" \g<0> ", name)))
 
 
 def holds(words: tuple[str, ...], phrase: str) -> tuple[str, ...] | None:
@@ -71,20 +77,20 @@ def _phrases(text: str) -> frozenset[str]:
 
 # What is called a learning rate, in several languages.
 RATE = _phrases(
-    """l rate, learn rate, learning rate, learning rates, learningrate, learnrate, lern rate, lernrate, lr,
-    lrate, lrn rate, lrnrate, lrs, tasa aprendizaje, tasa de aprendizaje, tasso apprendimento, tasso di
-    apprendimento, taux apprentissage, taux d apprentissage, taxa aprendizado, taxa aprendizagem, taxa
-    de aprendizado, taxa de aprendizagem, скорость обучения, 学习率, 学習率, 學習率, 학습률"""
+    """l rate, learn rate, learning rate, learning rates, lern rate, lernrate, lernraten, lr, lrate, lrn
+    rate, lrnrate, lrs, tasa aprendizaje, tasa de aprendizaje, tasso apprendimento, tasso di
+    apprendimento, taux apprentissage, taux d apprentissage, taxa aprendizado, taxa aprendizagem, taxa de
+    aprendizado, taxa de aprendizagem, скорость обучения, 学习率, 学習率, 學習率, 학습률"""
 )
 SHORT = ("lr", "lrs")
 """Also logistic or linear regression, left and right, low resolution, a likelihood ratio."""
 # What is called so by some and is something else to most.
-VAGUE_RATE = _phrases("eta, eta 0, alpha 0, adam alpha, step size")
+VAGUE_RATE = _phrases("eta, eta 0, alpha 0, adam alpha, blr, step size")
 
 SCHEDULE = _words(
-    "anneal annealing cooldown cosine cycle cycles cyclic cyclical decay decayed decays drop drops "
-    "finder gamma milestone milestones patience plateau poly ramp reduce restart restarts rlrop rop "
-    "sched schedule scheduler schedulers schedules warm warmup"
+    "abfall anneal annealing cooldown cosine cycle cycles cyclic cyclical decay decayed decays drop drops "
+    "finder gamma milestone milestones patience plan plateau poly ramp reduce restart restarts rlrop rop "
+    "sched schedule scheduler schedulers schedules warm warmup 衰减 衰減 调度 预热"
 )
 # Of a schedule if they stand with a learning rate: alone, an indicator's or a switch's.
 SCHEDULE_OF_A_RATE = _words(
@@ -95,8 +101,9 @@ MULTIPLIER = _words("coef coeff factor frac fraction mul mult multiplier ratio s
 LAYERS = _words("layer layers layerwise llrd")
 # Schedules that do not say what they schedule.
 SCHEDULE_ALONE = _phrases(
-    """anneal strategy, div factor, eta min, lrf, pct start, plateau, sched, scheduler, solver gamma,
-    solver steps, t 0, t max, t mult, tmax"""
+    """anneal strategy, clr mode, cooldown epochs, cooldown frac, cooldown fraction, cooldown ratio,
+    cooldown steps, div factor, eta min, lrf, num cycles, pct start, plateau, sched, scheduler, solver
+    gamma, solver steps, step size down, step size up, t 0, t max, t mult, tmax, warmdown"""
 )
 SCHEDULER = _phrases("scheduler, sched, lr schedule, learning rate schedule, plateau")
 # What else is warmed up or scheduled.
@@ -130,10 +137,10 @@ PLAIN_MODELS = _words(
 )
 """Those of the models whose names mean nothing else."""
 WEIGHTS = _words("blend w weight weights wt")
-IMAGES = _words("crop flip flipud mirror pad padding resolution shift")
+IMAGES = _words("blur crop flip flipud mirror pad padding resolution shift")
 ATTRIBUTES = _words(
     "cutoff dim dropout gain height image img len length lookback margin offset patch rank size slope "
-    "std width window"
+    "std test width window"
 )
 """`lr_rank` is the rank of something called lr, `lr_encoder` the rate of an encoder."""
 
@@ -172,11 +179,11 @@ SOMETIMES_TREES = _phrases(
 
 NETWORK = _phrases(
     """activation, activations, adam, adamw, att, attention, attn, aug, augmentation, autoencoder,
-    backbone, batch, batches, batchnorm, batchsize, bert, beta1, blocks, bs, channels, clip, cnn, conv,
-    convs, d model, decoder, dense, discriminator, drop path, dropedge, dropout, dropouts, emb, embed,
-    embedding, embeddings, encoder, epochs, fc, ffn, filters, freeze, generator, grad, gradient,
-    gradient clip val, gru, heads, hid, hidden, hiddens, inducing, input size, kernel size, label
-    smoothing, latent, layer, layers, lora, lstm, max epochs, max seq length, mixup, mlp, module,
+    backbone, b1, b2, batch, batches, batchnorm, bert, beta1, beta2, betas, blocks, bs, channels, clip,
+    cnn, conv, convs, d model, decoder, dense, discriminator, drop path, dropedge, dropout, dropouts,
+    emb, embed, embedding, embeddings, encoder, epochs, fc, ffn, filters, freeze, generator, grad,
+    gradient, gradient clip val, gru, heads, hid, hidden, hiddens, inducing, input size, kernel size,
+    label smoothing, latent, layer, layers, lora, lstm, max epochs, max seq length, mixup, mlp, module,
     momentum, negative slope, net, neurons, nn, norm, num layers, optim, optimiser, optimizer, pooling,
     residual, rnn, seq len, seq length, sequence length, swa, timesteps, transformer, unfreeze, units,
     vit, wd, weight decay, width, windows batch size"""
@@ -199,9 +206,10 @@ SCHEDULE_NAMES = _words(
 
 # Of models that are no networks, or that nobody trains with torch.
 OTHER_MODELS = _phrases(
-    """bit precision, factors, input scaling, leak rate, leaking rate, lookback, max features, maxn, min
-    alpha, min dist, minn, n components, n factors, n neighbors, no components, perplexity, power t, reg
-    all, regularization, ridge, spectral radius, sr, vector size, word ngrams"""
+    """bit precision, cooling rate, crossover rate, factors, generations, input scaling, leak rate,
+    leaking rate, lookback, max features, maxn, min alpha, min dist, minn, mutation rate, n components, n
+    factors, n neighbors, no components, perplexity, pop size, population, power t, reg all,
+    regularization, ridge, spectral radius, sr, vector size, word ngrams"""
 )
 SURELY_OTHER = {
     "word ngrams": "fastText",
@@ -223,5 +231,7 @@ PARTS = _words(
     "trunk value vf vision"
 )
 """Parts of networks and optimizers of which a rate is named."""
+FLOORS = _words("end final floor min minimum")
+"""Where a schedule ends: of no optimizer if another rate is its beginning."""
 PLACES = _words("base end final high init initial low max min peak start")
 """Which one of several rates it is."""

@@ -7,6 +7,7 @@ changed to fit `spaces_70.json`; `spaces_105.json` and `spaces_150.json` after t
 from __future__ import annotations
 
 import json
+import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -65,7 +66,9 @@ def answers(name: str) -> Iterator[Answer]:
 
 def _distribution(said: Mapping[str, Any]) -> BaseDistribution:
     if "choice" in said:
-        return CategoricalDistribution(said["choice"])
+        with warnings.catch_warnings():  # Optuna warns of choices that are lists, and stores them
+            warnings.simplefilter("ignore", UserWarning)
+            return CategoricalDistribution(said["choice"])
     kind = FloatDistribution if "float" in said else IntDistribution
     low, high = said["float"] if "float" in said else said["int"]
     return kind(low, high, log=said["log"])
