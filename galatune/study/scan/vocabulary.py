@@ -13,7 +13,7 @@ __all__ = ["find", "holds", "locate", "tokens"]
 
 _TOKEN = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|[^\W\d_]+|\d+")
 _RUN_TOGETHER = re.compile(
-    r"(?i:learning|learn|step|batch|weight)(?=(?i:rate|size|decay))|[Ll]ernraten?|学习率|学習率|學習率|학습률"
+    r"(?i:learning|learn|rate|step|batch|weight)(?=(?i:rate|size|decay))|[Ll]ernraten?|学习率|学習率|學習率|학습률"
 )
 """Words that people write without a space between them and the next."""
 LONGEST_PHRASE = 4
@@ -77,10 +77,11 @@ def _phrases(text: str) -> frozenset[str]:
 
 # What is called a learning rate, in several languages.
 RATE = _phrases(
-    """l rate, learn rate, learning rate, learning rates, lern rate, lernrate, lernraten, lr, lrate, lrn
-    rate, lrnrate, lrs, tasa aprendizaje, tasa de aprendizaje, tasso apprendimento, tasso di
-    apprendimento, taux apprentissage, taux d apprentissage, taxa aprendizado, taxa aprendizagem, taxa de
-    aprendizado, taxa de aprendizagem, скорость обучения, 学习率, 学習率, 學習率, 학습률"""
+    """l rate, learn rate, learning rate, learning rates, leersnelheid, lern rate, lernrate, lernraten,
+    lr, lrate, lrn rate, lrnrate, lrs, ogrenme orani, tasa aprendizaje, tasa de aprendizaje, tasso
+    apprendimento, tasso di apprendimento, taux apprentissage, taux d apprentissage, taxa aprendizado,
+    taxa aprendizagem, taxa de aprendizado, taxa de aprendizagem, скорость обучения,
+    学习率, 学習率, 學習率, 학습률"""
 )
 SHORT = ("lr", "lrs")
 """Also logistic or linear regression, left and right, low resolution, a likelihood ratio."""
@@ -102,8 +103,9 @@ LAYERS = _words("layer layers layerwise llrd")
 # Schedules that do not say what they schedule.
 SCHEDULE_ALONE = _phrases(
     """anneal strategy, clr mode, cooldown epochs, cooldown frac, cooldown fraction, cooldown ratio,
-    cooldown steps, div factor, eta min, lrf, num cycles, pct start, plateau, sched, scheduler, solver
-    gamma, solver steps, step size down, step size up, t 0, t max, t mult, tmax, warmdown"""
+    cooldown steps, div factor, eta min, lrf, num cycles, pct start, plateau, poly power, sched,
+    scheduler, solver gamma, solver steps, step size down, step size up, t 0, t max, t mult, tmax,
+    warmdown"""
 )
 SCHEDULER = _phrases("scheduler, sched, lr schedule, learning rate schedule, plateau")
 # What else is warmed up or scheduled.
@@ -116,7 +118,7 @@ OTHER_SCHEDULERS = _words("asha ddim ddpm dpm euler fair fifo hyperband pbt pndm
 # All that the warm-up of a learning rate may be called besides.
 WARMUP = _words(
     "args batch batches cfg config cosine duration enable end epoch epochs factor frac fraction hp "
-    "hparams init initial iter iteration iterations iters kind length linear lr model n num number of "
+    "hparams init initial iter iteration iterations iters kind length linear lr model n noam num number of "
     "optim optimization optimizer optimizers param params pct percent percentage period portion "
     "proportion rate ratio sched schedule scheduler solver start step steps token tokens train trainer "
     "training type up update updates use warm warmup"
@@ -160,12 +162,12 @@ SHORT_BOOSTERS = _words("ada cat cb ebm forest gb hist lg tree trees xg")
 """Beside parameters of trees they say that the rate is the trees' own."""
 
 TREES = _phrases(
-    """bag fraction, bagging fraction, bagging freq, bagging temperature, boost rounds, booster, boosting,
-    boosting type, bootstrap type, border count, by tree, ccp alpha, col sample rate, colsample,
-    colsample bylevel, colsample bynode, colsample bytree, estimators, extra trees, feature fraction,
-    goss, grow policy, interaction depth, l2 leaf reg, lambda l1, lambda l2, leaf, leaves, max bin, max
-    bins, max d, max delta step, max depth, max leaf nodes, max leaves, mcw, min child samples, min
-    child weight, min data in leaf, min gain to split, min impurity decrease, min samples leaf, min
+    """bag fraction, bagging fraction, bagging freq, bagging temperature, boost rounds, booster,
+    boosting, boosting type, bootstrap type, border count, by tree, ccp alpha, col sample rate,
+    colsample, colsample bylevel, colsample bynode, colsample bytree, estimators, extra trees, feature
+    fraction, goss, grow policy, interaction depth, l2 leaf reg, lambda l1, lambda l2, leaf, leaves, max
+    bin, max bins, max d, max delta step, max depth, max leaf nodes, max leaves, mcw, min child samples,
+    min child weight, min data in leaf, min gain to split, min impurity decrease, min samples leaf, min
     samples split, min split gain, minibatch frac, n est, n estimators, n rounds, n trees, nround,
     nrounds, ntree, ntrees, num boost round, num leaves, num round, num rounds, num trees, od wait, one
     hot max size, outer bags, random strength, rate drop, reg alpha, reg lambda, rsm, scale pos weight,
@@ -178,12 +180,12 @@ SOMETIMES_TREES = _phrases(
 """Of boosted trees in company, but other models have them too."""
 
 NETWORK = _phrases(
-    """activation, activations, adam, adamw, att, attention, attn, aug, augmentation, autoencoder,
-    backbone, b1, b2, batch, batches, batchnorm, bert, beta1, beta2, betas, blocks, bs, channels, clip,
-    cnn, conv, convs, d model, decoder, dense, discriminator, drop path, dropedge, dropout, dropouts,
-    emb, embed, embedding, embeddings, encoder, epochs, fc, ffn, filters, freeze, generator, grad,
-    gradient, gradient clip val, gru, heads, hid, hidden, hiddens, inducing, input size, kernel size,
-    label smoothing, latent, layer, layers, lora, lstm, max epochs, max seq length, mixup, mlp, module,
+    """activation, activations, adam, adamw, att, attention, attn, aug, augmentation, autoencoder, b1,
+    b2, backbone, batch, batches, batchnorm, bert, beta1, beta2, betas, blocks, bs, channels, clip, cnn,
+    conv, convs, d model, decoder, dense, discriminator, drop path, dropedge, dropout, dropouts, emb,
+    embed, embedding, embeddings, encoder, epochs, fc, ffn, filters, freeze, generator, grad, gradient,
+    gradient clip val, gru, heads, hid, hidden, hiddens, inducing, input size, kernel size, label
+    smoothing, latent, layer, layers, lora, lstm, max epochs, max seq length, mixup, mlp, module,
     momentum, negative slope, net, neurons, nn, norm, num layers, optim, optimiser, optimizer, pooling,
     residual, rnn, seq len, seq length, sequence length, swa, timesteps, transformer, unfreeze, units,
     vit, wd, weight decay, width, windows batch size"""
@@ -207,8 +209,8 @@ SCHEDULE_NAMES = _words(
 # Of models that are no networks, or that nobody trains with torch.
 OTHER_MODELS = _phrases(
     """bit precision, cooling rate, crossover rate, factors, generations, input scaling, leak rate,
-    leaking rate, lookback, max features, maxn, min alpha, min dist, minn, mutation rate, n components, n
-    factors, n neighbors, no components, perplexity, pop size, population, power t, reg all,
+    leaking rate, lookback, max features, maxn, min alpha, min dist, minn, mutation rate, n components,
+    n factors, n neighbors, no components, perplexity, pop size, population, power t, reg all,
     regularization, ridge, spectral radius, sr, vector size, word ngrams"""
 )
 SURELY_OTHER = {
@@ -231,7 +233,7 @@ PARTS = _words(
     "trunk value vf vision"
 )
 """Parts of networks and optimizers of which a rate is named."""
-FLOORS = _words("end final floor min minimum")
+FLOORS = _words("end final floor min minimum stop")
 """Where a schedule ends: of no optimizer if another rate is its beginning."""
 PLACES = _words("base end final high init initial low max min peak start")
 """Which one of several rates it is."""
