@@ -29,7 +29,7 @@ _COMMON = frozenset(
 )
 """Words that begin or end names without saying what these belong to."""
 _NETWORK = words_for.NETWORK | words_for.REINFORCEMENT
-_WHOLE_OTHER = words_for.AGENT | words_for.LOGISTIC
+_WHOLE_OTHER = words_for.AGENT | words_for.LOGISTIC | {"c"}
 """Of agents with a table, and of linear models, if they are the whole name."""
 
 

@@ -93,7 +93,7 @@ def _read(phrase: str, before: tuple[str, ...], after: tuple[str, ...]) -> NameM
     said = f"{phrase!r} in its name" if rest else "its name"
 
     def match(role: Role, words: str, soft: bool = False) -> NameMatch:
-        return NameMatch(role, words, phrase, *_exponent(others), before, after, soft, _doubt(others))
+        return NameMatch(role, words, phrase, *_exponent(others), before, after, soft, _doubt(others, after))
 
     if holds(rest, "layer decay") is not None or (others & words_for.LAYERS and others & {"decay", "factor"}):
         return match("multiplier", f"{said}, and it scales the rate from layer to layer")
@@ -112,7 +112,9 @@ _ROLES: tuple[tuple[Role, frozenset[str], bool], ...] = (
 )
 
 
-def _doubt(others: frozenset[str]) -> str | None:
+def _doubt(others: frozenset[str], after: tuple[str, ...]) -> str | None:
+    if found := sorted(words_for.QUANTITIES.intersection(after)):
+        return f"{found[0]!r} behind it names another quantity"
     if found := sorted(others & words_for.BY_HAND):
         return f"{found[0]!r}: code often takes such steps without an optimizer"
     if found := sorted(others & words_for.OTHER_FRAMEWORKS):

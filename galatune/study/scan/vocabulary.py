@@ -103,9 +103,9 @@ LAYERS = _words("layer layers layerwise llrd")
 # Schedules that do not say what they schedule.
 SCHEDULE_ALONE = _phrases(
     """anneal strategy, clr mode, cooldown epochs, cooldown frac, cooldown fraction, cooldown ratio,
-    cooldown steps, div factor, eta min, lrf, num cycles, pct start, plateau, poly power, sched,
-    scheduler, solver gamma, solver steps, step size down, step size up, t 0, t max, t mult, tmax,
-    warmdown"""
+    cooldown steps, cycle len, cycle length, cycle mult, div factor, div final, eta min, lrf, n cycles,
+    num cycles, pct start, plateau, poly power, sched, scheduler, solver gamma, solver steps, step size
+    down, step size up, t 0, t max, t mult, tmax, warmdown"""
 )
 SCHEDULER = _phrases("scheduler, sched, lr schedule, learning rate schedule, plateau")
 # What else is warmed up or scheduled.
@@ -146,6 +146,11 @@ ATTRIBUTES = _words(
 )
 """`lr_rank` is the rank of something called lr, `lr_encoder` the rate of an encoder."""
 
+# Behind the rate they name a quantity of its own, or arithmetic: ``lr_eps``, ``lr_times_wd``.
+QUANTITIES = _words(
+    "by cap change clip clipping delta dropout eps epsilon jitter limit momentum noise over plus reg "
+    "regularization smoothing times tol tolerance var variance wd"
+)
 # Rates that code applies by itself as often as a torch optimizer does.
 BY_HAND = _words(
     "adapt adaptation adv adversarial attack attacker ema fast inner langevin natgrad natural ngd "

@@ -42,7 +42,7 @@ control_rate warm_start
 SCHEDULES = """
 lr_decay lr_warmup_steps lr_gamma lr_patience lr_scheduler lr_schedule warmup use_lr_scheduler
 num_warmup_steps warmup_ratio T_max eta_min scheduler lrf warmup_lr lr_step_size lr_decay_rate pct_start
-scheduler_gamma lr_poly_power learningratedecay lernratenplan 学习率衰减 num_cycles cooldown_frac step_size_up
+scheduler_gamma lr_poly_power learningratedecay lernratenplan 学习率衰减 num_cycles n_cycles cycle_len cooldown_frac step_size_up
 noam_warmup poly_power
 """
 MULTIPLIERS = """
@@ -222,6 +222,10 @@ def test_what_may_be_a_rate_is_kept_unless_it_is_named() -> None:
         ("eta", NET, "means something else as often"),
         ("blr", NET, "means something else as often"),
         ("scaling_lr", NET, "with 'scaling'"),
+        ("lr_eps", NET, "'eps' behind it names another quantity"),
+        ("learning_rate_dropout", NET, "'dropout' behind it names another quantity"),
+        ("lr_times_wd", NET, "'times' behind it names another quantity"),
+        ("learning_rate", {"C": UNIT}, "may be another model's, beside C"),
     ],
 )
 def test_doubt_is_told(name: str, company: dict[str, BaseDistribution], said: str) -> None:
