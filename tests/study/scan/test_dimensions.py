@@ -42,7 +42,8 @@ control_rate warm_start
 SCHEDULES = """
 lr_decay lr_warmup_steps lr_gamma lr_patience lr_scheduler lr_schedule warmup use_lr_scheduler
 num_warmup_steps warmup_ratio T_max eta_min scheduler lrf warmup_lr lr_step_size lr_decay_rate pct_start
-scheduler_gamma lr_poly_power learningratedecay lernratenplan 学习率衰减 num_cycles n_cycles cycle_len cooldown_frac step_size_up
+scheduler_gamma lr_poly_power learningratedecay lernratenplan 学习率衰减 num_cycles n_cycles cycle_len
+cooldown_frac step_size_up
 noam_warmup poly_power
 """
 MULTIPLIERS = """
