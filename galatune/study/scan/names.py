@@ -89,13 +89,13 @@ def match_name(name: str) -> NameMatch:
 
 def _read(phrase: str, before: tuple[str, ...], after: tuple[str, ...]) -> NameMatch:
     """A name that holds a phrase for learning rates."""
-    rest, others = before + after, frozenset(before + after)
-    said = f"{phrase!r} in its name" if rest else "its name"
+    others = frozenset(before + after)
+    said = f"{phrase!r} in its name" if others else "its name"
 
     def match(role: Role, words: str, soft: bool = False) -> NameMatch:
         return NameMatch(role, words, phrase, *_exponent(others), before, after, soft, _doubt(others, after))
 
-    if holds(rest, "layer decay") is not None or (others & words_for.LAYERS and others & {"decay", "factor"}):
+    if others & words_for.LAYERS and others & {"decay", "factor"}:
         return match("multiplier", f"{said}, and it scales the rate from layer to layer")
     if others & words_for.EXPONENT and not others & words_for.SCHEDULE:
         return match("rate", f"{said}, as an exponent")

@@ -42,8 +42,7 @@ def _warmup(words: tuple[str, ...], others: Space) -> str | None:
     phrase = find(words, ("warmup", "warm up"))
     if not phrase or not words_for.WARMUP.issuperset(words):
         return None
-    steps_before_learning = is_agent(others) and not _schedulers(others)
-    return None if steps_before_learning else phrase
+    return None if is_agent(others) else phrase  # an agent's steps before it learns
 
 
 def companion_of(phrase: str, distribution: BaseDistribution, others: Space) -> str | None:
@@ -56,10 +55,9 @@ def companion_of(phrase: str, distribution: BaseDistribution, others: Space) -> 
     """
     if phrase not in _PARTNERS or not _is_possible(phrase, distribution, others):
         return None
-    schedulers = _schedulers(others)
-    if phrase in _OFFERED:
-        schedulers = {other: d for other, d in schedulers.items() if _offers(d, *_OFFERED[phrase])}
-    return next(iter(schedulers), _partner(phrase, others))
+    offered = _OFFERED.get(phrase, ("",))
+    schedulers = (other for other, d in others.items() if _names_scheduler(other) and _offers(d, *offered))
+    return next(schedulers, _partner(phrase, others))
 
 
 _PARTNERS = {
@@ -101,11 +99,6 @@ def _of_something_else(distribution: BaseDistribution) -> bool:
         for choice in choices
         if isinstance(choice, str)
     )
-
-
-def _schedulers(others: Space) -> Space:
-    named = {other: d for other, d in others.items() if _names_scheduler(other)}
-    return {other: d for other, d in named.items() if not _of_something_else(d)}
 
 
 def _is_share(distribution: BaseDistribution) -> bool:

@@ -1,6 +1,6 @@
 """The words that names of parameters are made of, by what they say.
 
-`phrases` are up to three words in a row, separated by commas; `words` are single ones.
+`phrases` are up to four words in a row, separated by commas; `words` are single ones.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ RATES = """
 lr learning_rate base_lr max_lr peak_lr init_lr initial_lr min_lr end_lr lr_max head_lr backbone_lr
 lr_encoder actor_lr critic_lr lr_G lr_D lr_C adam_lr sgd_lr muon_lr optimizer_lr optim.lr optim/lr opt-lr
 optimizer__lr lr0 lrG lr_0 lr_12 learningRate LearningRate LR initialLR lrate learn_rate lr_img_encoder
-lr_last_layer lr_final_layer learningrate netlearningrate anfangslernrate 初始学习率
+lr_last_layer lr_final_layer SOLVER.LR learningrate netlearningrate anfangslernrate 初始学习率
 """
 OTHERS = """
 color blur alr_weight clr weight_decay lr_weight_decay dropout patience factor gamma step_size lrelu
@@ -175,6 +175,11 @@ def test_patience_and_factor_together_are_a_plateau() -> None:
 )
 def test_company_that_trains_otherwise_leaves_doubt(company: dict[str, BaseDistribution]) -> None:
     assert one("learning_rate", FloatDistribution(1e-4, 0.3, log=True), company).role == "unsure"
+
+
+def test_a_range_from_zero_may_be_that_of_weights() -> None:
+    assert one("lr", UNIT).role == "unsure"
+    assert one("lr", FloatDistribution(0.0, 0.1)).role == "rate"
 
 
 def test_something_of_what_is_called_lr_is_no_rate_without_a_network() -> None:
