@@ -94,7 +94,7 @@ def _of_another_model(candidate: Candidate) -> str | None:
 
 def _by_range(candidate: Candidate) -> str | None:
     match = candidate.match
-    if match.short and match.rest == ("c",) and not candidate.company.network:
+    if match.short and match.with_c and not candidate.company.network:
         return "logistic regression has a C too"
     low, high = bounds(candidate.distribution) or (1.0, 1.0)
     weight = (low == 0 and not candidate.values.firm) or words_for.WEIGHTS.intersection(match.rest)

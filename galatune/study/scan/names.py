@@ -58,6 +58,11 @@ class NameMatch:
         return bool(words_for.FLOORS.intersection(self.before[-1:] + self.after[-1:]))
 
     @property
+    def with_c(self) -> bool:
+        """Whether a C stands beside it, the parameter of logistic regression: ``lr_C``."""
+        return "c" in self.before[-1:] + self.after[:1]
+
+    @property
     def short(self) -> bool:
         """Whether only "lr" is said, which has other meanings too."""
         return self.phrase in words_for.SHORT
