@@ -91,14 +91,21 @@ def company_of(match: NameMatch, others: Space) -> Company:
         if company.says_something:
             return company
     company = Company()
+    marks = _marks_of_rates(others)
     for name, distribution in others.items():
         words = tokens(name)
         phrase = find(words, words_for.TREES)
         if phrase and not _COMMON.issuperset(holds(words, phrase) or ()):
             company.elsewhere.append(name)
-        else:
+        elif not any(words[: len(mark)] == mark for mark in marks):
             _sort(company, name, words, distribution)
     return company
+
+
+def _marks_of_rates(others: Space) -> list[tuple[str, ...]]:
+    """The words before other rates: what begins with them belongs to those."""
+    marks = [match_name(other).before for other in others if _is_rate(other)]
+    return [mark for mark in marks if not _COMMON.issuperset(mark)]
 
 
 def _affixes(match: NameMatch) -> Iterator[tuple[tuple[str, ...], bool]]:
