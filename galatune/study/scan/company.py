@@ -84,12 +84,17 @@ def company_of(match: NameMatch, others: Space) -> Company:
     """
     for affix, at_the_start in _affixes(match):
         company = Company()
-        for name, distribution in others.items():
-            rest = _without(tokens(name), affix, at_the_start)
+        belong = [(name, _without(tokens(name), affix, at_the_start)) for name in others]
+        for name, rest in belong:
             if rest is not None:
-                _sort(company, name, rest, distribution)
-        if company.says_something:
+                _sort(company, name, rest, others[name])
+        if company.says_something or (at_the_start and any(rest for _, rest in belong)):
             return company
+    return _without_a_mark(others)
+
+
+def _without_a_mark(others: Space) -> Company:
+    """What the parameters say that by their names belong to nothing else."""
     company = Company()
     marks = _marks_of_rates(others)
     for name, distribution in others.items():

@@ -52,15 +52,27 @@ class Answer:
         return None if self.truth in (self.said, "unsure") else "other role"
 
 
-def answers(name: str) -> Iterator[Answer]:
-    """What scan says of every parameter of a set."""
+def answers(
+    name: str, before: str = "", after: str = "", beside: Mapping[str, BaseDistribution] | None = None
+) -> Iterator[Answer]:
+    """What scan says of every parameter of a set.
+
+    Args:
+        name: Of the set.
+        before: What every name begins with besides.
+        after: What every name ends with besides.
+        beside: Parameters that every space has besides.
+    """
     for case in json.loads((Path(__file__).parent / f"{name}.json").read_text()):
-        space = {parameter: _distribution(said) for parameter, said in case["space"].items()}
+        space = {
+            f"{before}{parameter}{after}": _distribution(said) for parameter, said in case["space"].items()
+        }
+        space = {**(beside or {}), **space}
         params = {parameter: middle(distribution) for parameter, distribution in space.items()}
         found = find_dimensions([create_trial(params=params, distributions=space, value=1.0)])
         roles = {d.name: (d.role, d.dropped) for d in found.learning_rate}
         for parameter, truth in case["expected"].items():
-            said, dropped = roles.get(parameter, ("not ours", False))
+            said, dropped = roles.get(f"{before}{parameter}{after}", ("not ours", False))
             yield Answer(case["case"], parameter, truth, said, dropped)
 
 

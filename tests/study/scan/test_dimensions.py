@@ -188,21 +188,6 @@ def test_something_of_what_is_called_lr_is_no_rate_without_a_network() -> None:
     assert one("lr_pvalue", narrow).role == "rate"
 
 
-@pytest.mark.parametrize(
-    "affixes", [("hp_", ""), ("params.", ""), ("cfg/train/", ""), ("--", ""), ("", "_1"), ("a-", "-b")]
-)
-def test_what_all_names_share_says_nothing(affixes: tuple[str, str]) -> None:
-    before, after = affixes
-    boosted = {"learning_rate": FloatDistribution(0.01, 0.3), "max_depth": UNIT, "alpha": UNIT}
-    map_of_neurons = {"learning_rate": FloatDistribution(0.1, 2.0), "sigma": UNIT}
-    logistic = {"C_lr": RATE, "penalty_lr": UNIT}
-    net = {"lr": RATE, "min_lr": RATE, "gamma": UNIT, "step_size": IntDistribution(5, 50), **NET}
-    for space in (boosted, map_of_neurons, logistic, net):
-        found = sort({f"{before}{name}{after}": distribution for name, distribution in space.items()})
-        roles = {d.name: (d.role, d.dropped) for d in found.learning_rate}
-        assert roles == {f"{before}{d.name}{after}": (d.role, d.dropped) for d in sort(space).learning_rate}
-
-
 def test_range_decides_where_the_company_does_not() -> None:
     company = {"max_depth": IntDistribution(1, 4), "dropout": UNIT}
     assert one("learning_rate", FloatDistribution(0.01, 0.3), company).role == "unsure"
