@@ -11,7 +11,7 @@ from galatune.study.scan.vocabulary import find, tokens
 __all__ = ["without_shared_affixes"]
 
 _SEPARATOR = re.compile(r"([\W_]+)")
-_TELLING = frozenset().union(
+_TELLING = frozenset({"pid"}).union(
     words_for.RATE,
     words_for.SCHEDULE,
     words_for.EXPONENT,

@@ -262,6 +262,7 @@ def test_none_among_rates_is_no_reason_to_miss_them() -> None:
         ({"lgbm__lr": RATE}, "boosted trees"),
         ({"Kp": RATE, "Ki": RATE, "Kd": RATE}, "PID"),
         ({"pid_kp": RATE}, "PID"),
+        ({"pid_kp_1": RATE, "pid_kd_2": RATE}, "PID"),
         ({"lr_penalty": UNIT}, "logistic"),
         ({"flip_lr": UNIT}, "images"),
         ({"lr": FloatDistribution(10.0, 1000.0)}, "not learning rates"),
