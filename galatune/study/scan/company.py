@@ -25,7 +25,7 @@ SHOWN = 3
 SURE, HINTED = 2, 1
 _COMMON = frozenset(
     {"base", "end", "exp", "final", "hp", "init", "initial", "learning", "ln", "log", "max", "min", "n"}
-    | {"num", "param", "params", "peak", "start", "target", "use", "w", "weight"}
+    | {"num", "onecycle", "param", "params", "peak", "start", "target", "use", "w", "weight"}
 )
 """Words that begin or end names without saying what these belong to."""
 _NETWORK = words_for.NETWORK | words_for.REINFORCEMENT

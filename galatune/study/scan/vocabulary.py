@@ -232,10 +232,10 @@ SURELY_OTHER = {
 """Phrase of a parameter beside a rate to whose rate it is."""
 
 PARTS = _words(
-    "actor agent bias body classifier client cls crf critic d dec decoder disc discriminator embedding "
-    "enc encoder feat feature features g gen generator gp head heads inducing local meta model net "
-    "network outer pi policy pretrain projector prompt q qf rmsprop sgd stage student teacher text "
-    "trunk value vf vision"
+    "actor adadelta adafactor adagrad agent bias body classifier client cls crf critic d dec decoder "
+    "disc discriminator embedding enc encoder feat feature features g gen generator gp head heads "
+    "inducing lamb lars lbfgs lion local meta model muon nadam net network outer pi policy pretrain "
+    "projector prompt q qf radam rmsprop rprop sgd stage student teacher text trunk value vf vision"
 )
 """Parts of networks and optimizers of which a rate is named."""
 FLOORS = _words("end final floor min minimum stop")
