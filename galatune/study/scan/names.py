@@ -80,7 +80,7 @@ def match_name(name: str) -> NameMatch:
     words = tokens(name)
     if holds(words, "weight decay") is not None:
         return NameMatch(None)
-    if found := locate(words, words_for.RATE):
+    if found := locate(words, words_for.RATE, last=True):  # lr_config.min_lr: the last is what it is
         start, phrase = found
         return _read(phrase, words[:start], words[start + len(phrase.split()) :])
     if "llrd" in words or words in (("layer", "decay"), ("layerwise", "decay")):

@@ -46,13 +46,14 @@ def holds(words: tuple[str, ...], phrase: str) -> tuple[str, ...] | None:
     return None
 
 
-def locate(words: tuple[str, ...], phrases: Collection[str]) -> tuple[int, str] | None:
-    """The first phrase that the words hold and its place: the longest of those that begin there.
+def locate(words: tuple[str, ...], phrases: Collection[str], last: bool = False) -> tuple[int, str] | None:
+    """The first or last phrase that the words hold and its place: the longest of those that begin there.
 
     >>> locate(("xgb", "max", "depth"), {"depth", "max depth"})
     (1, 'max depth')
     """
-    for start in range(len(words)):
+    places = range(len(words))
+    for start in reversed(places) if last else places:
         for length in range(LONGEST_PHRASE, 0, -1):
             phrase = " ".join(words[start : start + length])
             if phrase in phrases:

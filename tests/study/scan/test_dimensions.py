@@ -145,7 +145,8 @@ def test_rate_of_a_network_tuned_together_with_trees_is_a_rate() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["min_lr", "lr_min", "w_lr_min", "end_lr", "final_lr", "stop_lr", "min_lr_ratio"]
+    "name",
+    ["min_lr", "lr_min", "w_lr_min", "end_lr", "final_lr", "stop_lr", "min_lr_ratio", "lr_config.min_lr"],
 )
 def test_where_a_schedule_ends_is_no_rate_beside_one(name: str) -> None:
     found = {d.name: d.role for d in sort({"lr": RATE, name: RATE, **NET}).learning_rate}
