@@ -27,6 +27,7 @@ from tiny_search import HEADER, OBJECTIVE, objective_file, old_study
 
 from galatune.cli import main
 from galatune.cli.progress import AboveTheBar, RunProgress
+from galatune.study.ledger.attributes import UNFINISHED
 from galatune.study.scan.scan import scan
 from galatune.study.search.summary import RunSummary
 
@@ -80,6 +81,16 @@ def complaint(*arguments: str, status: int = 1) -> str:
 def load(file: str = "new.log", name: str = "old-gala") -> optuna.Study:
     backend = optuna.storages.journal.JournalFileBackend(file)
     return optuna.load_study(study_name=name, storage=optuna.storages.JournalStorage(backend))
+
+
+FAILS_LATER = f"""{OBJECTIVE.replace("def objective(", "def inner(")}
+
+def objective(trial):
+    value = inner(trial)
+    if trial.number > 1:
+        raise ValueError
+    return value
+"""
 
 
 # -- what a user reads
@@ -286,6 +297,31 @@ def test_an_objective_that_always_fails_is_mended_and_continued(folder: Path) ->
     assert found["by_state"] == {"COMPLETE": 3, "FAIL": 5}
 
 
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_run_that_fails_says_what_was_reached(folder: Path, as_json: bool) -> None:
+    objective_file(folder, FAILS_LATER)
+    result = galatune(*OUR, "--trials", "8", *(["--json"] if as_json else []))
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[-1].startswith("galatune: 5 trials in a row failed")
+    advice = "mend the objective, then the same command continues the search"
+    if as_json:
+        found = json.loads(result.stdout)
+        assert (found["by_state"], found["advice"]) == ({"COMPLETE": 2, "FAIL": 5}, advice)
+        assert (found["best_value"], found["next"]) == (load().best_value, None)
+    else:
+        assert f"best value      {load().best_value:.6g}" in result.stdout
+        assert " ".join(advice.split()) in " ".join(result.stdout.split())
+
+
+def test_a_run_that_is_interrupted_says_what_was_reached(folder: Path) -> None:
+    objective_file(folder, FAILS_LATER.replace("ValueError", "KeyboardInterrupt"))
+    result = galatune(*OUR, "--trials", "8", "--json")
+    assert result.exit_code == 130
+    found = json.loads(result.stdout)
+    assert (found["by_state"]["COMPLETE"], found["best_value"]) == (2, load().best_value)
+    assert (found["stopped_because"], found["missed_by"] is None) == (UNFINISHED, found["advice"] is None)
+
+
 def test_the_first_trial_without_a_torch_optimizer_ends_the_run(folder: Path) -> None:
     objective_file(folder, f"{HEADER}\ndef objective(trial):\n    make(trial)\n    return 1.0\n")
     for trials in (1, 2):  # the same command tries the next configuration
@@ -461,7 +497,7 @@ def stopped_in_the_third_trial(folder: Path, number: signal.Signals, into: str) 
         time.sleep(0.05)
     process.send_signal(number)
     out, err = process.communicate(timeout=60)
-    assert out == ""
+    assert {"stopped", "best"} <= {line.partition(" ")[0] for line in out.splitlines()}
     (folder / "go").touch()
     return process.returncode, err
 
@@ -484,9 +520,7 @@ def test_an_interruption_loses_no_finished_trial(folder: Path, number: signal.Si
     whole = whole_run()
     status, err = stopped_in_the_third_trial(folder, number, into)
     assert status == 130
-    assert err.splitlines()[-1] == (
-        f"Interrupted. 2 finished trials kept in {into}; the same command continues."
-    )
+    assert f"Interrupted. 2 finished trials kept in {into}; the same command continues." in err.splitlines()
     assert "Traceback" not in err
     states = [trial.state.name for trial in open_result(into).trials]
     assert states == ["COMPLETE", "COMPLETE", "FAIL", "WAITING"]
