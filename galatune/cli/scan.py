@@ -49,8 +49,8 @@ def scan(
     from galatune.study.scan.scan import scan_storage
 
     found = scan_storage(storage, study, lr=lr, keep=keep, drop_schedule=drop_schedule)
-    if found.plans[0].note:
-        click.echo(found.plans[0].note, err=True)
+    for note in dict.fromkeys(plan.note for plan in found.plans if plan.note):
+        click.echo(note, err=True)
     if as_json:
         click.echo(json.dumps(found.to_json(), indent=2))
         return

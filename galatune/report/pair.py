@@ -83,12 +83,14 @@ def read_pair(
         ReportError: The smaller study was made from another one.
     """
     with open_source(storage) as source:
-        baseline = ledger(old_study(source, study), source.label)
-        notes = [source.note]
+        old = old_study(source, study)
+        baseline = ledger(old, source.label)
+        notes = [source.note_of(old)]
     place, target = find_target(baseline.study, into, name)
     with open_source(place) as source:
-        shrunk = ledger(source.study(target), source.label)
-        notes += [source.note, check_pair(baseline, shrunk), _lost_constraints(baseline, shrunk)]
+        smaller = source.study(target)
+        shrunk = ledger(smaller, source.label)
+        notes += [source.note_of(smaller), check_pair(baseline, shrunk), _lost_constraints(baseline, shrunk)]
     return Pair(baseline, shrunk, tuple(note for note in notes if note is not None))
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 __all__ = [
     "BEAT",
     "DEMO",
-    "FAIL_REASON",
     "INTERRUPTED",
     "MACHINE",
     "OBJECTIVE_CONSTRAINTS",
@@ -69,9 +68,6 @@ DEMO = "galatune_demo"
 """The options that `galatune demo` made the old study with."""
 
 # -- system attributes that Optuna writes
-
-FAIL_REASON = "fail_reason"
-"""Why a trial is FAIL, in Optuna 2."""
 
 SAMPLER_CONSTRAINTS = "constraints"
 """A list: what a sampler's ``constraints_func`` said of the trial."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 FINISHED = ("complete", "pruned", "failed")
 """Counts of a plan that are trials that have ended."""
 
-__all__ = ["Provenance", "note_stop", "old_study"]
+__all__ = ["Provenance", "note_stop", "old_names", "old_study"]
 
 
 @dataclass(frozen=True)
@@ -116,17 +116,25 @@ class Provenance:
         study.set_user_attr(RECORD, body)
 
 
+def old_names(source: Source) -> list[str]:
+    """Names of the studies that `galatune run` has not made, oldest first; of all if it made all."""
+    made = {
+        study.study_name
+        for study in source.storage.get_all_studies()
+        if Provenance.of(study).made_by_galatune
+    }
+    names = source.names()
+    return [name for name in names if name not in made] or names
+
+
 def old_study(source: Source, name: str | None = None) -> optuna.Study:
     """Load the study that is named, else the only one of a storage that `galatune run` has not made.
 
     Raises:
         StorageError: There is none, or several and none named.
     """
-    if name is None:
-        studies = source.storage.get_all_studies()
-        others = [study.study_name for study in studies if not Provenance.of(study).made_by_galatune]
-        name = others[0] if len(others) == 1 else None
-    return source.study(name)
+    names = old_names(source)
+    return source.study(names[0] if name is None and len(names) == 1 else name)
 
 
 def note_stop(study: optuna.Study, reason: str) -> None:

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from galatune.study.ledger.attributes import FAIL_REASON, REASON, RECORD, STAGE
+from galatune.study.ledger.attributes import REASON, RECORD, STAGE
 from galatune.study.ledger.constraints import feasible, known_to_the_sampler_alone
 from galatune.study.ledger.provenance import Provenance
 from galatune.study.ledger.record import TrialRecord
 from galatune.study.ledger.trial_counts import seconds_of
+from galatune.study.storage.database import FAIL_REASON
 
 if TYPE_CHECKING:
     import pandas as pd

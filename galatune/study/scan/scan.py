@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 from galatune.errors import PlanError
 from galatune.formatting import listed, printable
 from galatune.study.ledger.constraints import known_to_the_sampler_alone
-from galatune.study.ledger.provenance import old_study
+from galatune.study.ledger.provenance import old_names, old_study
 from galatune.study.ledger.trial_counts import (
     count_states,
     running_trials,
@@ -49,10 +49,9 @@ def scan(
         PlanError: ``lr`` or ``keep`` name a parameter that the study does not have.
     """
     with open_source(storage) as source:
-        plan = plan_study(
-            old_study(source, study), source.label, lr=lr, keep=keep, drop_schedule=drop_schedule
-        )
-        return replace(plan, note=source.note)
+        old = old_study(source, study)
+        plan = plan_study(old, source.label, lr=lr, keep=keep, drop_schedule=drop_schedule)
+        return replace(plan, note=source.note_of(old))
 
 
 def scan_storage(
@@ -63,23 +62,26 @@ def scan_storage(
     keep: Collection[str] = (),
     drop_schedule: bool = False,
 ) -> StoragePlans:
-    """`scan` the study that is named, or every study of a storage, oldest first.
+    """`scan` the study that is named, or every study of a storage that `galatune run` has not made.
 
-    A parameter that ``lr`` or ``keep`` name has to exist in one of the studies only.
+    They come oldest first. A parameter that ``lr`` or ``keep`` name has to exist in one of the studies only.
 
     Raises:
         StorageError: The storage cannot be opened, or holds no study or none of that name.
         PlanError: ``lr`` or ``keep`` name a parameter that no study has.
     """
     with open_source(storage) as source:
-        names = source.names() if study is None else [study]
+        names = old_names(source) if study is None else [study]
         studies = [source.study(name) for name in names] or [source.study()]  # none: it says so
         wishes = _wishes_by_study(studies, lr, keep) if len(studies) > 1 else [(lr, keep)]
         plans = [
-            plan_study(study, source.label, lr=own_lr, keep=own_keep, drop_schedule=drop_schedule)
+            replace(
+                plan_study(study, source.label, lr=own_lr, keep=own_keep, drop_schedule=drop_schedule),
+                note=source.note_of(study),
+            )
             for study, (own_lr, own_keep) in zip(studies, wishes, strict=True)
         ]
-        return StoragePlans(tuple(replace(plan, note=source.note) for plan in plans))
+        return StoragePlans(tuple(plans))
 
 
 def _wishes_by_study(

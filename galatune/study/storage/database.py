@@ -7,12 +7,13 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-__all__ = ["NO_VALUE", "Database"]
+__all__ = ["FAIL_REASON", "NO_VALUE", "Database"]
 
 NO_VALUE = "marked complete, but the storage holds no value of it"
 """The reason of a trial that is read as FAIL because its value is gone."""
 
-_REASON = "fail_reason"  # where Optuna puts it
+FAIL_REASON = "fail_reason"
+"""System attribute in which Optuna puts the reason of a FAIL."""
 
 
 class Database(optuna.storages.RDBStorage):
@@ -52,7 +53,7 @@ class Database(optuna.storages.RDBStorage):
             _WithoutValues(trial)  # type: ignore[arg-type]  # has all that is read of a row
         )
         frozen.state = TrialState.FAIL
-        frozen._system_attrs[_REASON] = NO_VALUE
+        frozen._system_attrs[FAIL_REASON] = NO_VALUE
         return frozen
 
 

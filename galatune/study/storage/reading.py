@@ -31,7 +31,7 @@ from galatune.study.storage.address import (
     sqlite_file,
     sqlite_url,
 )
-from galatune.study.storage.database import Database
+from galatune.study.storage.database import FAIL_REASON, NO_VALUE, Database
 from galatune.study.storage.journal import ReadOnlyJournal, whole_length
 from galatune.study.storage.sqlite_copy import copy_database
 
@@ -94,6 +94,13 @@ class Source:
                 f"{first_line(error)}). Mend it, or give an intact copy"
             ) from error
         return study
+
+    def note_of(self, study: optuna.Study) -> str | None:
+        """`note`, and what was read of this study otherwise than it stands there; None if nothing."""
+        trials = study.get_trials(deepcopy=False)
+        lost = sum(trial.system_attrs.get(FAIL_REASON) == NO_VALUE for trial in trials)
+        words = f"{plural(lost, 'trial')} of {printable(study.study_name)} read as failed: {NO_VALUE}"
+        return "; ".join(one for one in (self.note, words if lost else None) if one is not None) or None
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import pytest
 from galatune.errors import PlanError
 from galatune.report.pair import read_pair
 from galatune.study.ledger.rows import Ledger, ledger
-from galatune.study.scan.scan import scan
+from galatune.study.scan.scan import scan, scan_storage
 from galatune.study.search.run import run
 from galatune.study.storage.reading import open_source
 from tests.tiny_search import objective, old_study
@@ -34,6 +34,7 @@ def test_one_database_is_enough(server_url: str, folder: Path) -> None:
     for trials in (1, 2):  # begun and continued by the same command, which names no study
         study = run(scan(server_url), objective, source=server_url, into=server_url, trials=trials)
         assert (study.study_name, len(study.trials)) == ("old-gala", trials)
+    assert [plan.study for plan in scan_storage(server_url).plans] == ["old"]
     pair = read_pair(server_url, into=server_url)
     assert (pair.baseline.study, pair.shrunk.study) == ("old", "old-gala")
     assert content(server_url, "old") == before

@@ -45,6 +45,7 @@ def test_a_complete_trial_without_its_value_is_read_as_failed(folder: Path) -> N
     plan = scan("old.db")
     assert plan.placeholders == {"lr": best.params["lr"]}
     assert (plan.trials.complete, plan.trials.failed) == (2, 1)
+    assert plan.note == "1 trial of old read as failed: marked complete, but the storage holds no value of it"
 
 
 @pytest.mark.parametrize("lost", ["objective = 0", "objective = 1"])
