@@ -122,7 +122,8 @@ def test_the_command_prints_what_the_summary_says() -> None:
     result = galatune(*OUR, "--trials", "2")
     summary = RunSummary.of(load(), "new.log")
     assert result.stdout == summary.text(width=80)
-    assert body(*OUR, "--trials", "2") == json.loads(json.dumps(summary.to_json()))
+    found = body(*OUR, "--trials", "2")
+    assert found == {**json.loads(json.dumps(summary.to_json())), "next": found["next"]}
 
 
 def test_stdout_is_a_table_and_stderr_has_a_line_a_trial() -> None:
@@ -205,6 +206,16 @@ def objective(trial):
     assert json.loads(result.stdout)["trials"] == 2
     for words in ("hello from the import", "by descriptor", "by a child", "a log line", "careful"):
         assert words in result.stderr
+
+
+@pytest.mark.parametrize("stream", ["sys.stdout", "sys.stderr"])
+def test_an_objective_may_close_its_streams(folder: Path, stream: str) -> None:
+    text = OBJECTIVE.replace("def objective(", "def inner(")
+    closes = f"import sys\n{text}\ndef objective(trial):\n    {stream}.close()\n    return inner(trial)\n"
+    objective_file(folder, closes)
+    result = galatune(*OUR, "--trials", "2")
+    assert (result.exit_code, result.stderr.count("complete")) == (0, 2)
+    assert "2 COMPLETE" in result.stdout
 
 
 def test_help_names_only_what_there_is() -> None:
