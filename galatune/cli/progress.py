@@ -45,9 +45,13 @@ class RunProgress:
         place: File or URL of the smaller study.
         plan: What is dropped.
         yes: Answer questions with yes.
+
+    Attributes:
+        study: The smaller study, None until its run begins.
     """
 
     def __init__(self, place: str, plan: ShrinkPlan, *, yes: bool) -> None:
+        self.study: optuna.Study | None = None
         self._place, self._plan, self._yes = redact(place), plan, yes
         self._console = Console(file=sys.stderr, markup=False, highlight=False, emoji=False)
         self._live = self._console.is_terminal
@@ -82,6 +86,7 @@ class RunProgress:
 
     def run_started(self, budget: Budget, study: optuna.Study) -> None:
         """Say what is about to happen."""
+        self.study = study
         self._state.start(budget, study)
         dropped = ", ".join(f"{printable(k)} (now {v!s:.12})" for k, v in self._plan.placeholders.items())
         searched = ", ".join(map(printable, self._plan.kept)) or (

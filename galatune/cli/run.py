@@ -22,10 +22,13 @@ from galatune.cli.options import (
     study_option,
     tolerance_option,
 )
+from galatune.errors import ObjectiveError
 from galatune.formatting import in_shell
 
 if TYPE_CHECKING:
     import optuna
+
+    from galatune.study.search.summary import RunSummary
 
 __all__ = ["run"]
 
@@ -104,42 +107,57 @@ def run(
         ),
         ask=not yes,
     )
-    place = into or default_target(plan.study)[0]
-    # The progress is made where the objective's output goes to stderr already.
-    with (
-        as_script(objective),
-        RunProgress(place, plan, yes=yes) as progress,
-        imported(objective) as function,
-    ):
-        smaller = run_study(
-            plan,
-            function,
-            source=storage,
-            into=into,
-            name=name,
-            options=RunOptions(**settings),
-            watcher=progress,
-            agree=progress.agree,
-        )
-    _print(smaller, place, as_json)
+    place, progress = into or default_target(plan.study)[0], None
+    try:
+        # The progress is made where the objective's output goes to stderr already.
+        with (
+            as_script(objective),
+            RunProgress(place, plan, yes=yes) as progress,
+            imported(objective) as function,
+        ):
+            smaller = run_study(
+                plan,
+                function,
+                source=storage,
+                into=into,
+                name=name,
+                options=RunOptions(**settings),
+                watcher=progress,
+                agree=progress.agree,
+            )
+    except (KeyboardInterrupt, ObjectiveError):
+        if progress is not None and progress.study is not None:
+            _print_reached(progress.study, place, as_json)
+        raise
+    _print(_summary(smaller, place), as_json)
     if not as_json:
         click.echo(f"What it saved: {_next(storage, plan.study, into, name)}", err=True)
 
 
-def _print(smaller: optuna.Study, place: str, as_json: bool) -> None:
-    from rich.console import Console
-
+def _summary(smaller: optuna.Study, place: str) -> RunSummary:
     from galatune.cli.again import again
     from galatune.study.search.summary import RunSummary
 
     ctx = click.get_current_context()
-    summary = RunSummary.of(smaller, place, lambda options: again(ctx, options))
+    return RunSummary.of(smaller, place, lambda options: again(ctx, options))
+
+
+def _print(summary: RunSummary, as_json: bool) -> None:
+    from rich.console import Console
+
     if as_json:
         click.echo(json.dumps(summary.to_json(), indent=2))
         return
     summary.show(Console(markup=False, highlight=False, emoji=False))
     if summary.next is not None:
         click.echo(f"To go on: {summary.next}", err=True)
+
+
+def _print_reached(smaller: optuna.Study, place: str, as_json: bool) -> None:
+    """The same of a search that was interrupted or failed, if it has reached anything."""
+    summary = _summary(smaller, place)
+    if summary.best_trials:
+        _print(summary, as_json)
 
 
 def _next(storage: str, study: str, into: str | None, name: str | None) -> str:

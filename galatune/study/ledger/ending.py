@@ -13,7 +13,19 @@ from galatune.formatting import plural
 from galatune.study.ledger.match import Goal, best_so_far
 from galatune.study.ledger.rows import Ledger, TrialRow
 
-__all__ = ["AT_WORK", "MATCHED", "STALE", "TRIED", "Advice", "Ending", "advice", "ending"]
+__all__ = [
+    "AT_WORK",
+    "FAILED",
+    "MATCHED",
+    "OWN_STEPS",
+    "PRUNED_AFTER",
+    "STALE",
+    "TRIED",
+    "Advice",
+    "Ending",
+    "advice",
+    "ending",
+]
 
 MATCHED = "the old best was matched"
 """Beginning of the reason why a search ended that matched."""
@@ -26,6 +38,15 @@ AT_WORK = "at work in another process"
 
 TRIED = "were tried;"
 """In the reason why a search ended that tried every configuration of a finite space."""
+
+FAILED = "trials in a row failed"
+"""End of the reason why a search ended whose objective failed."""
+
+OWN_STEPS = "trials in a row had an optimizer that sets its own step"
+"""End of the reason why a search ended that drew nothing but such optimizers."""
+
+PRUNED_AFTER = "pruned after"
+"""Beginning of the event of a trial that the study's pruner ended, and not the objective by itself."""
 
 DOUBLING = 2.0
 """``--max-growth`` that lets the rate double at each probe, which is as fast as it may grow."""
@@ -41,6 +62,13 @@ MOST_SHARE = 10.0
 
 FEWEST_MORE = 5
 """Trials to be added at least."""
+
+ENDED_EARLY = {
+    AT_WORK: "wait for the other processes",
+    FAILED: "mend the objective, then the same command continues the search",
+    OWN_STEPS: "leave that choice out of the objective, or search the rate again with --keep",
+}
+"""End of the reason of a search that ended before its budget did, and what helps."""
 
 
 @dataclass(frozen=True)
@@ -132,8 +160,9 @@ def advice(shrunk: Ledger) -> Advice | None:
         return None
     if provenance.unfinished or reason == "the objective stopped the study":
         return Advice("the same command continues the search")
-    if reason.endswith(AT_WORK):
-        return Advice("wait for the other processes", runs=False)
+    for end_of_reason, words in ENDED_EARLY.items():
+        if reason.endswith(end_of_reason):
+            return Advice(words, runs=False)
     return _obstacle(shrunk) or _more_trials(shrunk, reason)
 
 
@@ -158,8 +187,7 @@ def _obstacle(shrunk: Ledger) -> Advice | None:
     options = shrunk.provenance.options
     pruned = [row for row in finished if row.state == "PRUNED"]
     if pruned and len(pruned) >= NEARLY_ALL * len(finished):
-        words = f"{len(pruned)} of {plural(len(finished), 'trial')} were pruned"
-        return Advice(words, {"--pruner": "none"}, anew=True)
+        return _less_pruning(pruned, len(finished))
     held = [row for row in complete if _says(row, "bound", "upper")]
     if complete and len(held) >= MOSTLY * len(complete):
         words = f"the rate was at its upper bound in {_of(held, complete)}"
@@ -170,6 +198,14 @@ def _obstacle(shrunk: Ledger) -> Advice | None:
         words = f"the rate was still growing at the end of {_of(short, complete)}"
         return Advice(words, {"--max-growth": f"{DOUBLING:g}"}, anew=True)
     return None
+
+
+def _less_pruning(pruned: list[TrialRow], finished: int) -> Advice:
+    by_pruner = [row for row in pruned if _says(row, "pruning", PRUNED_AFTER)]
+    words = f"{len(pruned)} of {plural(finished, 'trial')} were pruned"
+    if len(by_pruner) >= MOSTLY * len(pruned):
+        return Advice(words, {"--pruner": "none"}, anew=True)
+    return Advice(f"{words}, mostly by a rule of the objective's own, not by --pruner: loosen it", runs=False)
 
 
 def _of(some: list[TrialRow], trials: tuple[TrialRow, ...]) -> str:

@@ -90,7 +90,9 @@ def _tries(trial: FrozenTrial) -> bool:
 
 def _values(distribution: BaseDistribution) -> Sequence[Any] | None:
     if isinstance(distribution, CategoricalDistribution):
-        return distribution.choices
+        # Of choices that are equal, as True and 1 are, Optuna knows the first alone.
+        firsts = {distribution.to_internal_repr(choice) for choice in distribution.choices}
+        return [distribution.choices[int(first)] for first in sorted(firsts)]
     if isinstance(distribution, IntDistribution):
         return range(distribution.low, distribution.high + 1, distribution.step)
     if isinstance(distribution, FloatDistribution) and distribution.step is not None:

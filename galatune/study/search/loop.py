@@ -12,6 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 from galatune.errors import ObjectiveError
 from galatune.formatting import printable
 from galatune.study.ledger.attributes import OWN_STEP, REASON, STAGE, UNFINISHED
+from galatune.study.ledger.ending import FAILED, OWN_STEPS
 from galatune.study.ledger.provenance import note_stop
 from galatune.study.search.options import Search
 from galatune.study.search.quota import (
@@ -65,13 +66,13 @@ def run_trials(search: Search) -> None:
             own_step = OWN_STEP in trial.user_attrs
             own_steps = own_steps + 1 if own_step else 0
             if own_steps >= MOST_OWN_STEPS:
-                reason = f"{MOST_OWN_STEPS} trials in a row had an optimizer that sets its own step"
+                reason = f"{MOST_OWN_STEPS} {OWN_STEPS}"
                 note_stop(study, reason)
                 raise ObjectiveError(f"{reason}: {printable(str(trial.user_attrs.get(REASON)))}")
             if not own_step and not is_interrupted(trial):
                 failures = failures + 1 if trial.state == TrialState.FAIL else 0
             if failures >= MOST_FAILURES:
-                reason = f"{MOST_FAILURES} trials in a row failed"
+                reason = f"{MOST_FAILURES} {FAILED}"
                 break
             if study._stop_flag:
                 reason = "the objective stopped the study"

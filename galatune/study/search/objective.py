@@ -11,11 +11,11 @@ import re
 import sys
 import sysconfig
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import ModuleType
-from typing import Any
+from typing import Any, TextIO, cast
 
 import optuna
 
@@ -86,15 +86,30 @@ def _function(module: ModuleType, place: str, name: str) -> Objective:
 def as_script(reference: str) -> Iterator[None]:
     """Give the objective the command line of a script without arguments.
 
-    What it prints goes to stderr, from its child processes too: stdout is galatune's result.
+    What it prints goes to stderr, from its child processes too: stdout is galatune's result. If it closes
+    one of the two, galatune's own words still arrive.
     """
     place, arguments = reference.rpartition(":")[0], sys.argv
     sys.argv = [place]
+    stream = cast(TextIO, _StaysOpen(sys.stderr))
     try:
-        with redirect_stdout(sys.stderr), _descriptor_to_stderr():
+        with redirect_stdout(stream), redirect_stderr(stream), _descriptor_to_stderr():
             yield
     finally:
         sys.argv = arguments
+
+
+class _StaysOpen:
+    """A stream that nobody can close."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def close(self) -> None:
+        self._stream.flush()
 
 
 def said_by(error: BaseException) -> str:

@@ -26,6 +26,7 @@ from optuna.trial import FrozenTrial, TrialState
 from galatune.errors import PlanError
 from galatune.formatting import plural
 from galatune.study.ledger.attributes import RECORD, REPORTED_BEFORE, STAGE
+from galatune.study.ledger.ending import PRUNED_AFTER
 from galatune.study.ledger.record import RateEvent
 
 if TYPE_CHECKING:
@@ -208,7 +209,7 @@ class CurveWatch:
         if not self._is_allowed(others):
             return False
         why = "its rate had arrived" if arrived else f"a trial makes {plural(most, 'report')}"
-        self._ended = f"pruned after {plural(made, 'report')}: {why}"
+        self._ended = f"{PRUNED_AFTER} {plural(made, 'report')}: {why}"
         return True
 
     def _arrived(self) -> bool:

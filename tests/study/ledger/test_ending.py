@@ -10,7 +10,18 @@ import pytest
 from fake_studies import fake_study, record
 
 from galatune.study.ledger.attributes import RECORD, UNFINISHED
-from galatune.study.ledger.ending import AT_WORK, MATCHED, STALE, TRIED, Ending, advice, ending
+from galatune.study.ledger.ending import (
+    AT_WORK,
+    FAILED,
+    MATCHED,
+    OWN_STEPS,
+    PRUNED_AFTER,
+    STALE,
+    TRIED,
+    Ending,
+    advice,
+    ending,
+)
 from galatune.study.ledger.record import RateEvent
 from galatune.study.ledger.rows import Ledger, ledger
 
@@ -116,10 +127,25 @@ def test_an_old_best_of_another_shape_is_not_guessed(best: Any) -> None:
         ([3.0], {"reason": f"all 4 configurations {TRIED} more trials repeat them"}, None),
         (
             ["pruned", "pruned", "pruned", 3.0],
-            {},
+            {"event": ("pruning", f"{PRUNED_AFTER} 3 reports: its rate had arrived")},
             "3 of 4 trials were pruned; galatune run with --pruner none and another --name",
         ),
+        (
+            ["pruned", "pruned", "pruned", 3.0],
+            {},
+            "3 of 4 trials were pruned, mostly by a rule of the objective's own, not by --pruner: loosen it",
+        ),
         (["failed", "failed"], {}, None),
+        (
+            [3.0, "failed", "failed"],
+            {"reason": f"5 {FAILED}"},
+            "mend the objective, then the same command continues the search",
+        ),
+        (
+            [3.0],
+            {"reason": f"20 {OWN_STEPS}"},
+            "leave that choice out of the objective, or search the rate again with --keep",
+        ),
         ([1.0], {}, None),
         ([2.0], {"old_best": None}, "more trials; galatune run with --trials 6 --until-match"),
     ],

@@ -107,6 +107,8 @@ def trials(*spaces: dict[str, Any]) -> list[optuna.trial.FrozenTrial]:
         ({"a": IntDistribution(1, 9, log=True), "b": CategoricalDistribution([True, None])}, 18),
         ({"a": FloatDistribution(0.0, 1.0, step=0.1)}, 11),
         ({"a": CategoricalDistribution([0.5])}, 1),
+        ({"a": CategoricalDistribution([True, 1, 1.0, "1", None, False, 0])}, 4),
+        ({"a": CategoricalDistribution([float("nan"), 0.5, "nan"])}, 3),
         ({"a": FloatDistribution(0.0, 1.0)}, None),
         ({"a": IntDistribution(1, 9), "b": FloatDistribution(1e-3, 1.0, log=True)}, None),
         ({"a": IntDistribution(1, 1000), "b": IntDistribution(1, 1000)}, None),
