@@ -139,7 +139,6 @@ def compare(
     tolerance: float = 0.01,
     price: float | None = None,
     currency: str | None = None,
-    seed: int = 0,
 ) -> Comparison:
     """Compute all numbers of a report; the options are those of `galatune.savings`.
 
@@ -155,7 +154,7 @@ def compare(
         shrunk=_summary(shrunk),
         to_match=to_match,
         saved=_saved(to_match, price, currency),
-        quality=quality_of(baseline, shrunk, goal, seed),
+        quality=quality_of(baseline, shrunk, goal),
     )
 
 

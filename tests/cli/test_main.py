@@ -97,7 +97,7 @@ main({arguments!r})
     ("name", "arguments"),
     [
         ("numpy", ["scan", "old.log"]),
-        ("scipy.stats", ["report", "old.log"]),
+        ("numpy", ["report", "old.log"]),
         ("pandas", ["report", "old.log", "--csv", "trials.csv"]),
         ("matplotlib.figure", ["report", "old.log", "--html", "report.html"]),
         ("torch", ["run", "old.log", "missing.py:objective"]),
