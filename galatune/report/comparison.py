@@ -227,7 +227,7 @@ def _saved(to_match: ToMatch, price: float | None, currency: str | None) -> Save
         trials_percent=_percent(trials, to_match.baseline_trials),
         hours=hours,
         hours_percent=_percent(hours, to_match.baseline_hours),
-        cost=None if hours is None or price is None else hours * price,
+        cost=None if hours is None or price is None else hours * price + 0.0,  # never -0.0
         currency=currency,
         measured=to_match.measured,
         hours_measured=to_match.hours_measured,

@@ -13,7 +13,7 @@ from galatune.formatting import printable
 from galatune.study.ledger.provenance import old_study
 from galatune.study.ledger.rows import Ledger, ledger
 from galatune.study.storage.reading import open_source
-from galatune.study.storage.writing import find_target
+from galatune.study.storage.writing import find_target, same_place
 
 __all__ = ["Pair", "check_pair", "read_pair"]
 
@@ -86,6 +86,10 @@ def read_pair(
         baseline = ledger(old_study(source, study), source.label)
         notes = [source.note]
     place, target = find_target(baseline.study, into, name)
+    if target == baseline.study and same_place(place, storage):
+        raise ReportError(
+            f"both studies are {target!r} in {source.label}; name the smaller one with --into and --name"
+        )
     with open_source(place) as source:
         shrunk = ledger(source.study(target), source.label)
         notes += [source.note, check_pair(baseline, shrunk), _lost_constraints(baseline, shrunk)]
@@ -99,9 +103,11 @@ def check_pair(baseline: Ledger, shrunk: Ledger) -> str | None:
         A warning for the reader, None if there is none.
 
     Raises:
-        ReportError: It was made from a study of another name.
+        ReportError: It was made from a study of another name, or the two have changed places.
     """
     if not shrunk.provenance.made_by_galatune:
+        if baseline.provenance.source.get("study") == shrunk.study:
+            raise ReportError(f"{baseline.study!r} was made from {shrunk.study!r}: the old one comes first")
         return (
             f"{printable(shrunk.study)} was not made by galatune run: nothing in it shows what was removed "
             "or controlled"

@@ -26,7 +26,10 @@ __all__ = [
     "sqlite_url",
 ]
 
-EXPECTED = "Give an Optuna study: an SQLite file, a journal file or a storage URL"
+EXPECTED = (
+    "Give an Optuna study: an SQLite file, a journal file or a storage URL such as sqlite:///study.db or "
+    "postgresql://HOST/DATABASE"
+)
 """What to do, in an error about what was given."""
 
 _URL = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+://")
@@ -99,7 +102,7 @@ def sqlite_url(path: Path) -> str:
 
 
 _DRIVERS = {
-    "postgresql": "pip install 'galatune[postgresql]'",
+    "postgresql": "pip install 'galatune[postgresql]', and write postgresql://",
     "mysql": "pip install pymysql, and write mysql+pymysql://",
     "mariadb": "pip install pymysql, and write mariadb+pymysql://",
 }

@@ -78,7 +78,7 @@ class Source:
         names = self.names()
         shown = listed(names, MOST_LISTED)
         if not names:
-            raise StorageError(f"{self.label} holds no study. {EXPECTED} with at least one study in it")
+            raise StorageError(f"{self.label} holds no study. Give a storage with at least one study in it")
         if name is None and len(names) > 1:
             raise StorageError(f"{self.label} holds {len(names)} studies; name one with --study: {shown}")
         if name is not None and name not in names:
