@@ -28,6 +28,7 @@ from galatune.formatting import in_shell
 if TYPE_CHECKING:
     import optuna
 
+    from galatune.study.scan.plan import ShrinkPlan
     from galatune.study.search.summary import RunSummary
 
 __all__ = ["run"]
@@ -90,23 +91,12 @@ def run(
     """  # noqa: D301  # click's mark of a paragraph that keeps its lines
     load("torch", "galatune.study.search.run", "galatune.cli.progress")
     from galatune.cli.progress import RunProgress
-    from galatune.cli.unsure import settle_unsure
-    from galatune.study.scan.scan import scan
     from galatune.study.search.objective import as_script, imported
     from galatune.study.search.options import RunOptions
     from galatune.study.search.run import run as run_study
     from galatune.study.storage.writing import default_target
 
-    plan = scan(storage, study, lr=lr, keep=keep, drop_schedule=drop_schedule)
-    if plan.note:
-        click.echo(plan.note, err=True)
-    plan = settle_unsure(
-        plan,
-        lambda rates, others: scan(
-            storage, plan.study, lr=(*lr, *rates), keep=(*keep, *others), drop_schedule=drop_schedule
-        ),
-        ask=not yes,
-    )
+    plan = _plan(storage, study, lr, keep, drop_schedule=drop_schedule, ask=not yes)
     place, progress = into or default_target(plan.study)[0], None
     try:
         # The progress is made where the objective's output goes to stderr already.
@@ -132,6 +122,31 @@ def run(
     _print(_summary(smaller, place), as_json)
     if not as_json:
         click.echo(f"What it saved: {_next(storage, plan.study, into, name)}", err=True)
+
+
+def _plan(
+    storage: str,
+    study: str | None,
+    lr: tuple[str, ...],
+    keep: tuple[str, ...],
+    *,
+    drop_schedule: bool,
+    ask: bool,
+) -> ShrinkPlan:
+    """What is dropped, once it is settled what may be a learning rate."""
+    from galatune.cli.unsure import settle_unsure
+    from galatune.study.scan.scan import scan
+
+    plan = scan(storage, study, lr=lr, keep=keep, drop_schedule=drop_schedule)
+    if plan.note:
+        click.echo(plan.note, err=True)
+    return settle_unsure(
+        plan,
+        lambda rates, others: scan(
+            storage, plan.study, lr=(*lr, *rates), keep=(*keep, *others), drop_schedule=drop_schedule
+        ),
+        ask=ask,
+    )
 
 
 def _summary(smaller: optuna.Study, place: str) -> RunSummary:
