@@ -221,3 +221,18 @@ def test_an_empty_name_is_said_to_be_empty(option: str) -> None:
     result = CliRunner().invoke(main, ["scan", "old.log", option, ""])
     assert result.exit_code == 2
     assert f"{option}: it is empty" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "header", ["async def objective(trial):\n    return 1.0", "def objective(trial):\n    yield 1.0"]
+)
+def test_an_objective_that_returns_no_value_is_refused_before_the_first_trial(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, header: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    old_study("old.log")
+    Path("train.py").write_text(header)
+    result = CliRunner().invoke(main, ["run", "old.log", "train.py:objective"])
+    assert result.exit_code == 1
+    assert "it is written with async or yield" in result.stderr
+    assert sorted(path.suffix for path in tmp_path.glob("*.*")) == [".log", ".py"]
