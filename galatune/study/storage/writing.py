@@ -27,7 +27,7 @@ from galatune.study.storage.address import (
 )
 from galatune.study.storage.database import Database
 from galatune.study.storage.journal import WholeJournal
-from galatune.study.storage.reading import content_of
+from galatune.study.storage.reading import content_of, damaged_journal
 
 __all__ = ["default_target", "find_target", "open_target", "refuse_storage", "same_place", "storage_errors"]
 
@@ -38,6 +38,7 @@ LONGEST_STEM = 120
 LONGEST_NAME = 512
 """What a database takes as the name of a study."""
 SUFFIX = "-gala"
+ANOTHER = "Name another place with --into"
 _DEFAULT_PORTS = {"postgresql": 5432, "mysql": 3306, "mariadb": 3306}
 
 
@@ -96,9 +97,7 @@ def open_target(
     except ImportError as error:
         raise no_driver(place, error) from error
     except Exception as error:
-        raise StorageError(
-            f"Cannot write to {redact(place)}: {reason_of(error, place)}. Name another place with --into"
-        ) from None
+        raise StorageError(f"Cannot write to {redact(place)}: {reason_of(error, place)}. {ANOTHER}") from None
 
 
 def _refuse_old_study(place: str, path: Path | None, study: str, name: str | None, source: str) -> None:
@@ -155,13 +154,21 @@ def _open_file(path: Path, label: str) -> optuna.storages.BaseStorage:
     if new:
         kind = "journal" if path.suffix.lower() in JOURNAL_SUFFIXES else "sqlite"
     else:
-        kind = content_of(path, label)
+        kind = content_of(path, label, ANOTHER)
     if kind == "journal":
-        return optuna.storages.JournalStorage(WholeJournal(path))
+        return _open_journal(path, label)
     if not new:
         _refuse_foreign(path, label)
     timeout = {"connect_args": {"timeout": BUSY_SECONDS}}
     return _serialized(_open_database(sqlite_url(path), timeout))
+
+
+def _open_journal(path: Path, label: str) -> optuna.storages.JournalStorage:
+    try:
+        return optuna.storages.JournalStorage(WholeJournal(path))
+    except (AssertionError, AttributeError, LookupError, TypeError, ValueError) as error:
+        # Whole lines of JSON that Optuna did not write.
+        raise damaged_journal(label, error, ANOTHER) from error
 
 
 def _serialized(storage: optuna.storages.RDBStorage) -> optuna.storages.RDBStorage:
