@@ -259,6 +259,8 @@ def _server(url: str) -> tuple[str, str, int | None, str | None]:
 @contextmanager
 def storage_errors(place: str) -> Iterator[None]:
     """Turn a full disk or a lost server into a `StorageError`. What the objective raises is caught before."""
+    path = sqlite_file(place) if is_url(place) else Path(place)
+    path = None if path is None else path.absolute()  # the objective may change the working directory
     try:
         yield
     except Exception as error:
@@ -266,6 +268,11 @@ def storage_errors(place: str) -> Iterator[None]:
             raise
         cause = error.__cause__ or error
         reason = reason_of(cause, place)
+        if path is not None and not path.exists():
+            raise StorageError(
+                f"The smaller study's file {redact(place)} is gone: something deleted or moved it during the "
+                "run. Put it back and the same command continues; without it, that begins anew"
+            ) from None
         if _read_only(cause, reason):
             raise StorageError(
                 f"The smaller study's storage {redact(place)} cannot be written to: {reason}. Let this user "

@@ -280,6 +280,17 @@ def test_a_journal_that_others_wrote_into_is_damaged(plan: ShrinkPlan, line: str
     assert Path("new.log").read_bytes() == before
 
 
+@pytest.mark.parametrize("into", ["new.log", "new.db"])
+def test_a_file_that_is_deleted_meanwhile_is_one_line(plan: ShrinkPlan, into: str) -> None:
+    def deletes(trial: Any) -> float:
+        Path(into).unlink()
+        return objective(trial)
+
+    with pytest.raises(StorageError, match=rf"file {into} is gone") as caught:
+        go(plan, deletes, into=into, trials=2)
+    assert "\n" not in str(caught.value)
+
+
 def test_a_target_may_be_a_link(plan: ShrinkPlan) -> None:
     Path("link.log").symlink_to("real.log")
     go(plan, into="link.log", trials=1)
