@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from galatune.statistics import difference_of_minima, log_ratio, log_ratio_interval, side
 
@@ -34,12 +35,32 @@ def test_minima_of_paired_values_cancel_what_both_share() -> None:
     assert low < 0.5 < high
 
 
-def test_interval_of_minima_repeats_with_its_seed() -> None:
-    draw = np.random.default_rng(0)
-    old, new = draw.normal(size=20), draw.normal(size=12)
-    found = [difference_of_minima(old, new, paired=False, seed=seed) for seed in (1, 1, 2)]
-    assert found[0] == found[1]
-    assert found[0][0] <= new.min() - old.min() <= found[0][1]
+@pytest.mark.parametrize(("many", "others", "paired"), [(5, 5, True), (20, 12, False), (200, 200, True)])
+def test_interval_of_minima_is_that_of_many_resamples(many: int, others: int, paired: bool) -> None:
+    draw = np.random.default_rng(many)
+    old, new = draw.integers(50, size=many).astype(float), draw.integers(50, size=others).astype(float)
+    sampled = stats.bootstrap(
+        (old, new),
+        lambda old, new, axis: new.min(axis=axis) - old.min(axis=axis),
+        paired=paired,
+        vectorized=True,
+        method="percentile",
+        random_state=np.random.default_rng(0),
+    ).confidence_interval
+    found = difference_of_minima(old, new, paired=paired)
+    assert found == (sampled.low, sampled.high)
+    assert found[0] <= new.min() - old.min() <= found[1]
+
+
+def test_interval_of_minima_of_many_values_is_that_of_the_lowest() -> None:
+    old, new = np.arange(1e5), np.arange(1e5) + 0.5
+    assert difference_of_minima(old, new, paired=False) == (-2.5, 3.5)
+    assert difference_of_minima(old, new, paired=True) == (0.5, 0.5)
+
+
+def test_interval_of_minima_may_be_beyond_the_largest_number() -> None:
+    values = np.linspace(1.6e308, 1.7e308, 5)
+    assert difference_of_minima(values, -values, paired=False) == (-math.inf, -math.inf)
 
 
 def test_interval_of_minima_has_the_unit_of_its_values_however_large() -> None:

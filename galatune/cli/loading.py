@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from importlib import import_module
 
+from galatune.errors import GalatuneError
+from galatune.formatting import first_line
 from galatune.study.search.signals import Interruption
 
 __all__ = ["load"]
@@ -19,7 +21,14 @@ def load(*names: str) -> None:
 
     Raises:
         KeyboardInterrupt: It came.
+        GalatuneError: A package is broken, or its settings are.
     """
     with Interruption() as interruption, interruption.held():
         for name in names:
-            import_module(name)
+            try:
+                import_module(name)
+            except Exception as error:  # whatever a broken package or a setting of it asks for
+                raise GalatuneError(
+                    f"Cannot load {name}: {type(error).__name__}: {first_line(error)}. Install that package "
+                    "again, or mend the setting that it names"
+                ) from error

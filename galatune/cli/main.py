@@ -31,6 +31,8 @@ __all__ = ["main"]
 WORDS = "galatune.words"
 """Where the context keeps what was typed."""
 LONGEST_LINE = 1_000
+STDERR = 2
+"""Its file descriptor, the last of the three that every program begins with."""
 _HELP: type[Exception] | tuple[()] = getattr(click.exceptions, "NoArgsIsHelpError", ())
 """A group without a command: click prints its help."""
 
@@ -45,6 +47,7 @@ class Galatune(click.Group):
     def make_context(self, info_name: str | None, args: list[str], *rest: Any, **extra: Any) -> click.Context:
         """Parse, with the same ends as `invoke`."""
         words = tuple(args)
+        _prepare()
         with _ended(words):
             context = super().make_context(info_name, args, *rest, **extra)
             context.meta[WORDS] = words
@@ -61,11 +64,12 @@ def _ended(words: tuple[str, ...]) -> Iterator[None]:
     """End a command that fails: one line on stderr and the status."""
     try:
         yield
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except _HELP:
         raise
     except click.UsageError as error:
-        _complain(usage_line(error), words)
+        _complain(usage_line(error, words), words)
         sys.exit(error.exit_code)
     except GalatuneError as error:
         _complain(str(error), words)
@@ -79,6 +83,16 @@ def _ended(words: tuple[str, ...]) -> Iterator[None]:
         _complain(f"cannot read or write {where}: {error.strerror or error}", words)
         _discard_stdout()
         sys.exit(1)
+
+
+def _prepare() -> None:
+    """Close the gaps that a careless parent process leaves."""
+    # Where stdout or stderr is closed, the next file that is opened would get what is printed.
+    while (nowhere := os.open(os.devnull, os.O_RDWR)) <= STDERR:
+        pass
+    os.close(nowhere)
+    if os.environ.get("COLUMNS") == "0":  # a terminal that was not measured: tables would be empty
+        del os.environ["COLUMNS"]
 
 
 def _complain(line: str, words: tuple[str, ...]) -> None:

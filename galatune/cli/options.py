@@ -50,6 +50,13 @@ def named(ctx: click.Context, param: click.Parameter, value: str | None) -> str 
     return given(ctx, param, value)
 
 
+def named_each(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    """`named`, for an option that may be repeated."""
+    for value in values:
+        named(ctx, param, value)
+    return values
+
+
 def share(ctx: click.Context, param: click.Parameter, value: str) -> float:
     """A share of one, "0.01", or a percentage, "1%", as a number from 0 to below 1."""
     text = value.strip()
@@ -74,6 +81,8 @@ class File(click.Path):
             self.fail(EMPTY, param, ctx)
         if "\0" in str(value):
             self.fail(NULL, param, ctx)
+        if str(value) == "-":
+            self.fail("'-' is no file; write /dev/stdout for the standard output", param, ctx)
         return super().convert(value, param, ctx)
 
 
@@ -119,6 +128,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 lr_option = click.option(
     "--lr",
     multiple=True,
+    callback=named_each,
     metavar="NAME",
     help="This parameter is a learning rate in any case. May be repeated.",
 )
@@ -126,6 +136,7 @@ lr_option = click.option(
 keep_option = click.option(
     "--keep",
     multiple=True,
+    callback=named_each,
     metavar="NAME",
     help="This parameter stays in any case. May be repeated.",
 )

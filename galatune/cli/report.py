@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["report"]
 
-NEEDED = ("galatune.report.pair", "galatune.report.savings", "scipy.stats", "rich.table")
+NEEDED = ("galatune.report.pair", "galatune.report.savings", "rich.table")
 DRAWING = ("galatune.report.page", "jinja2", "matplotlib.backends.backend_agg", "matplotlib.figure")
 
 

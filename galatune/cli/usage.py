@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from difflib import get_close_matches
 from typing import Any
 
 import click
@@ -18,11 +20,30 @@ _EXTRA = re.compile(r"Got unexpected extra arguments? \((?P<words>.*)\)", re.DOT
 _COMMAND = re.compile(r"No such command '?(?P<name>.*?)'?\.(?: |$)", re.DOTALL)
 
 
-def usage_line(error: click.UsageError) -> str:
-    """Say what is wrong, what was given and what to do."""
+def usage_line(error: click.UsageError, words: Sequence[str]) -> str:
+    """Say what is wrong, what was given and what to do.
+
+    Args:
+        error: From click.
+        words: What was typed behind ``galatune``.
+    """
     context = error.ctx
-    path = " ".join(["galatune", *(context.command_path.split()[1:] if context else ())])
+    commands = context.command_path.split()[1:] if context else _commands(words)
+    path = " ".join(["galatune", *commands])
     return f"{_complaint(error, context, path)}; {path} --help explains it"
+
+
+def _commands(words: Sequence[str]) -> list[str]:
+    """The commands that the words begin with; click leaves it open at which of them its parser stopped."""
+    context = click.get_current_context(silent=True)
+    command: click.Command | None = context.find_root().command if context else None
+    found: list[str] = []
+    for word in words:
+        command = command.commands.get(word) if isinstance(command, click.Group) else None
+        if command is None:
+            break
+        found.append(word)
+    return found
 
 
 def _complaint(error: click.UsageError, context: click.Context | None, path: str) -> str:
@@ -39,8 +60,11 @@ def _complaint(error: click.UsageError, context: click.Context | None, path: str
     if found := _EXTRA.match(error.message):
         return f"{path} takes no more arguments, however: {_given(found['words'])}; quote names with spaces"
     if context and isinstance(context.command, click.Group) and (found := _COMMAND.match(error.message)):
-        commands = ", ".join(context.command.list_commands(context))
-        return f"{path} has no command {_given(found['name'])}; it has {commands}"
+        commands = context.command.list_commands(context)
+        close = "".join(
+            f"did you mean {name}; " for name in get_close_matches(found["name"].lower(), commands, 1)
+        )
+        return f"{path} has no command {_given(found['name'])}; {close}it has {', '.join(commands)}"
     return printable(error.message).rstrip(".")
 
 

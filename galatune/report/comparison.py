@@ -139,7 +139,6 @@ def compare(
     tolerance: float = 0.01,
     price: float | None = None,
     currency: str | None = None,
-    seed: int = 0,
 ) -> Comparison:
     """Compute all numbers of a report; the options are those of `galatune.savings`.
 
@@ -155,7 +154,7 @@ def compare(
         shrunk=_summary(shrunk),
         to_match=to_match,
         saved=_saved(to_match, price, currency),
-        quality=quality_of(baseline, shrunk, goal, seed),
+        quality=quality_of(baseline, shrunk, goal),
     )
 
 
@@ -228,7 +227,7 @@ def _saved(to_match: ToMatch, price: float | None, currency: str | None) -> Save
         trials_percent=_percent(trials, to_match.baseline_trials),
         hours=hours,
         hours_percent=_percent(hours, to_match.baseline_hours),
-        cost=None if hours is None or price is None else hours * price,
+        cost=None if hours is None or price is None else hours * price + 0.0,  # never -0.0
         currency=currency,
         measured=to_match.measured,
         hours_measured=to_match.hours_measured,

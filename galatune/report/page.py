@@ -145,13 +145,14 @@ def _settings(baseline: Ledger, shrunk: Ledger) -> list[tuple[str, str, str]]:
     old, new = baseline.provenance, shrunk.provenance
     source = new.source
     sampler = old.sampler or source.get("sampler")
+    because = [("why this pruner", "", cell(new.pruner_because))] if new.pruner_because else []
     return [
         ("study", baseline.study, shrunk.study),
         ("storage", redact(_known(baseline.storage or source.get("storage"))), _known(shrunk.storage)),
         ("objective", UNKNOWN, _known(new.objective)),
         ("sampler", _known(sampler), _known(new.sampler)),
         ("pruner", _known(old.pruner), _known(new.pruner)),
-        ("why this pruner", "", _known(new.pruner_because)),
+        *because,
         ("seed", _known(old.seed), _known(new.seed)),
         ("options", _pairs(old.options), _pairs(new.options)),
         ("machine", _machines(baseline), _machines(shrunk)),

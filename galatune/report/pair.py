@@ -13,7 +13,7 @@ from galatune.formatting import printable
 from galatune.study.ledger.provenance import old_study
 from galatune.study.ledger.rows import Ledger, ledger
 from galatune.study.storage.reading import open_source
-from galatune.study.storage.writing import find_target
+from galatune.study.storage.writing import find_target, same_place
 
 __all__ = ["Pair", "check_pair", "read_pair"]
 
@@ -87,6 +87,10 @@ def read_pair(
         baseline = ledger(old, source.label)
         notes = [source.note_of(old)]
     place, target = find_target(baseline.study, into, name)
+    if target == baseline.study and same_place(place, storage):
+        raise ReportError(
+            f"both studies are {target!r} in {source.label}; name the smaller one with --into and --name"
+        )
     with open_source(place) as source:
         smaller = source.study(target)
         shrunk = ledger(smaller, source.label)
@@ -101,9 +105,11 @@ def check_pair(baseline: Ledger, shrunk: Ledger) -> str | None:
         A warning for the reader, None if there is none.
 
     Raises:
-        ReportError: It was made from a study of another name.
+        ReportError: It was made from a study of another name, or the two have changed places.
     """
     if not shrunk.provenance.made_by_galatune:
+        if baseline.provenance.source.get("study") == shrunk.study:
+            raise ReportError(f"{baseline.study!r} was made from {shrunk.study!r}: the old one comes first")
         return (
             f"{printable(shrunk.study)} was not made by galatune run: nothing in it shows what was removed "
             "or controlled"

@@ -76,10 +76,11 @@ class BestByTrial:
         for curve, colour, style in zip(curves, (OLD, NEW), ("--", "-"), strict=True):
             trials, best = _corners(curve)
             axes.step(trials, best, style, where="post", color=colour, linewidth=2, label=curve.label)
-            _ring(axes, curve, colour)
+            _ring(axes, curve, colour, self.threshold)
         if self.threshold is not None:
             label = f"old best, within {100 * self.tolerance:g} %"
             axes.axhline(_drawable(self.threshold), color=INK, linestyle=":", linewidth=1.2, label=label)
+        axes.margins(y=0.1)  # room for the label of a ring
         _spread(axes, [value for curve in curves for value in curve.best])
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         _legend(figure)
@@ -231,17 +232,20 @@ def _legend(figure: Figure) -> None:
     figure.legend(loc="outside upper left", ncols=3, frameon=False, labelcolor=INK, fontsize=9)
 
 
-def _ring(axes: Axes, curve: SearchCurve, colour: str) -> None:
+def _ring(axes: Axes, curve: SearchCurve, colour: str, threshold: float | None) -> None:
+    """Mark who came within the tolerance; the label stands on the side away from the threshold's line."""
     if curve.matched_at is None or curve.matched_at not in curve.trials:
         return
     best = curve.best[curve.trials.index(curve.matched_at)]
+    below = threshold is not None and best <= _drawable(threshold)
     axes.plot([curve.matched_at], [best], "o", markersize=9, markerfacecolor="none", color=colour, mew=2)
     axes.annotate(
         f"{curve.matched_at} trials",
         (curve.matched_at, best),
         textcoords="offset points",
-        xytext=(9, 6),
+        xytext=(9, -5 if below else 5),
         ha="left",
+        va="top" if below else "bottom",
         color=colour,
         fontsize=9,
     )

@@ -37,7 +37,7 @@ class Quality:
     Attributes:
         difference: Positive is worse, in both directions. None if one study has no COMPLETE trial.
         volumes: The hypervolumes of the old study and of the smaller one, None with one objective.
-        interval: 95 % interval of the same difference when trials are drawn again from those that ran.
+        interval: 95 % interval of the same difference if trials are drawn again from those that ran.
             None if there are too few, or several objectives.
         verdict: "better" or "worse" if the interval lies beyond `margin`, "equal" if it lies within,
             else "undecided".
@@ -58,7 +58,7 @@ class Quality:
     volumes: tuple[float, float] | None = None
 
 
-def quality_of(baseline: Ledger, shrunk: Ledger, goal: Goal | None, seed: int) -> Quality:
+def quality_of(baseline: Ledger, shrunk: Ledger, goal: Goal | None) -> Quality:
     """Compare best values.
 
     The best of a search is its most extreme value, and there is one per search: resampling cannot show
@@ -70,7 +70,6 @@ def quality_of(baseline: Ledger, shrunk: Ledger, goal: Goal | None, seed: int) -
         baseline: The old study.
         shrunk: The smaller one.
         goal: Gives the margin; None if the old study has no COMPLETE trial.
-        seed: Seed of the resampling.
 
     Returns:
         Difference, interval and verdict.
@@ -88,7 +87,7 @@ def quality_of(baseline: Ledger, shrunk: Ledger, goal: Goal | None, seed: int) -
         method = f"none: fewer than {FEWEST} complete trials on a side"
         return Quality(difference, None, "undecided", goal.margin, 0, method, True)
     way = "unpaired" if pairs is None else "paired"
-    interval = difference_of_minima(old, new, paired=pairs is not None, seed=seed)
+    interval = difference_of_minima(old, new, paired=pairs is not None)
     return Quality(
         difference=difference,
         interval=interval,

@@ -46,7 +46,6 @@ def savings(
     tolerance: float = 0.01,
     price: float | None = None,
     currency: str | None = None,
-    seed: int = 0,
 ) -> SavingsReport:
     """Account for what a smaller study saved.
 
@@ -56,7 +55,6 @@ def savings(
         tolerance: Fraction of |median - best| of the old complete values that counts as no difference.
         price: Money per hour of training; needs `currency`.
         currency: Of the price.
-        seed: Of the resampling behind `Quality.interval`.
 
     Returns:
         The report; ``.text()`` says it, ``.to_json()`` gives the keys of ``galatune report --json``.
@@ -72,9 +70,7 @@ def savings(
         >>> savings(old, new).saved.trials
         2
     """
-    return account(
-        ledger(baseline), ledger(shrunk), tolerance=tolerance, price=price, currency=currency, seed=seed
-    )
+    return account(ledger(baseline), ledger(shrunk), tolerance=tolerance, price=price, currency=currency)
 
 
 def account(
@@ -84,10 +80,9 @@ def account(
     tolerance: float = 0.01,
     price: float | None = None,
     currency: str | None = None,
-    seed: int = 0,
 ) -> SavingsReport:
     """`savings` of ledgers that are already read."""
-    found = compare(baseline, shrunk, tolerance=tolerance, price=price, currency=currency, seed=seed)
+    found = compare(baseline, shrunk, tolerance=tolerance, price=price, currency=currency)
     return SavingsReport(
         directions=found.directions,
         baseline=found.baseline,

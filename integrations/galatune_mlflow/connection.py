@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
-from galatune.errors import ReportError
+from galatune.errors import ReportError, StorageError
 from galatune.study.storage.address import redact, sqlite_file
 from galatune_mlflow.patience import TIMEOUT_SETTING, PatientClient, failure, seconds_for, within
 
@@ -79,7 +79,12 @@ def artifact_location(uri: str) -> str | None:
 
 
 def _store_file(uri: str) -> Path | None:
-    return sqlite_file(uri) if uri.startswith("sqlite:") else None
+    try:
+        return sqlite_file(uri) if uri.startswith("sqlite:") else None
+    except StorageError:
+        raise ReportError(
+            f"{redact(uri)} names no file; write sqlite:/// and the file, such as {DEFAULT_URI}"
+        ) from None
 
 
 def _reach(uri: str) -> None:
@@ -89,7 +94,7 @@ def _reach(uri: str) -> None:
         if parts.scheme not in ("http", "https") or any(map(os.environ.get, ("HTTP_PROXY", "HTTPS_PROXY"))):
             return
         if not parts.hostname:
-            raise ValueError("it names no host; write http://HOST:PORT")
+            raise ValueError("it names no host; write http://, the host, a colon and the port")
         port = parts.port or (443 if parts.scheme == "https" else 80)
         socket.create_connection((parts.hostname, port), timeout=CONNECT_SECONDS).close()
     except (OSError, ValueError) as error:

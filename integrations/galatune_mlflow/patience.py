@@ -104,9 +104,12 @@ def _cause(message: str) -> str:
 
     >>> _cause("Max retries exceeded (Caused by ReadTimeoutError(\"Pool(port=1): Timed out. (1)\"))")
     'Timed out. (1)'
+    >>> _cause("('Connection aborted.', ConnectionResetError(104, 'Connection reset by peer'))")
+    'Connection reset by peer'
     """
     line = next((line for line in message.splitlines() if line.strip()), "no reason given")
     inner = re.search(r"Caused by \w+\((['\"]?)(.*)\1\)\)", line)
     if inner:
         line = re.sub(r"^(?:\w+\([^)]*\)|<[^>]*>): ", "", inner.group(2))
-    return line.strip().rstrip(".")
+    innermost = re.search(r", \w+\((?:\d+, )?(['\"])(.*?)\1", line)
+    return (innermost.group(2) if innermost else line).strip().rstrip(".")

@@ -97,7 +97,7 @@ main({arguments!r})
     ("name", "arguments"),
     [
         ("numpy", ["scan", "old.log"]),
-        ("scipy.stats", ["report", "old.log"]),
+        ("numpy", ["report", "old.log"]),
         ("pandas", ["report", "old.log", "--csv", "trials.csv"]),
         ("matplotlib.figure", ["report", "old.log", "--html", "report.html"]),
         ("torch", ["run", "old.log", "missing.py:objective"]),
@@ -153,3 +153,71 @@ def test_help_loads_none_of_the_heavy_packages(arguments: list[str]) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr.strip() == "[]"
+
+
+@pytest.mark.parametrize("typed", ["raport", "Report", "REPROT"])
+def test_a_command_that_was_mistyped_is_named(typed: str) -> None:
+    assert "did you mean report; it has demo" in CliRunner().invoke(main, [typed]).stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "path"),
+    [
+        (["scan", "old.db", "--study"], "galatune scan"),
+        (["scan", "--json=yes"], "galatune scan"),
+        (["bench", "cost", "--out"], "galatune bench cost"),
+        (["--version=1"], "galatune"),
+    ],
+)
+def test_wrong_usage_names_the_command_that_explains_it(words: list[str], path: str) -> None:
+    result = CliRunner().invoke(main, words)
+    assert result.exit_code == 2
+    assert result.stderr.endswith(f"; {path} --help explains it\n")
+
+
+@pytest.mark.parametrize("closed", ["1", "1 2", "0 1 2"])
+def test_closed_streams_are_no_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, closed: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    old_study("old.log")
+    before = Path("old.log").read_bytes()
+    gaps = " ".join(f"{number}>&-" for number in closed.split())
+    program = "from galatune.cli import main; main(['scan', 'old.log'])"
+    done = subprocess.run(
+        ["sh", "-c", f'exec "$@" {gaps}', "sh", sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert Path("old.log").read_bytes() == before
+
+
+def test_a_terminal_that_was_not_measured_shows_tables(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "0")
+    old_study("old.log")
+    assert "dropped: lr" in CliRunner().invoke(main, ["scan", "old.log"]).stdout
+
+
+def test_a_package_that_cannot_be_loaded_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(name: str) -> None:
+        raise ValueError(f"the settings of {name} are wrong\nand so on")
+
+    monkeypatch.setattr("galatune.cli.loading.import_module", broken)
+    result = CliRunner().invoke(main, ["scan", "old.log"])
+    assert result.exit_code == 1
+    assert result.stderr.startswith(
+        "galatune: Cannot load galatune.study.scan.scan: ValueError: the settings"
+    )
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("option", ["--lr", "--keep"])
+def test_an_empty_name_is_said_to_be_empty(option: str) -> None:
+    result = CliRunner().invoke(main, ["scan", "old.log", option, ""])
+    assert result.exit_code == 2
+    assert f"{option}: it is empty" in result.stderr

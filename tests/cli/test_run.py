@@ -110,6 +110,10 @@ def test_stdout_is_one_json_object(folder: Path) -> None:
         "best_trials",
         "stopped_because",
         "events",
+        "old_best",
+        "missed_by",
+        "advice",
+        "next",
     }
     assert (found["study"], found["storage"], found["trials"]) == ("old-gala", "new.log", 2)
     assert found["best_value"] == load().best_value
@@ -142,7 +146,8 @@ def test_stdout_is_a_table_and_stderr_has_a_line_a_trial() -> None:
     assert re.fullmatch(
         rf"Trial 1: complete {number}, {number} s, lr up to {number}, best {number}", lines[3]
     )
-    assert lines[-1] == "What it saved: galatune report old.log --study old --into new.log"
+    assert lines[4].startswith("To go on: galatune run old.log tiny_objective.py:objective --into new.log ")
+    assert lines[5:] == ["What it saved: galatune report old.log --study old --into new.log"]
 
 
 TWO = f"""{HEADER}
@@ -387,8 +392,8 @@ def test_several_objectives_have_no_single_best(folder: Path) -> None:
     assert [trial["values"] for trial in found["best_trials"]] == [best]
     shown = galatune("run", "both.log", "tiny_objective.py:objective", "--into", "new.log").stdout
     shown = "\n".join(line.rstrip() for line in shown.splitlines())
-    assert "Pareto front  1 trial\n" in shown
-    assert f"  trial {found['best_trials'][0]['number']}     {best[0]:.6g}, 2" in shown
+    assert re.search(r"^Pareto front +1 trial$", shown, re.MULTILINE)
+    assert re.search(rf"^  trial {found['best_trials'][0]['number']} +{best[0]:.6g}, 2$", shown, re.MULTILINE)
     assert "none" not in shown
     assert (
         "hypervolume" in galatune("run", "both.log", "tiny_objective.py:objective", "--into", "b.log").stderr

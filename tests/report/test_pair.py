@@ -104,3 +104,13 @@ def test_a_table_without_formulas_is_that_of_the_ledgers() -> None:
     old, new = ledger(fake_study([3.0, "failed", 1.0])), ledger(fake_study([1.0], controlled=True))
     raw = pd.concat([old.frame(), new.frame()]).to_csv(index=False)
     assert Pair(old, new).csv() == raw
+
+
+def test_a_study_is_not_compared_with_itself(folder: Path) -> None:
+    with pytest.raises(ReportError, match=r"both studies are 'old' in study\.db"):
+        read_pair("study.db", into=f"sqlite:///{folder / 'study.db'}", name="old")
+
+
+def test_studies_that_have_changed_places_are_refused(folder: Path) -> None:
+    with pytest.raises(ReportError, match="the old one comes first"):
+        read_pair("old-gala.db", into="study.db", name="old")

@@ -64,3 +64,15 @@ def test_drawing_leaves_no_pyplot_behind() -> None:
     assert data is not None
     svg(data.draw(), "t", "d")
     assert ("matplotlib.pyplot" in sys.modules) == before
+
+
+@pytest.mark.parametrize(("direction", "below"), [("minimize", True), ("maximize", False)])
+def test_the_label_of_a_ring_stands_away_from_the_line_that_counts_as_reached(
+    direction: str, below: bool
+) -> None:
+    values = [3.0, 2.0, 1.0] if below else [1.0, 2.0, 3.0]
+    book = ledger(fake_study(values, directions=(direction,)))
+    data = best_by_trial(book, book, goal_of(book, 0.01), (3, 3))
+    assert data is not None
+    (label, _) = data.draw().axes[0].texts
+    assert (label.get_verticalalignment() == "top") is below

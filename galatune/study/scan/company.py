@@ -25,11 +25,11 @@ SHOWN = 3
 SURE, HINTED = 2, 1
 _COMMON = frozenset(
     {"base", "end", "exp", "final", "hp", "init", "initial", "learning", "ln", "log", "max", "min", "n"}
-    | {"num", "param", "params", "peak", "start", "target", "use", "w", "weight"}
+    | {"num", "onecycle", "param", "params", "peak", "start", "target", "use", "w", "weight"}
 )
 """Words that begin or end names without saying what these belong to."""
 _NETWORK = words_for.NETWORK | words_for.REINFORCEMENT
-_WHOLE_OTHER = words_for.AGENT | words_for.LOGISTIC
+_WHOLE_OTHER = words_for.AGENT | words_for.LOGISTIC | {"c"}
 """Of agents with a table, and of linear models, if they are the whole name."""
 
 
@@ -84,21 +84,33 @@ def company_of(match: NameMatch, others: Space) -> Company:
     """
     for affix, at_the_start in _affixes(match):
         company = Company()
-        for name, distribution in others.items():
-            rest = _without(tokens(name), affix, at_the_start)
+        belong = [(name, _without(tokens(name), affix, at_the_start)) for name in others]
+        for name, rest in belong:
             if rest is not None:
-                _sort(company, name, rest, distribution)
-        if company.says_something:
+                _sort(company, name, rest, others[name])
+        if company.says_something or (at_the_start and any(rest for _, rest in belong)):
             return company
+    return _without_a_mark(others)
+
+
+def _without_a_mark(others: Space) -> Company:
+    """What the parameters say that by their names belong to nothing else."""
     company = Company()
+    marks = _marks_of_rates(others)
     for name, distribution in others.items():
         words = tokens(name)
         phrase = find(words, words_for.TREES)
         if phrase and not _COMMON.issuperset(holds(words, phrase) or ()):
             company.elsewhere.append(name)
-        else:
+        elif not any(words[: len(mark)] == mark for mark in marks):
             _sort(company, name, words, distribution)
     return company
+
+
+def _marks_of_rates(others: Space) -> list[tuple[str, ...]]:
+    """The words before other rates: what begins with them belongs to those."""
+    marks = [match_name(other).before for other in others if _is_rate(other)]
+    return [mark for mark in marks if not _COMMON.issuperset(mark)]
 
 
 def _affixes(match: NameMatch) -> Iterator[tuple[tuple[str, ...], bool]]:
@@ -121,9 +133,9 @@ def _without(words: tuple[str, ...], affix: tuple[str, ...], at_the_start: bool)
 
 def _sort(company: Company, name: str, words: tuple[str, ...], distribution: BaseDistribution) -> None:
     """Add a parameter to those that speak for the same as it."""
-    if find(words, words_for.TREES):
+    if find(words, words_for.TREES) or _offers_trees(distribution):
         company.trees.append(name)
-    elif " ".join(words) in words_for.SOMETIMES_TREES or _offers_trees(distribution):
+    elif " ".join(words) in words_for.SOMETIMES_TREES:
         company.perhaps_trees.append(name)
     elif find(words, words_for.OTHER_MODELS) or " ".join(words) in _WHOLE_OTHER:
         company.other.append(name)
@@ -140,14 +152,15 @@ def _offers_trees(distribution: BaseDistribution) -> bool:
 
 
 def has_rate(others: Space) -> bool:
-    """Whether one of the parameters is named like a learning rate."""
+    """Whether one of the parameters is named like a learning rate from which a training starts."""
     return any(_is_rate(name) for name in others)
 
 
 @lru_cache(maxsize=4096)
 def _is_rate(name: str) -> bool:
     match = match_name(name)
-    return match.role == "rate" and not words_for.ATTRIBUTES.intersection(match.after[-1:])
+    something_else = match.floor or words_for.ATTRIBUTES.intersection(match.after[-1:])
+    return match.role == "rate" and not something_else
 
 
 def is_agent(others: Space) -> bool:

@@ -17,7 +17,7 @@ from galatune.study.scan.look_alikes import gain, is_attribute, look_alike
 from galatune.study.scan.names import NameMatch, Role, match_name
 from galatune.study.scan.schedules import companion_of, read_schedule, trains
 from galatune.study.scan.values import Values, read_values
-from galatune.study.scan.vocabulary import SCHEDULE, SCHEDULE_OF_A_RATE, VAGUE_RATE
+from galatune.study.scan.vocabulary import MULTIPLIER, SCHEDULE, SCHEDULE_OF_A_RATE, VAGUE_RATE
 
 __all__ = ["Decision", "decide", "named_by_the_user"]
 
@@ -25,6 +25,9 @@ _MEANING: Mapping[Role, str] = {
     "schedule": "shapes the rate over time, the controller follows it",
     "multiplier": "scales one group's rate against another's",
 }
+
+_MODIFIERS = (SCHEDULE | SCHEDULE_OF_A_RATE | MULTIPLIER) - {"warmup", "warm"}
+"""Just before the rate they may say which one it is: ``cosine_lr``."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,8 @@ def decide(name: str, distribution: BaseDistribution, others: Space) -> Decision
         return Decision(reason, None)
     role = _role_by_values(candidate)
     if role == "multiplier" and match.rest == ("factor",) and companion_of("factor", distribution, others):
+        role = "schedule"
+    if match.floor and values.kind == "rates" and has_rate(others):
         role = "schedule"
     if role == "schedule" and match.soft and not trains(others):
         return None
@@ -99,17 +104,16 @@ def _role_by_values(candidate: Candidate) -> Role | None:
     match, values = candidate.match, candidate.values
     if values.kind == "schedules" and match.role in ("rate", "unsure"):
         return "schedule"
-    if match.role != "schedule" or values.kind != "rates":
+    if match.role not in _MEANING or match.floor or values.kind != "rates":
         return match.role
     number = not isinstance(candidate.distribution, IntDistribution)
     if match.soft and ((number and "policy" in match.rest) or values.scale.startswith(("log", "ln"))):
         return "rate"  # of a policy's network; lr_power from -5 to -1
     if "power" in match.rest and not number:
         return "unsure"
-    modified = match.before[-1:] != () and match.before[-1] in SCHEDULE | SCHEDULE_OF_A_RATE
-    if modified and match.before[-1] not in ("warmup", "warm") and values.firm and number:
-        return "unsure"  # cosine_lr, step_lr
-    return "schedule"
+    if _MODIFIERS.intersection(match.before[-1:]) and values.firm and number:
+        return "unsure"  # cosine_lr, step_lr, scaling_lr
+    return match.role
 
 
 def _rate(candidate: Candidate, role: Role | None, others: Space) -> Decision:

@@ -6,7 +6,7 @@ only looks like a learning rate is refused with the reason; ``lr`` and ``keep`` 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from optuna.distributions import BaseDistribution, CategoricalChoiceType, distribution_to_json
@@ -18,6 +18,7 @@ from galatune.study.scan.company import Space
 from galatune.study.scan.decide import Decision, decide, named_by_the_user
 from galatune.study.scan.distributions import Scale, in_words, is_legal, middle
 from galatune.study.scan.names import Role
+from galatune.study.scan.shared_affixes import without_shared_affixes
 
 __all__ = ["Dimensions", "RateDimension", "Refusal", "Role", "find_dimensions"]
 
@@ -114,11 +115,7 @@ def find_dimensions(
     """
     parameters = _collect(trials)
     _check_wishes(parameters, lr, keep)
-    space = {name: parameter.newest for name, parameter in parameters.items()}
-    decisions = {
-        name: named_by_the_user(name, newest) if name in lr else decide(name, newest, _without(space, name))
-        for name, newest in space.items()
-    }
+    decisions = _decide(parameters, lr)
     dimensions = tuple(
         _dimension(parameters[name], decision, best, name in keep, drop_schedule)
         for name, decision in decisions.items()
@@ -150,6 +147,18 @@ def _collect(trials: Sequence[FrozenTrial]) -> dict[str, _Parameter]:
     return {
         name: _Parameter(name, tuple(d for d, _ in spans.values()), tuple(n for _, n in spans.values()))
         for name, spans in found.items()
+    }
+
+
+def _decide(parameters: Mapping[str, _Parameter], lr: Collection[str]) -> dict[str, Decision | None]:
+    """What each parameter is, by what is left of its name without what all names share."""
+    plain = without_shared_affixes(parameters)
+    space = {plain[name]: parameter.newest for name, parameter in parameters.items()}
+    return {
+        name: named_by_the_user(said, space[said])
+        if name in lr
+        else decide(said, space[said], _without(space, said))
+        for name, said in plain.items()
     }
 
 

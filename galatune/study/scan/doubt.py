@@ -94,13 +94,13 @@ def _of_another_model(candidate: Candidate) -> str | None:
 
 def _by_range(candidate: Candidate) -> str | None:
     match = candidate.match
-    if match.short and match.rest == ("c",) and not candidate.company.network:
+    if match.short and match.with_c and not candidate.company.network:
         return "logistic regression has a C too"
     low, high = bounds(candidate.distribution) or (1.0, 1.0)
     weight = (low == 0 and not candidate.values.firm) or words_for.WEIGHTS.intersection(match.rest)
     if weight and high >= WEIGHTS and not is_logarithmic(candidate.distribution):
         return "weights are searched in such a range too"
-    if is_known(match.after) or high <= NETWORKS_HIGH:
+    if is_known(match.after) or (high <= NETWORKS_HIGH and (candidate.network or candidate.deep)):
         return None
     return f"{' '.join(match.after)!r} is no part of a network, and its range is not that of rates alone"
 

@@ -58,12 +58,11 @@ def _one_model(match: NameMatch, distribution: BaseDistribution, others: Space) 
 
 def _beside_models(match: NameMatch, others: Space) -> str | None:
     """The other parameter if 'lr' is a model as 'rf' is: ``lr_reg`` beside ``rf_depth``."""
-    setting = match.rest == ("c",) or (not match.before and not is_known(match.after))
+    setting = match.with_c or (not match.before and not is_known(match.after))
     if match.role != "rate" or not setting:
         return None
-    place = -1 if match.before else 0
-    marked = ((other, tokens(other)) for other in others)
-    return next((o for o, words in marked if words and words[place] in words_for.PLAIN_MODELS), None)
+    place = slice(len(match.before), len(match.before) + 1) if match.after else slice(-1, None)
+    return next((o for o in others if words_for.PLAIN_MODELS.intersection(tokens(o)[place])), None)
 
 
 def _logistic(candidate: Candidate, others: Space) -> str | None:
@@ -72,7 +71,7 @@ def _logistic(candidate: Candidate, others: Space) -> str | None:
     said = words_for.LOGISTIC.intersection(nearby)
     if said == {"solver"} and candidate.values.kind != "words":  # SOLVER.LR is a rate
         said = frozenset()
-    settings = match.rest == ("c",) and any(find(tokens(other), words_for.LOGISTIC) for other in others)
+    settings = match.with_c and any(find(tokens(other), words_for.LOGISTIC) for other in others)
     if said or (settings and not candidate.company.network):
         return "a parameter of logistic regression ('lr' stands for that here)"
     return None

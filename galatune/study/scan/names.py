@@ -53,6 +53,16 @@ class NameMatch:
         return self.before + self.after
 
     @property
+    def floor(self) -> bool:
+        """Whether it is where a schedule ends, if another parameter is the rate: ``min_lr``."""
+        return bool(words_for.FLOORS.intersection(self.before[-1:] + self.after[-1:]))
+
+    @property
+    def with_c(self) -> bool:
+        """Whether a C stands beside it, the parameter of logistic regression: ``lr_C``."""
+        return "c" in self.before[-1:] + self.after[:1]
+
+    @property
     def short(self) -> bool:
         """Whether only "lr" is said, which has other meanings too."""
         return self.phrase in words_for.SHORT
@@ -70,7 +80,7 @@ def match_name(name: str) -> NameMatch:
     words = tokens(name)
     if holds(words, "weight decay") is not None:
         return NameMatch(None)
-    if found := locate(words, words_for.RATE):
+    if found := locate(words, words_for.RATE, last=True):  # lr_config.min_lr: the last is what it is
         start, phrase = found
         return _read(phrase, words[:start], words[start + len(phrase.split()) :])
     if "llrd" in words or words in (("layer", "decay"), ("layerwise", "decay")):
@@ -84,13 +94,13 @@ def match_name(name: str) -> NameMatch:
 
 def _read(phrase: str, before: tuple[str, ...], after: tuple[str, ...]) -> NameMatch:
     """A name that holds a phrase for learning rates."""
-    rest, others = before + after, frozenset(before + after)
-    said = f"{phrase!r} in its name" if rest else "its name"
+    others = frozenset(before + after)
+    said = f"{phrase!r} in its name" if others else "its name"
 
     def match(role: Role, words: str, soft: bool = False) -> NameMatch:
-        return NameMatch(role, words, phrase, *_exponent(others), before, after, soft, _doubt(others))
+        return NameMatch(role, words, phrase, *_exponent(others), before, after, soft, _doubt(others, after))
 
-    if holds(rest, "layer decay") is not None or (others & words_for.LAYERS and others & {"decay", "factor"}):
+    if others & words_for.LAYERS and others & {"decay", "factor"}:
         return match("multiplier", f"{said}, and it scales the rate from layer to layer")
     if others & words_for.EXPONENT and not others & words_for.SCHEDULE:
         return match("rate", f"{said}, as an exponent")
@@ -107,7 +117,9 @@ _ROLES: tuple[tuple[Role, frozenset[str], bool], ...] = (
 )
 
 
-def _doubt(others: frozenset[str]) -> str | None:
+def _doubt(others: frozenset[str], after: tuple[str, ...]) -> str | None:
+    if found := sorted(words_for.QUANTITIES.intersection(after)):
+        return f"{found[0]!r} behind it names another quantity"
     if found := sorted(others & words_for.BY_HAND):
         return f"{found[0]!r}: code often takes such steps without an optimizer"
     if found := sorted(others & words_for.OTHER_FRAMEWORKS):

@@ -6,7 +6,7 @@ from optuna.distributions import BaseDistribution, IntDistribution
 
 from galatune.study.scan import vocabulary as words_for
 from galatune.study.scan.company import Space, company_of, has_rate, is_agent
-from galatune.study.scan.names import NameMatch, match_name
+from galatune.study.scan.names import NameMatch
 from galatune.study.scan.values import bounds, is_logarithmic
 from galatune.study.scan.vocabulary import find, tokens
 
@@ -42,8 +42,7 @@ def _warmup(words: tuple[str, ...], others: Space) -> str | None:
     phrase = find(words, ("warmup", "warm up"))
     if not phrase or not words_for.WARMUP.issuperset(words):
         return None
-    steps_before_learning = is_agent(others) and not _schedulers(others)
-    return None if steps_before_learning else phrase
+    return None if is_agent(others) else phrase  # an agent's steps before it learns
 
 
 def companion_of(phrase: str, distribution: BaseDistribution, others: Space) -> str | None:
@@ -56,15 +55,9 @@ def companion_of(phrase: str, distribution: BaseDistribution, others: Space) -> 
     """
     if phrase not in _PARTNERS or not _is_possible(phrase, distribution, others):
         return None
-    schedulers = _schedulers(others)
-    partner = _called(others, _PARTNERS[phrase])
-    if phrase in _OF_PLATEAU:  # else of early stopping
-        plateau = next((other for other, d in schedulers.items() if _offers(d, "plateau")), None)
-        of_a_rate = partner is not None and match_name(partner).role is not None
-        return plateau or (partner if schedulers or of_a_rate else None)
-    if phrase == "gamma":
-        schedulers = {other: d for other, d in schedulers.items() if _offers(d, "step", "exp", "gamma")}
-    return next(iter(schedulers), partner)
+    offered = _OFFERED.get(phrase, ("",))
+    schedulers = (other for other, d in others.items() if _names_scheduler(other) and _offers(d, *offered))
+    return next(schedulers, _partner(phrase, others))
 
 
 _PARTNERS = {
@@ -79,7 +72,14 @@ _PARTNERS = {
     "factor": ("patience", "lr patience"),
 }
 """What is a part of a schedule beside a scheduler, or beside one of these."""
-_OF_PLATEAU = ("patience", "cooldown", "factor")
+_PLATEAU = ("plateau",)
+_OFFERED = {
+    "gamma": ("step", "exp", "gamma"),
+    "patience": _PLATEAU,  # else of early stopping
+    "cooldown": _PLATEAU,
+    "factor": _PLATEAU,
+}
+"""What a scheduler must offer that it is a part of."""
 
 
 def _is_possible(phrase: str, distribution: BaseDistribution, others: Space) -> bool:
@@ -101,20 +101,18 @@ def _of_something_else(distribution: BaseDistribution) -> bool:
     )
 
 
-def _schedulers(others: Space) -> Space:
-    named = {other: d for other, d in others.items() if _names_scheduler(other)}
-    return {other: d for other, d in named.items() if not _of_something_else(d)}
-
-
 def _is_share(distribution: BaseDistribution) -> bool:
     """Whether the values lie between 0 and 1, as factors that lower a rate do."""
     low, high = bounds(distribution) or (0.0, 0.0)
     return 0 <= low <= high <= 1 and high > 0 and not is_logarithmic(distribution)
 
 
-def _called(others: Space, phrases: tuple[str, ...]) -> str | None:
-    """The first parameter that is called one of these."""
-    return next((other for other in others if " ".join(tokens(other)) in phrases), None)
+def _partner(phrase: str, others: Space) -> str | None:
+    """The first parameter that is a part of the same schedule, whatever that is called."""
+    named = ((other, " ".join(tokens(other))) for other in others)
+    return next(
+        (o for o, said in named if said in _PARTNERS[phrase] and _is_possible(said, others[o], others)), None
+    )
 
 
 def _names_scheduler(name: str) -> bool:

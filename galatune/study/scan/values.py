@@ -15,7 +15,7 @@ from optuna.distributions import (
 
 from galatune.study.scan.distributions import Scale, as_number, in_words
 from galatune.study.scan.names import NameMatch
-from galatune.study.scan.vocabulary import SCHEDULE_NAMES, tokens
+from galatune.study.scan.vocabulary import MODELS, SCHEDULE_NAMES, tokens
 
 __all__ = ["NETWORKS_HIGH", "Values", "bounds", "is_logarithmic", "read_values"]
 
@@ -107,6 +107,8 @@ def _choices(distribution: BaseDistribution) -> Values:
     """Choices that are not numbers: schedules by name, or lists of rates."""
     choices = getattr(distribution, "choices", ())
     if choices and all(isinstance(choice, str) or choice is None for choice in choices):
+        if any(MODELS.intersection(tokens(choice)) for choice in choices if choice):
+            return Values("other", f"{in_words(distribution)}: models, not learning rates")
         schedules = any(SCHEDULE_NAMES.intersection(tokens(choice)) for choice in choices if choice)
         return Values("schedules" if schedules else "words", "choices by name", "unknown")
     if any(isinstance(choice, list | tuple) for choice in choices):

@@ -1,6 +1,6 @@
 """The words that names of parameters are made of, by what they say.
 
-`phrases` are up to three words in a row, separated by commas; `words` are single ones.
+`phrases` are up to four words in a row, separated by commas; `words` are single ones.
 """
 
 from __future__ import annotations
@@ -12,6 +12,10 @@ from functools import lru_cache
 __all__ = ["find", "holds", "locate", "tokens"]
 
 _TOKEN = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|[^\W\d_]+|\d+")
+_RUN_TOGETHER = re.compile(
+    r"(?i:learning|learn|rate|step|batch|weight)(?=(?i:rate|size|decay))|[Ll]ernraten?|学习率|学習率|學習率|학습률"
+)
+"""Words that people write without a space between them and the next."""
 LONGEST_PHRASE = 4
 MOST_CACHED = 65536
 """Names are looked at once for every other name."""
@@ -23,8 +27,10 @@ def tokens(name: str) -> tuple[str, ...]:
 
     >>> tokens("optim.headLR_0")
     ('optim', 'head', 'lr', '0')
+    >>> tokens("stepsize")
+    ('step', 'size')
     """
-    return tuple(token.lower() for token in _TOKEN.findall(name))
+    return tuple(token.lower() for token in _TOKEN.findall(_RUN_TOGETHER.sub(r" \g<0> ", name)))
 
 
 def holds(words: tuple[str, ...], phrase: str) -> tuple[str, ...] | None:
@@ -40,13 +46,14 @@ def holds(words: tuple[str, ...], phrase: str) -> tuple[str, ...] | None:
     return None
 
 
-def locate(words: tuple[str, ...], phrases: Collection[str]) -> tuple[int, str] | None:
-    """The first phrase that the words hold and its place: the longest of those that begin there.
+def locate(words: tuple[str, ...], phrases: Collection[str], last: bool = False) -> tuple[int, str] | None:
+    """The first or last phrase that the words hold and its place: the longest of those that begin there.
 
     >>> locate(("xgb", "max", "depth"), {"depth", "max depth"})
     (1, 'max depth')
     """
-    for start in range(len(words)):
+    places = range(len(words))
+    for start in reversed(places) if last else places:
         for length in range(LONGEST_PHRASE, 0, -1):
             phrase = " ".join(words[start : start + length])
             if phrase in phrases:
@@ -71,20 +78,21 @@ def _phrases(text: str) -> frozenset[str]:
 
 # What is called a learning rate, in several languages.
 RATE = _phrases(
-    """l rate, learn rate, learning rate, learning rates, learningrate, learnrate, lern rate, lernrate, lr,
-    lrate, lrn rate, lrnrate, lrs, tasa aprendizaje, tasa de aprendizaje, tasso apprendimento, tasso di
-    apprendimento, taux apprentissage, taux d apprentissage, taxa aprendizado, taxa aprendizagem, taxa
-    de aprendizado, taxa de aprendizagem, скорость обучения, 学习率, 学習率, 學習率, 학습률"""
+    """l rate, learn rate, learning rate, learning rates, leersnelheid, lern rate, lernrate, lernraten,
+    lr, lrate, lrn rate, lrnrate, lrs, ogrenme orani, tasa aprendizaje, tasa de aprendizaje, tasso
+    apprendimento, tasso di apprendimento, taux apprentissage, taux d apprentissage, taxa aprendizado,
+    taxa aprendizagem, taxa de aprendizado, taxa de aprendizagem, скорость обучения,
+    学习率, 学習率, 學習率, 학습률"""
 )
 SHORT = ("lr", "lrs")
 """Also logistic or linear regression, left and right, low resolution, a likelihood ratio."""
 # What is called so by some and is something else to most.
-VAGUE_RATE = _phrases("eta, eta 0, alpha 0, adam alpha, step size")
+VAGUE_RATE = _phrases("eta, eta 0, alpha 0, adam alpha, blr, step size")
 
 SCHEDULE = _words(
-    "anneal annealing cooldown cosine cycle cycles cyclic cyclical decay decayed decays drop drops "
-    "finder gamma milestone milestones patience plateau poly ramp reduce restart restarts rlrop rop "
-    "sched schedule scheduler schedulers schedules warm warmup"
+    "abfall anneal annealing cooldown cosine cycle cycles cyclic cyclical decay decayed decays drop drops "
+    "finder gamma milestone milestones patience plan plateau poly ramp reduce restart restarts rlrop rop "
+    "sched schedule scheduler schedulers schedules warm warmup 衰减 衰減 调度 预热"
 )
 # Of a schedule if they stand with a learning rate: alone, an indicator's or a switch's.
 SCHEDULE_OF_A_RATE = _words(
@@ -95,8 +103,10 @@ MULTIPLIER = _words("coef coeff factor frac fraction mul mult multiplier ratio s
 LAYERS = _words("layer layers layerwise llrd")
 # Schedules that do not say what they schedule.
 SCHEDULE_ALONE = _phrases(
-    """anneal strategy, div factor, eta min, lrf, pct start, plateau, sched, scheduler, solver gamma,
-    solver steps, t 0, t max, t mult, tmax"""
+    """anneal strategy, clr mode, cooldown epochs, cooldown frac, cooldown fraction, cooldown ratio,
+    cooldown steps, cycle len, cycle length, cycle mult, div factor, div final, eta min, lrf, n cycles,
+    num cycles, pct start, plateau, poly power, sched, scheduler, solver gamma, solver steps, step size
+    down, step size up, t 0, t max, t mult, tmax, warmdown"""
 )
 SCHEDULER = _phrases("scheduler, sched, lr schedule, learning rate schedule, plateau")
 # What else is warmed up or scheduled.
@@ -109,7 +119,7 @@ OTHER_SCHEDULERS = _words("asha ddim ddpm dpm euler fair fifo hyperband pbt pndm
 # All that the warm-up of a learning rate may be called besides.
 WARMUP = _words(
     "args batch batches cfg config cosine duration enable end epoch epochs factor frac fraction hp "
-    "hparams init initial iter iteration iterations iters kind length linear lr model n num number of "
+    "hparams init initial iter iteration iterations iters kind length linear lr model n noam num number of "
     "optim optimization optimizer optimizers param params pct percent percentage period portion "
     "proportion rate ratio sched schedule scheduler solver start step steps token tokens train trainer "
     "training type up update updates use warm warmup"
@@ -130,13 +140,18 @@ PLAIN_MODELS = _words(
 )
 """Those of the models whose names mean nothing else."""
 WEIGHTS = _words("blend w weight weights wt")
-IMAGES = _words("crop flip flipud mirror pad padding resolution shift")
+IMAGES = _words("blur crop flip flipud mirror pad padding resolution shift")
 ATTRIBUTES = _words(
     "cutoff dim dropout gain height image img len length lookback margin offset patch rank size slope "
-    "std width window"
+    "std test width window"
 )
 """`lr_rank` is the rank of something called lr, `lr_encoder` the rate of an encoder."""
 
+# Behind the rate they name a quantity of its own, or arithmetic: ``lr_eps``, ``lr_times_wd``.
+QUANTITIES = _words(
+    "by cap change clip clipping delta dropout eps epsilon jitter limit momentum noise over plus reg "
+    "regularization smoothing times tol tolerance var variance wd"
+)
 # Rates that code applies by itself as often as a torch optimizer does.
 BY_HAND = _words(
     "adapt adaptation adv adversarial attack attacker ema fast inner langevin natgrad natural ngd "
@@ -153,12 +168,12 @@ SHORT_BOOSTERS = _words("ada cat cb ebm forest gb hist lg tree trees xg")
 """Beside parameters of trees they say that the rate is the trees' own."""
 
 TREES = _phrases(
-    """bag fraction, bagging fraction, bagging freq, bagging temperature, boost rounds, booster, boosting,
-    boosting type, bootstrap type, border count, by tree, ccp alpha, col sample rate, colsample,
-    colsample bylevel, colsample bynode, colsample bytree, estimators, extra trees, feature fraction,
-    goss, grow policy, interaction depth, l2 leaf reg, lambda l1, lambda l2, leaf, leaves, max bin, max
-    bins, max d, max delta step, max depth, max leaf nodes, max leaves, mcw, min child samples, min
-    child weight, min data in leaf, min gain to split, min impurity decrease, min samples leaf, min
+    """bag fraction, bagging fraction, bagging freq, bagging temperature, boost rounds, booster,
+    boosting, boosting type, bootstrap type, border count, by tree, ccp alpha, col sample rate,
+    colsample, colsample bylevel, colsample bynode, colsample bytree, estimators, extra trees, feature
+    fraction, goss, grow policy, interaction depth, l2 leaf reg, lambda l1, lambda l2, leaf, leaves, max
+    bin, max bins, max d, max delta step, max depth, max leaf nodes, max leaves, mcw, min child samples,
+    min child weight, min data in leaf, min gain to split, min impurity decrease, min samples leaf, min
     samples split, min split gain, minibatch frac, n est, n estimators, n rounds, n trees, nround,
     nrounds, ntree, ntrees, num boost round, num leaves, num round, num rounds, num trees, od wait, one
     hot max size, outer bags, random strength, rate drop, reg alpha, reg lambda, rsm, scale pos weight,
@@ -171,10 +186,10 @@ SOMETIMES_TREES = _phrases(
 """Of boosted trees in company, but other models have them too."""
 
 NETWORK = _phrases(
-    """activation, activations, adam, adamw, att, attention, attn, aug, augmentation, autoencoder,
-    backbone, batch, batches, batchnorm, batchsize, bert, beta1, blocks, bs, channels, clip, cnn, conv,
-    convs, d model, decoder, dense, discriminator, drop path, dropedge, dropout, dropouts, emb, embed,
-    embedding, embeddings, encoder, epochs, fc, ffn, filters, freeze, generator, grad, gradient,
+    """activation, activations, adam, adamw, att, attention, attn, aug, augmentation, autoencoder, b1,
+    b2, backbone, batch, batches, batchnorm, bert, beta1, beta2, betas, blocks, bs, channels, clip, cnn,
+    conv, convs, d model, decoder, dense, discriminator, drop path, dropedge, dropout, dropouts, emb,
+    embed, embedding, embeddings, encoder, epochs, fc, ffn, filters, freeze, generator, grad, gradient,
     gradient clip val, gru, heads, hid, hidden, hiddens, inducing, input size, kernel size, label
     smoothing, latent, layer, layers, lora, lstm, max epochs, max seq length, mixup, mlp, module,
     momentum, negative slope, net, neurons, nn, norm, num layers, optim, optimiser, optimizer, pooling,
@@ -199,9 +214,10 @@ SCHEDULE_NAMES = _words(
 
 # Of models that are no networks, or that nobody trains with torch.
 OTHER_MODELS = _phrases(
-    """bit precision, factors, input scaling, leak rate, leaking rate, lookback, max features, maxn, min
-    alpha, min dist, minn, n components, n factors, n neighbors, no components, perplexity, power t, reg
-    all, regularization, ridge, spectral radius, sr, vector size, word ngrams"""
+    """bit precision, cooling rate, crossover rate, factors, generations, input scaling, leak rate,
+    leaking rate, lookback, max features, maxn, min alpha, min dist, minn, mutation rate, n components,
+    n factors, n neighbors, no components, perplexity, pop size, population, power t, reg all,
+    regularization, ridge, spectral radius, sr, vector size, word ngrams"""
 )
 SURELY_OTHER = {
     "word ngrams": "fastText",
@@ -217,11 +233,13 @@ SURELY_OTHER = {
 """Phrase of a parameter beside a rate to whose rate it is."""
 
 PARTS = _words(
-    "actor agent bias body classifier client cls crf critic d dec decoder disc discriminator embedding "
-    "enc encoder feat feature features g gen generator gp head heads inducing local meta model net "
-    "network outer pi policy pretrain projector prompt q qf rmsprop sgd stage student teacher text "
-    "trunk value vf vision"
+    "actor adadelta adafactor adagrad agent bias body classifier client cls crf critic d dec decoder "
+    "disc discriminator embedding enc encoder feat feature features g gen generator gp head heads "
+    "inducing lamb lars lbfgs lion local meta model muon nadam net network outer pi policy pretrain "
+    "projector prompt q qf radam rmsprop rprop sgd stage student teacher text trunk value vf vision"
 )
 """Parts of networks and optimizers of which a rate is named."""
+FLOORS = _words("end final floor min minimum stop")
+"""Where a schedule ends: of no optimizer if another rate is its beginning."""
 PLACES = _words("base end final high init initial low max min peak start")
 """Which one of several rates it is."""

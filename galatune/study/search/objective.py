@@ -239,6 +239,11 @@ def _check_takes_a_trial(found: Callable[..., Any], name: str) -> None:
             f"{printable(name)!r} is a class; make an objective of it in the file (objective = {name}(...)) "
             "and name that"
         )
+    if inspect.iscoroutinefunction(found) or inspect.isgeneratorfunction(found):
+        raise ObjectiveError(
+            f"{printable(name)!r} returns no value by itself: it is written with async or yield; wrap it "
+            "in a function that returns one and name that"
+        )
     try:
         inspect.signature(found).bind(object())
     except TypeError as error:

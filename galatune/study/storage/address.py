@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from galatune.errors import StorageError
 from galatune.formatting import first_line, printable
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = [
     "EXPECTED",
     "backend",
+    "connect_limits",
     "hide_secrets",
     "is_url",
     "no_driver",
@@ -26,7 +27,10 @@ __all__ = [
     "sqlite_url",
 ]
 
-EXPECTED = "Give an Optuna study: an SQLite file, a journal file or a storage URL"
+EXPECTED = (
+    "Give an Optuna study: an SQLite file, a journal file or a storage URL such as sqlite:///study.db or "
+    "postgresql://HOST/DATABASE"
+)
 """What to do, in an error about what was given."""
 
 _URL = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+://")
@@ -60,6 +64,25 @@ def parse_url(url: str) -> URL:
 def backend(url: URL) -> str:
     """The kind of database, "postgresql", without loading its driver."""
     return url.drivername.partition("+")[0]
+
+
+CONNECT_SECONDS = 10
+READ_SECONDS = 60
+"""The wait for an answer of MySQL, whose driver knows no other limit for the greeting of a server."""
+
+
+def connect_limits(url: URL) -> dict[str, Any]:
+    """Arguments of a driver that end the wait for a server that accepts a connection and does not answer.
+
+    What the URL says itself stays.
+    """
+    driver = url.drivername.partition("+")[2]
+    limits = {}
+    if driver in ("", "psycopg2", "psycopg", "pymysql", "mysqldb"):  # "" is one of these
+        limits["connect_timeout"] = CONNECT_SECONDS
+    if driver == "pymysql":
+        limits["read_timeout"] = READ_SECONDS
+    return {name: seconds for name, seconds in limits.items() if name not in url.query}
 
 
 def sqlite_file(url: str) -> Path | None:
@@ -99,7 +122,7 @@ def sqlite_url(path: Path) -> str:
 
 
 _DRIVERS = {
-    "postgresql": "pip install 'galatune[postgresql]'",
+    "postgresql": "pip install 'galatune[postgresql]', and write postgresql://",
     "mysql": "pip install pymysql, and write mysql+pymysql://",
     "mariadb": "pip install pymysql, and write mariadb+pymysql://",
 }

@@ -23,6 +23,7 @@ from galatune.formatting import first_line, listed, plural, printable
 from galatune.study.storage.address import (
     EXPECTED,
     backend,
+    connect_limits,
     is_url,
     no_driver,
     parse_url,
@@ -43,7 +44,6 @@ __all__ = ["Source", "content_of", "damaged_journal", "open_source", "redact"]
 Content = Literal["sqlite", "journal"]
 
 TABLES = frozenset({"studies", "trials", "version_info"})
-CONNECT_SECONDS = 10
 MOST_LISTED = 20
 
 
@@ -78,7 +78,7 @@ class Source:
         names = self.names()
         shown = listed(names, MOST_LISTED)
         if not names:
-            raise StorageError(f"{self.label} holds no study. {EXPECTED} with at least one study in it")
+            raise StorageError(f"{self.label} holds no study. Give a storage with at least one study in it")
         if name is None and len(names) > 1:
             raise StorageError(f"{self.label} holds {len(names)} studies; name one with --study: {shown}")
         if name is not None and name not in names:
@@ -289,10 +289,7 @@ def _open_server(url: str, label: str, stack: ExitStack) -> Source:
 
 def _engine_options(url: URL) -> dict[str, Any]:
     """Engine options for reading: give up soon, and refuse to write if the server offers that."""
-    options: dict[str, Any] = {}
-    driver = url.drivername.partition("+")[2]
-    if driver in ("psycopg2", "psycopg", "pymysql", "mysqldb") and "connect_timeout" not in url.query:
-        options["connect_args"] = {"connect_timeout": CONNECT_SECONDS}
+    options: dict[str, Any] = {"connect_args": connect_limits(url)}
     if backend(url) == "postgresql":
         options["execution_options"] = {"postgresql_readonly": True}
     return options

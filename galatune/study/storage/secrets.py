@@ -25,17 +25,21 @@ _ADDRESS = re.compile(
     rf"((?:^|(?<=[\s'\"`(<=,]))\W{{0,4}}?(?:{_SCHEME})?[^:/@\s]{{0,200}}):(?!//)(.+)@", re.DOTALL
 )
 """``scheme://user:password@``, with one slash or none, or without the scheme; up to the last at sign."""
+_BELOW = re.compile(r"((?<=/)[A-Za-z][\w+.-]{0,30}:/+[^:/@\s]{0,200}):(.+)@", re.DOTALL)
+"""The same with one slash below a folder: a mistyped address that was taken for a path."""
+_ENCODED = re.compile(r"(%3A)(.+)(?=%40)", re.IGNORECASE | re.DOTALL)
+"""``scheme%3A//user%3Apassword%40``: all of the address was written as a part of another."""
 _NO_COLON = re.compile(r"(//[\w.%+~-]{0,200})([^\w.%+~@:*-].*)@", re.DOTALL)
 """``scheme://user password@``: something else stands between the two."""
 _NO_HOST = re.compile(r"(://[^:/@?\s\[\]]*):(?!\d+(?:[/?#,.:;'\")\]}>\s]|$)|/)([^/@?\s]+)")
 """``scheme://user:password``: the host was forgotten, and the password stands where the port would."""
-_USER = re.compile(r"([:;]/+|//+)([^:/@\s'\"]+)@")
-"""``scheme://user@``: it may be a password in the user's place."""
+_USER = re.compile(r"([:;]/+|//+|[\w.+-]/(?=[^/@\s]+@[\w.-]+:\d))([^:/@\s'\"]+)@")
+"""``scheme://user@`` or ``user/password@host:port``: it may be a password in the user's place."""
 _NAME = r"\w*(?:pass(?:word|wd|phrase)?|pwd|token|secret|api_?key|credential)\w*"
 _IN_QUERY = re.compile(rf"([?&]{_NAME}=)([^&\s]*)", re.IGNORECASE)
 _SETTING = re.compile(rf"((?<![\w?&]){_NAME}(?:\s*=\s*|['\"]\s*:\s*))('[^']*'|\"[^\"]*\"|\S+)", re.IGNORECASE)
 """``password=``, in a list of settings, in the environment or in a dict."""
-_PLACES = (_ADDRESS, _NO_COLON, _NO_HOST, _IN_QUERY, _SETTING)
+_PLACES = (_ADDRESS, _BELOW, _ENCODED, _NO_COLON, _NO_HOST, _IN_QUERY, _SETTING)
 
 
 def redact(address: str) -> str:
@@ -51,6 +55,8 @@ def redact(address: str) -> str:
     if len(address) > LONGEST:
         return HIDDEN if re.search("[@=:]", address) else printable(address)
     address = _ADDRESS.sub(rf"\1:{HIDDEN}@", address)
+    address = _BELOW.sub(rf"\1:{HIDDEN}@", address)
+    address = _ENCODED.sub(rf"\1{HIDDEN}", address)
     address = _NO_COLON.sub(rf"\1:{HIDDEN}@", address)
     address = _NO_HOST.sub(rf"\1:{HIDDEN}", address)
     return printable(_SETTING.sub(rf"\1{HIDDEN}", _IN_QUERY.sub(rf"\1{HIDDEN}", address)))

@@ -17,6 +17,7 @@ from galatune.errors import PlanError, StorageError
 from galatune.formatting import printable
 from galatune.study.storage.address import (
     backend,
+    connect_limits,
     is_url,
     no_driver,
     parse_url,
@@ -90,7 +91,7 @@ def open_target(
     _refuse_old_study(place, path, study, name, source)
     try:
         if path is None:
-            return _open_database(place)
+            return _open_database(place, {"connect_args": connect_limits(parse_url(place))})
         return _open_file(Path(os.path.realpath(path)), redact(place))
     except StorageError:
         raise

@@ -1,12 +1,13 @@
 """Search spaces whose truth was written down from the names alone, and a table of what scan makes of them.
 
 `python tests/study/scan/spaces.py` prints the table. `spaces_119.json` was written before the rules were
-changed to fit `spaces_70.json`, and `spaces_105.json` after that.
+changed to fit `spaces_70.json`; `spaces_105.json` and `spaces_150.json` after that.
 """
 
 from __future__ import annotations
 
 import json
+import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from optuna.trial import create_trial
 from galatune.study.scan.dimensions import find_dimensions
 from galatune.study.scan.distributions import middle
 
-SETS = ("spaces_70", "spaces_119", "spaces_105")
+SETS = ("spaces_70", "spaces_119", "spaces_105", "spaces_150")
 VERDICTS = ("rates", "missed", "unsure rates", "falsely dropped", "unsure though not ours", "other role")
 
 
@@ -51,21 +52,35 @@ class Answer:
         return None if self.truth in (self.said, "unsure") else "other role"
 
 
-def answers(name: str) -> Iterator[Answer]:
-    """What scan says of every parameter of a set."""
+def answers(
+    name: str, before: str = "", after: str = "", beside: Mapping[str, BaseDistribution] | None = None
+) -> Iterator[Answer]:
+    """What scan says of every parameter of a set.
+
+    Args:
+        name: Of the set.
+        before: What every name begins with besides.
+        after: What every name ends with besides.
+        beside: Parameters that every space has besides.
+    """
     for case in json.loads((Path(__file__).parent / f"{name}.json").read_text()):
-        space = {parameter: _distribution(said) for parameter, said in case["space"].items()}
+        space = {
+            f"{before}{parameter}{after}": _distribution(said) for parameter, said in case["space"].items()
+        }
+        space = {**(beside or {}), **space}
         params = {parameter: middle(distribution) for parameter, distribution in space.items()}
         found = find_dimensions([create_trial(params=params, distributions=space, value=1.0)])
         roles = {d.name: (d.role, d.dropped) for d in found.learning_rate}
         for parameter, truth in case["expected"].items():
-            said, dropped = roles.get(parameter, ("not ours", False))
+            said, dropped = roles.get(f"{before}{parameter}{after}", ("not ours", False))
             yield Answer(case["case"], parameter, truth, said, dropped)
 
 
 def _distribution(said: Mapping[str, Any]) -> BaseDistribution:
     if "choice" in said:
-        return CategoricalDistribution(said["choice"])
+        with warnings.catch_warnings():  # Optuna warns of choices that are lists, and stores them
+            warnings.simplefilter("ignore", UserWarning)
+            return CategoricalDistribution(said["choice"])
     kind = FloatDistribution if "float" in said else IntDistribution
     low, high = said["float"] if "float" in said else said["int"]
     return kind(low, high, log=said["log"])

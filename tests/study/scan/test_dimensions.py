@@ -32,7 +32,7 @@ RATES = """
 lr learning_rate base_lr max_lr peak_lr init_lr initial_lr min_lr end_lr lr_max head_lr backbone_lr
 lr_encoder actor_lr critic_lr lr_G lr_D lr_C adam_lr sgd_lr muon_lr optimizer_lr optim.lr optim/lr opt-lr
 optimizer__lr lr0 lrG lr_0 lr_12 learningRate LearningRate LR initialLR lrate learn_rate lr_img_encoder
-lr_last_layer
+lr_last_layer lr_final_layer SOLVER.LR learningrate netlearningrate anfangslernrate 初始学习率
 """
 OTHERS = """
 color blur alr_weight clr weight_decay lr_weight_decay dropout patience factor gamma step_size lrelu
@@ -42,7 +42,9 @@ control_rate warm_start
 SCHEDULES = """
 lr_decay lr_warmup_steps lr_gamma lr_patience lr_scheduler lr_schedule warmup use_lr_scheduler
 num_warmup_steps warmup_ratio T_max eta_min scheduler lrf warmup_lr lr_step_size lr_decay_rate pct_start
-scheduler_gamma lr_poly_power
+scheduler_gamma lr_poly_power learningratedecay lernratenplan 学习率衰减 num_cycles n_cycles cycle_len
+cooldown_frac step_size_up
+noam_warmup poly_power
 """
 MULTIPLIERS = """
 lr_mult lr_scale_x lr_ratio backbone_lr_factor layer_decay layerwise_lr_decay llrd head_lr_multiplier
@@ -142,6 +144,51 @@ def test_rate_of_a_network_tuned_together_with_trees_is_a_rate() -> None:
     assert [refusal.name for refusal in found.refused] == ["xgb_learning_rate"]
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["min_lr", "lr_min", "w_lr_min", "end_lr", "final_lr", "stop_lr", "min_lr_ratio", "lr_config.min_lr"],
+)
+def test_where_a_schedule_ends_is_no_rate_beside_one(name: str) -> None:
+    found = {d.name: d.role for d in sort({"lr": RATE, name: RATE, **NET}).learning_rate}
+    assert found == {"lr": "rate", name: "schedule"}
+
+
+def test_patience_and_factor_together_are_a_plateau() -> None:
+    patience, factor = {"patience": IntDistribution(2, 10)}, {"factor": FloatDistribution(0.1, 0.9)}
+    for space, schedule in (({**patience, **factor}, ["patience", "factor"]), (patience, []), (factor, [])):
+        found = sort({"lr": RATE, **NET, **space}).learning_rate
+        assert [d.name for d in found if d.role == "schedule"] == schedule
+
+
+@pytest.mark.parametrize(
+    "company",
+    [
+        {
+            "model": CategoricalDistribution(["mlp", "lightgbm"]),
+            "num_leaves": UNIT,
+            "hidden_dim": UNIT,
+            **NET,
+        },
+        {"pop_size": IntDistribution(10, 200), "sigma": UNIT},
+        {"mutation_rate": UNIT, "n_elite": IntDistribution(1, 9)},
+        {"initial_temp": UNIT, "cooling_rate": UNIT},
+    ],
+)
+def test_company_that_trains_otherwise_leaves_doubt(company: dict[str, BaseDistribution]) -> None:
+    assert one("learning_rate", FloatDistribution(1e-4, 0.3, log=True), company).role == "unsure"
+
+
+def test_a_range_from_zero_may_be_that_of_weights() -> None:
+    assert one("lr", UNIT).role == "unsure"
+    assert one("lr", FloatDistribution(0.0, 0.1)).role == "rate"
+
+
+def test_something_of_what_is_called_lr_is_no_rate_without_a_network() -> None:
+    narrow = FloatDistribution(1e-4, 0.1, log=True)
+    assert one("lr_pvalue", narrow, {"n_perms": UNIT}).role == "unsure"
+    assert one("lr_pvalue", narrow).role == "rate"
+
+
 def test_range_decides_where_the_company_does_not() -> None:
     company = {"max_depth": IntDistribution(1, 4), "dropout": UNIT}
     assert one("learning_rate", FloatDistribution(0.01, 0.3), company).role == "unsure"
@@ -180,6 +227,12 @@ def test_what_may_be_a_rate_is_kept_unless_it_is_named() -> None:
         ("learnin_rate", {}, "nearly 'learning rate'"),
         ("C_lr", {"x": UNIT}, "logistic regression has a C too"),
         ("eta", NET, "means something else as often"),
+        ("blr", NET, "means something else as often"),
+        ("scaling_lr", NET, "with 'scaling'"),
+        ("lr_eps", NET, "'eps' behind it names another quantity"),
+        ("learning_rate_dropout", NET, "'dropout' behind it names another quantity"),
+        ("lr_times_wd", NET, "'times' behind it names another quantity"),
+        ("learning_rate", {"C": UNIT}, "may be another model's, beside C"),
     ],
 )
 def test_doubt_is_told(name: str, company: dict[str, BaseDistribution], said: str) -> None:
@@ -210,10 +263,13 @@ def test_none_among_rates_is_no_reason_to_miss_them() -> None:
         ({"lgbm__lr": RATE}, "boosted trees"),
         ({"Kp": RATE, "Ki": RATE, "Kd": RATE}, "PID"),
         ({"pid_kp": RATE}, "PID"),
+        ({"pid_kp_1": RATE, "pid_kd_2": RATE}, "PID"),
         ({"lr_penalty": UNIT}, "logistic"),
         ({"flip_lr": UNIT}, "images"),
         ({"lr": FloatDistribution(10.0, 1000.0)}, "not learning rates"),
         ({"lr": CategoricalDistribution([True, False])}, "not learning rates"),
+        ({"lr": CategoricalDistribution(["lasso", "ridge"])}, "models"),
+        ({"lr_blur_sigma": UNIT}, "images"),
     ],
 )
 def test_look_alikes_are_refused_with_the_reason(space: dict[str, BaseDistribution], word: str) -> None:

@@ -291,6 +291,16 @@ def test_a_file_that_is_deleted_meanwhile_is_one_line(plan: ShrinkPlan, into: st
     assert "\n" not in str(caught.value)
 
 
+def test_a_journal_that_is_shortened_meanwhile_ends_the_run(plan: ShrinkPlan) -> None:
+    def shortens(trial: Any) -> float:
+        os.truncate("new.log", 0)
+        return objective(trial)
+
+    with pytest.raises(StorageError, match="shortened the file"):
+        go(plan, shortens, into="new.log", trials=2)
+    assert Path("new.log").read_bytes() == b""
+
+
 def test_a_target_may_be_a_link(plan: ShrinkPlan) -> None:
     Path("link.log").symlink_to("real.log")
     go(plan, into="link.log", trials=1)

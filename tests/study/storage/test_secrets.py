@@ -39,6 +39,9 @@ SPELLINGS = (
     "--into=postgresql://u:{}@h/db",
     "http://u:{}@h:5000/path",
     "postgresql://u:{0}@h postgresql://u:{0}@h",
+    "runs/postgresql:/u:{}@h/db",
+    "/home/me/postgresql:/u:{}@h/db",
+    "postgresql%3A//u%3A{}%40h/db",
 )
 SETTINGS = (
     "host=h password={} dbname=x",
@@ -59,6 +62,11 @@ def test_a_password_is_hidden_in_every_spelling(spelling: str, password: str) ->
     for shown in (redact(typed), hide_secrets(f"no such file: {typed!r}", typed)):
         assert "cret" not in shown
         assert "***" in shown
+
+
+def test_a_slash_in_place_of_the_colon_hides_the_password_in_errors() -> None:
+    assert hide_secrets("no such file: 'u/s3cret@h:5432/db'") == "no such file: 'u/***@h:5432/db'"
+    assert hide_secrets("no such file: 'runs/me@home/study.db'") == "no such file: 'runs/me@home/study.db'"
 
 
 @pytest.mark.parametrize("setting", SETTINGS)
