@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -28,7 +30,9 @@ from galatune.formatting import in_shell
 if TYPE_CHECKING:
     import optuna
 
+    from galatune.cli.progress import RunProgress
     from galatune.study.scan.plan import ShrinkPlan
+    from galatune.study.search.objective import Objective
     from galatune.study.search.summary import RunSummary
 
 __all__ = ["run"]
@@ -90,14 +94,37 @@ def run(
       galatune run optuna.db train.py:objective --trials 20
     """  # noqa: D301  # click's mark of a paragraph that keeps its lines
     load("torch", "galatune.study.search.run", "galatune.cli.progress")
-    from galatune.cli.progress import RunProgress
-    from galatune.study.search.objective import as_script, imported
     from galatune.study.search.options import RunOptions
     from galatune.study.search.run import run as run_study
     from galatune.study.storage.writing import default_target
 
     plan = _plan(storage, study, lr, keep, drop_schedule=drop_schedule, ask=not yes)
-    place, progress = into or default_target(plan.study)[0], None
+    place = into or default_target(plan.study)[0]
+    with _running(objective, place, plan, yes=yes, as_json=as_json) as (function, progress):
+        smaller = run_study(
+            plan,
+            function,
+            source=storage,
+            into=into,
+            name=name,
+            options=RunOptions(**settings),
+            watcher=progress,
+            agree=progress.agree,
+        )
+    _print(_summary(smaller, place), as_json)
+    if not as_json:
+        click.echo(f"What it saved: {_next(storage, plan.study, into, name)}", err=True)
+
+
+@contextmanager
+def _running(
+    objective: str, place: str, plan: ShrinkPlan, *, yes: bool, as_json: bool
+) -> Iterator[tuple[Objective, RunProgress]]:
+    """The objective and the progress of its run, which prints what it reached if it is cut short."""
+    from galatune.cli.progress import RunProgress
+    from galatune.study.search.objective import as_script, imported
+
+    progress = None
     try:
         # The progress is made where the objective's output goes to stderr already.
         with (
@@ -105,23 +132,11 @@ def run(
             RunProgress(place, plan, yes=yes) as progress,
             imported(objective) as function,
         ):
-            smaller = run_study(
-                plan,
-                function,
-                source=storage,
-                into=into,
-                name=name,
-                options=RunOptions(**settings),
-                watcher=progress,
-                agree=progress.agree,
-            )
+            yield function, progress
     except (KeyboardInterrupt, ObjectiveError):
         if progress is not None and progress.study is not None:
             _print_reached(progress.study, place, as_json)
         raise
-    _print(_summary(smaller, place), as_json)
-    if not as_json:
-        click.echo(f"What it saved: {_next(storage, plan.study, into, name)}", err=True)
 
 
 def _plan(

@@ -281,7 +281,7 @@ def test_wrong_usage_is_status_2(folder: Path, wrong: tuple[str, ...]) -> None:
         ((*OUR[:-1], "old.log"), "--into"),
         ((*OUR[:-1], "./old.log"), "--into"),
         ((*OUR[:-1], "nowhere/new.db"), "No such directory"),
-        ((*OUR[:-1], "tiny_objective.py"), "Neither an SQLite file nor"),
+        ((*OUR[:-1], "tiny_objective.py"), "'tiny_objective.py'. Name another place with --into"),
         ((*OUR[:-1], "foreign.db"), "something else than Optuna"),
         ((*OUR[:-1], "."), "directory"),
         ((*OUR, "--min-lr", "1", "--max-lr", "0.1"), "min_lr"),

@@ -14,7 +14,7 @@ from galatune.controller.controlled import Capture, controlled
 from galatune.controller.torch_hooks.random_state import reseeded, seed_everything
 from galatune.controller.torch_hooks.traced_rates import tracing
 from galatune.errors import GalatuneError
-from galatune.formatting import listed
+from galatune.formatting import listed, plural
 from galatune.study.ledger.record import RateEvent
 from galatune.study.search.objective import Objective, in_one_line, said_by
 from galatune.study.search.only_here import only_in_this_process
@@ -211,7 +211,7 @@ def _judged(numbers: tuple[float, ...], objectives: int) -> Outcome:
     if len(numbers) != objectives:
         return Outcome(
             TrialState.FAIL,
-            reason=f"the objective returned {len(numbers)} values, the study has {objectives}",
+            reason=f"the objective returned {plural(len(numbers), 'value')}, the study has {objectives}",
         )
     if any(math.isnan(number) for number in numbers):
         return Outcome(TrialState.FAIL, reason="the objective returned NaN")

@@ -125,6 +125,8 @@ class WholeJournal(_Journal):
     def _cut(self) -> None:
         """Move what is torn into a file of its own."""
         length = whole_length(self._path)
+        if length < max(self._log_number_offset.values()):  # entries would have the numbers of lost ones
+            raise optuna.exceptions.StorageInternalError("something else shortened the file during the run")
         if length == self._path.stat().st_size:
             return
         with self._path.open("rb") as file, suppress(OSError):

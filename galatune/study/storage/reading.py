@@ -39,7 +39,7 @@ from galatune.study.storage.sqlite_copy import copy_database
 if TYPE_CHECKING:
     from sqlalchemy import URL, Engine
 
-__all__ = ["Source", "content_of", "open_source", "redact"]
+__all__ = ["Source", "content_of", "damaged_journal", "open_source", "redact"]
 
 Content = Literal["sqlite", "journal"]
 
@@ -138,30 +138,35 @@ def open_source(storage: str) -> Iterator[Source]:
             yield _open_sqlite(path, label, stack)
 
 
-def content_of(path: Path, label: str) -> Content:
+def content_of(path: Path, label: str, advice: str = EXPECTED) -> Content:
     """What kind of storage a file is, from its content.
+
+    Args:
+        path: Of the file.
+        label: As it was given, without a password.
+        advice: What to do if it is no storage.
 
     Raises:
         StorageError: No such file, not readable, empty, or neither SQLite nor journal.
     """
     try:
         if not (path.is_file() or path.is_dir()) and path.stat():  # to open a pipe may wait for ever
-            raise StorageError(f"This is a device, a pipe or a socket, no file: '{label}'. {EXPECTED}")
+            raise StorageError(f"This is a device, a pipe or a socket, no file: '{label}'. {advice}")
         with path.open("rb") as file:
             head = file.read(4096)
     except FileNotFoundError:
-        raise StorageError(f"No such file: '{label}'. {EXPECTED}") from None
+        raise StorageError(f"No such file: '{label}'. {advice}") from None
     except IsADirectoryError:
-        raise StorageError(f"This is a directory: '{label}'. {EXPECTED}") from None
+        raise StorageError(f"This is a directory: '{label}'. {advice}") from None
     except (OSError, ValueError) as error:
-        raise StorageError(f"Cannot read '{label}': {first_line(error)}. {EXPECTED}") from None
+        raise StorageError(f"Cannot read '{label}': {first_line(error)}. {advice}") from None
     if not head:
-        raise StorageError(f"This file is empty: '{label}'. {EXPECTED}")
+        raise StorageError(f"This file is empty: '{label}'. {advice}")
     if head.startswith(b"SQLite format 3\x00"):
         return "sqlite"
     if re.match(rb'\s*\{\s*"op_code"', head):
         return "journal"
-    raise StorageError(f"Neither an SQLite file nor an Optuna journal: '{label}'. {EXPECTED}")
+    raise StorageError(f"Neither an SQLite file nor an Optuna journal: '{label}'. {advice}")
 
 
 def _open_journal(path: Path, label: str) -> Source:
@@ -174,10 +179,13 @@ def _open_journal(path: Path, label: str) -> Source:
         with quiet():
             return Source(optuna.storages.JournalStorage(ReadOnlyJournal(str(path))), label, note)
     except Exception as error:  # replaying a damaged journal fails in whatever way the damage asks for
-        raise StorageError(
-            f"This Optuna journal is damaged: '{label}' ({type(error).__name__}: {first_line(error)}). "
-            "Give an intact copy"
-        ) from error
+        raise damaged_journal(label, error, "Give an intact copy") from error
+
+
+def damaged_journal(label: str, error: Exception, advice: str) -> StorageError:
+    """The error to raise if a journal cannot be replayed."""
+    why = f"{type(error).__name__}: {first_line(error)}"
+    return StorageError(f"This Optuna journal is damaged: '{label}' ({why}). {advice}")
 
 
 def _open_sqlite(path: Path, label: str, stack: ExitStack) -> Source:

@@ -28,7 +28,7 @@ from galatune.study.storage.address import (
 )
 from galatune.study.storage.database import Database
 from galatune.study.storage.journal import WholeJournal
-from galatune.study.storage.reading import content_of
+from galatune.study.storage.reading import content_of, damaged_journal
 
 __all__ = ["default_target", "find_target", "open_target", "refuse_storage", "same_place", "storage_errors"]
 
@@ -39,6 +39,7 @@ LONGEST_STEM = 120
 LONGEST_NAME = 512
 """What a database takes as the name of a study."""
 SUFFIX = "-gala"
+ANOTHER = "Name another place with --into"
 _DEFAULT_PORTS = {"postgresql": 5432, "mysql": 3306, "mariadb": 3306}
 
 
@@ -97,9 +98,7 @@ def open_target(
     except ImportError as error:
         raise no_driver(place, error) from error
     except Exception as error:
-        raise StorageError(
-            f"Cannot write to {redact(place)}: {reason_of(error, place)}. Name another place with --into"
-        ) from None
+        raise StorageError(f"Cannot write to {redact(place)}: {reason_of(error, place)}. {ANOTHER}") from None
 
 
 def _refuse_old_study(place: str, path: Path | None, study: str, name: str | None, source: str) -> None:
@@ -156,13 +155,21 @@ def _open_file(path: Path, label: str) -> optuna.storages.BaseStorage:
     if new:
         kind = "journal" if path.suffix.lower() in JOURNAL_SUFFIXES else "sqlite"
     else:
-        kind = content_of(path, label)
+        kind = content_of(path, label, ANOTHER)
     if kind == "journal":
-        return optuna.storages.JournalStorage(WholeJournal(path))
+        return _open_journal(path, label)
     if not new:
         _refuse_foreign(path, label)
     timeout = {"connect_args": {"timeout": BUSY_SECONDS}}
     return _serialized(_open_database(sqlite_url(path), timeout))
+
+
+def _open_journal(path: Path, label: str) -> optuna.storages.JournalStorage:
+    try:
+        return optuna.storages.JournalStorage(WholeJournal(path))
+    except (AssertionError, AttributeError, LookupError, TypeError, ValueError) as error:
+        # Whole lines of JSON that Optuna did not write.
+        raise damaged_journal(label, error, ANOTHER) from error
 
 
 def _serialized(storage: optuna.storages.RDBStorage) -> optuna.storages.RDBStorage:
@@ -253,6 +260,8 @@ def _server(url: str) -> tuple[str, str, int | None, str | None]:
 @contextmanager
 def storage_errors(place: str) -> Iterator[None]:
     """Turn a full disk or a lost server into a `StorageError`. What the objective raises is caught before."""
+    path = sqlite_file(place) if is_url(place) else Path(place)
+    path = None if path is None else path.absolute()  # the objective may change the working directory
     try:
         yield
     except Exception as error:
@@ -260,6 +269,11 @@ def storage_errors(place: str) -> Iterator[None]:
             raise
         cause = error.__cause__ or error
         reason = reason_of(cause, place)
+        if path is not None and not path.exists():
+            raise StorageError(
+                f"The smaller study's file {redact(place)} is gone: something deleted or moved it during the "
+                "run. Put it back and the same command continues; without it, that begins anew"
+            ) from None
         if _read_only(cause, reason):
             raise StorageError(
                 f"The smaller study's storage {redact(place)} cannot be written to: {reason}. Let this user "

@@ -268,6 +268,39 @@ def test_what_is_no_file_is_refused_without_being_opened(plan: ShrinkPlan, name:
         assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("line", ["[1, 2]", "5", '{"op_code": 99, "worker_id": "x"}', "{}"])
+def test_a_journal_that_others_wrote_into_is_damaged(plan: ShrinkPlan, line: str) -> None:
+    go(plan, into="new.log", trials=1)
+    with Path("new.log").open("a") as file:
+        file.write(f"{line}\n")
+    before = Path("new.log").read_bytes()
+    with pytest.raises(StorageError, match=r"journal is damaged: 'new.log' .*with --into") as caught:
+        go(plan, into="new.log", trials=2)
+    assert "\n" not in str(caught.value)
+    assert Path("new.log").read_bytes() == before
+
+
+@pytest.mark.parametrize("into", ["new.log", "new.db"])
+def test_a_file_that_is_deleted_meanwhile_is_one_line(plan: ShrinkPlan, into: str) -> None:
+    def deletes(trial: Any) -> float:
+        Path(into).unlink()
+        return objective(trial)
+
+    with pytest.raises(StorageError, match=rf"file {into} is gone") as caught:
+        go(plan, deletes, into=into, trials=2)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_journal_that_is_shortened_meanwhile_ends_the_run(plan: ShrinkPlan) -> None:
+    def shortens(trial: Any) -> float:
+        os.truncate("new.log", 0)
+        return objective(trial)
+
+    with pytest.raises(StorageError, match="shortened the file"):
+        go(plan, shortens, into="new.log", trials=2)
+    assert Path("new.log").read_bytes() == b""
+
+
 def test_a_target_may_be_a_link(plan: ShrinkPlan) -> None:
     Path("link.log").symlink_to("real.log")
     go(plan, into="link.log", trials=1)
