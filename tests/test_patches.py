@@ -90,6 +90,7 @@ LIST = {
     "galatune/study/storage/reading.py": {"warnings.simplefilter()"},
     # processes of a command of ours
     "galatune/cli/demo.py": {"optuna.logging.set_verbosity()"},
+    "galatune/cli/main.py": {"os.environ"},  # COLUMNS=0, for the command's own process
     "galatune/cli/progress.py": {"sys.stderr", "sys.stdout"},
     "galatune/demo/baseline.py": {"torch.manual_seed()"},
     "galatune/demo/objective.py": {"torch.set_num_threads()"},
