@@ -8,8 +8,12 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
+from tempfile import gettempdir
 from urllib.parse import quote, urlsplit
+
+from filelock import FileLock
 
 from galatune.errors import ReportError, StorageError
 from galatune.study.storage.address import redact, sqlite_file
@@ -57,10 +61,26 @@ def open_client(uri: str) -> Iterator[PatientClient]:
 
     with _limits(), _quiet():
         try:
-            client = within(seconds, partial(MlflowClient, tracking_uri=uri))
+            with _made_once(uri):
+                client = within(seconds, partial(MlflowClient, tracking_uri=uri))
         except Exception as error:  # stores are plugins, with exceptions of their own
             raise failure(uri, error) from None
         yield PatientClient(client, uri, seconds)
+
+
+@contextmanager
+def _made_once(uri: str) -> Iterator[None]:
+    """Let one process make a store in a file while the others wait.
+
+    Two that make its tables at once leave a store that no process can open any more.
+    """
+    path = _store_file(uri)
+    if path is None:
+        yield
+        return
+    place = f"{Path.home()} {path.resolve()}"  # users do not share locks
+    with FileLock(Path(gettempdir(), f"galatune-{sha256(place.encode()).hexdigest()[:16]}.lock")):
+        yield
 
 
 def is_new_store(uri: str) -> bool:

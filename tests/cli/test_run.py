@@ -513,7 +513,8 @@ def stopped_in_the_third_trial(folder: Path, number: signal.Signals, into: str) 
         time.sleep(0.05)
     process.send_signal(number)
     out, err = process.communicate(timeout=60)
-    assert {"stopped", "best"} <= {line.partition(" ")[0] for line in out.splitlines()}
+    if number != signal.SIGKILL:
+        assert {"stopped", "best"} <= {line.partition(" ")[0] for line in out.splitlines()}
     (folder / "go").touch()
     return process.returncode, err
 
