@@ -165,7 +165,14 @@ def test_there_are_enough_of_them() -> None:
     assert {words[0] for words in CASES} == set(main.commands)
 
 
-@pytest.mark.parametrize("words", CASES, ids=lambda words: ascii(" ".join(words))[1:80])
+SHARED = [
+    words if number % 2 == 0 else pytest.param(words, marks=pytest.mark.slow)
+    for number, words in enumerate(CASES)
+]
+"""All of them; every second one is tried with the slow tests only."""
+
+
+@pytest.mark.parametrize("words", SHARED, ids=lambda words: ascii(" ".join(words))[1:80])
 def test_bad_input_is_one_clear_line(folder: Path, words: Words) -> None:
     before = state(folder)
     result = CliRunner().invoke(main, list(words))

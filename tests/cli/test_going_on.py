@@ -70,6 +70,7 @@ def test_it_goes_on_where_the_run_ended(folder: Path, given: list[str], changed:
     assert body["missed_by"] == pytest.approx(body["best_value"] + 3.0)
 
 
+@pytest.mark.slow
 def test_a_change_that_makes_other_trials_goes_into_another_study(folder: Path) -> None:
     words = ["run", "my old.log", "tiny_objective.py:objective", "--max-lr", "1e-6", "--trials", "2"]
     first = galatune(*words)
@@ -89,6 +90,7 @@ def test_a_match_needs_no_advice(folder: Path) -> None:
     assert "To go on" not in result.stderr
 
 
+@pytest.mark.slow
 def test_pruned_trials_of_both_studies_are_counted(folder: Path) -> None:
     old_study("pruned.log", [1.0, TrialState.PRUNED, 2.0, TrialState.PRUNED], name="pruned")
     result = galatune("run", "pruned.log", "tiny_objective.py:objective", "--trials", "2")

@@ -254,6 +254,7 @@ def test_command_prints_ratios_and_invariance(tmp_path: Path) -> None:
     assert "NOT equal" not in ran.stdout
 
 
+@pytest.mark.slow
 def test_command_compares_learners_and_their_regret(tmp_path: Path) -> None:
     names = [method.name for method in LEARNERS]
     words = [

@@ -88,6 +88,7 @@ def test_a_figure_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
         save(sensitivity_figure([curve]), tmp_path, "sensitivity")
 
 
+@pytest.mark.slow
 def test_command_draws_what_it_prints(tmp_path: Path) -> None:
     words = ["--tasks", "line", "--methods", "gala-graph", "--seeds", "1", "--jobs", "1"]
     ran = CliRunner().invoke(main, ["bench", "compare", *words, "--figures", "--out", str(tmp_path)])

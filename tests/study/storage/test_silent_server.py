@@ -22,6 +22,7 @@ def silent(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
         yield server.getsockname()[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["postgresql", "postgresql+psycopg2", "postgresql+psycopg", "mysql+pymysql"])
 def test_a_silent_server_is_given_up(silent: int, kind: str) -> None:
     url = f"{kind}://ada:s3cret@127.0.0.1:{silent}/tests"
@@ -30,6 +31,7 @@ def test_a_silent_server_is_given_up(silent: int, kind: str) -> None:
     assert "s3cret" not in str(error.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["postgresql", "mysql+pymysql"])
 def test_a_silent_server_takes_no_smaller_study(silent: int, kind: str) -> None:
     with pytest.raises(StorageError, match="Cannot write"):
