@@ -11,7 +11,7 @@ from click.core import ParameterSource
 from galatune.formatting import in_shell
 from galatune.study.storage.address import is_url, redact
 
-__all__ = ["again"]
+__all__ = ["again", "shown"]
 
 
 def again(ctx: click.Context, options: Mapping[str, str]) -> str:
@@ -37,11 +37,11 @@ def _given(param: click.Parameter, value: Any) -> list[str]:
         if param.is_flag:
             return [param.opts[0]]
         values = value if param.multiple else [value]
-        return [word for one in values for word in (param.opts[0], _shown(one))]
-    return [_shown(value)]
+        return [word for one in values for word in (param.opts[0], shown(one))]
+    return [shown(value)]
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
     """A URL without its password; anything else as it was given."""
     text = str(value)
     return redact(text) if is_url(text) else text

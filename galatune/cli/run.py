@@ -192,14 +192,9 @@ def _print_reached(smaller: optuna.Study, place: str, as_json: bool) -> None:
 
 def _next(storage: str, study: str, into: str | None, name: str | None) -> str:
     """The command that reports on this run, ready to be pasted; passwords are left out of it."""
-    words = ["galatune", "report", _place(storage), "--study", study]
-    words += ["--into", _place(into)] if into else []
+    from galatune.cli.again import shown
+
+    words = ["galatune", "report", shown(storage), "--study", study]
+    words += ["--into", shown(into)] if into else []
     words += ["--name", name] if name else []
     return " ".join(map(in_shell, words))
-
-
-def _place(storage: str) -> str:
-    """A URL without its password; a file's name stays whatever it is."""
-    from galatune.study.storage.address import is_url, redact
-
-    return redact(storage) if is_url(storage) else storage

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from galatune.formatting import plural
-from galatune.study.ledger.match import Goal, best_so_far
+from galatune.study.ledger.match import Goal, best_so_far, trials_since_best
 from galatune.study.ledger.rows import Ledger, TrialRow
 
 __all__ = [
@@ -222,7 +222,8 @@ def _more_trials(shrunk: Ledger, reason: str) -> Advice | None:
     options, finished = shrunk.provenance.options, len(shrunk.finished)
     if not shrunk.complete or TRIED in reason:
         return None
-    since = _trials_since_best(shrunk)
+    goal = _old_best(shrunk)
+    since = 0 if goal is None else trials_since_best(shrunk, goal)
     if finished >= sum(shrunk.provenance.old_trials.values()) and since >= finished / 2:
         words = (
             f"more trials are not likely to close the gap: the last {since} of {finished} brought no better "
@@ -235,11 +236,3 @@ def _more_trials(shrunk: Ledger, reason: str) -> Advice | None:
     more = {"--trials": str(finished + max(finished // 2, FEWEST_MORE))}
     looks = options.get("until_match") or options.get("trials") is None
     return Advice("more trials", {**more, "--until-match": ""} if looks else more)
-
-
-def _trials_since_best(shrunk: Ledger) -> int:
-    goal = _old_best(shrunk)
-    if goal is None:
-        return 0
-    history = best_so_far(shrunk, goal)
-    return len(history) - 1 - history.index(history[-1])

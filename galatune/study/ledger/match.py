@@ -13,7 +13,15 @@ from dataclasses import dataclass
 
 from galatune.study.ledger.rows import Ledger, TrialRow
 
-__all__ = ["Goal", "best_so_far", "goal_of", "hypervolume", "oriented", "trials_to_reach"]
+__all__ = [
+    "Goal",
+    "best_so_far",
+    "goal_of",
+    "hypervolume",
+    "oriented",
+    "trials_since_best",
+    "trials_to_reach",
+]
 
 Point = tuple[float, ...]
 
@@ -108,6 +116,12 @@ def best_so_far(search: Ledger, goal: Goal) -> tuple[float | None, ...]:
                 latest = _score(front, goal)
         history.append(latest)
     return tuple(history)
+
+
+def trials_since_best(search: Ledger, goal: Goal) -> int:
+    """Finished trials since the best value was last improved; the arguments are those of `best_so_far`."""
+    history = best_so_far(search, goal)
+    return len(history) - 1 - history.index(history[-1])
 
 
 def trials_to_reach(search: Ledger, goal: Goal, *, confirmed: bool = False) -> int | None:

@@ -21,7 +21,7 @@ from galatune.study.search.pruning import Pruning
 from galatune.study.search.sampler import SeededSampler
 from galatune.study.storage.database import Database
 
-__all__ = ["as_begun", "create_or_continue"]
+__all__ = ["as_begun", "create_or_continue", "study_names"]
 
 DECISIVE = ("seed", "min_lr", "max_lr", "probe", "step_scale", "per_group", "max_growth_per_step", "pruner")
 """Options that decide what a trial does; the others only say when the search ends."""
@@ -35,7 +35,7 @@ def as_begun(plan: ShrinkPlan, storage: optuna.storages.BaseStorage, name: str) 
 
     Those of a new plan follow the old study's best trial, which may have been deleted or surpassed since.
     """
-    if name not in _names(storage):
+    if name not in study_names(storage):
         return plan
     known = Provenance.of(optuna.load_study(study_name=name, storage=storage)).plan
     if not known:
@@ -74,7 +74,7 @@ def create_or_continue(
             or another objective.
     """
     sampler, pruner = SeededSampler(options.seed), pruning.pruner
-    if name in _names(storage):
+    if name in study_names(storage):
         study = optuna.load_study(study_name=name, storage=storage, sampler=sampler, pruner=pruner)
         _check_same(study, plan)
         _check_begun(study, objective, options, agree)
@@ -98,7 +98,8 @@ def create_or_continue(
     return study
 
 
-def _names(storage: optuna.storages.BaseStorage) -> set[str]:
+def study_names(storage: optuna.storages.BaseStorage) -> set[str]:
+    """Names of the studies that a storage holds now."""
     return {study.study_name for study in storage.get_all_studies()}
 
 
@@ -118,7 +119,7 @@ def _create(
             pruner=pruner,
         )
     except optuna.exceptions.DuplicatedStudyError:
-        if name not in _names(storage):
+        if name not in study_names(storage):
             raise PlanError(
                 f"The database takes {printable(name)!r} for the name of another study; choose another with "
                 "--name"

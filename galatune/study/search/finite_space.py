@@ -57,7 +57,8 @@ class FiniteSpace:
     ) -> dict[str, Any]:
         """The untried configuration that has most values of a proposal; one of them at random."""
         shared = [sum(repr(proposal[n]) == repr(v) for n, v in one.items()) for one in untried]
-        best = [one for one, count in zip(untried, shared, strict=True) if count == max(shared)]
+        most = max(shared)
+        best = [one for one, count in zip(untried, shared, strict=True) if count == most]
         return best[rng.integers(len(best))]
 
     def _text(self, params: Mapping[str, Any]) -> Configuration:

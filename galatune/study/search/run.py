@@ -19,7 +19,7 @@ from galatune.study.ledger.provenance import Provenance
 from galatune.study.ledger.rows import ledger
 from galatune.study.scan.plan import ShrinkPlan
 from galatune.study.scan.projection import MOST_ALIKE
-from galatune.study.search.create import as_begun, create_or_continue
+from galatune.study.search.create import as_begun, create_or_continue, study_names
 from galatune.study.search.fingerprint import Fingerprint
 from galatune.study.search.loop import run_trials
 from galatune.study.search.objective import Objective
@@ -111,7 +111,7 @@ def _not_deleted(storage: optuna.storages.BaseStorage, study: optuna.Study) -> I
     except KeyError as error:
         if DELETED not in str(error):
             raise
-        there = name in {one.study_name for one in storage.get_all_studies()}
+        there = name in study_names(storage)
         what = "a running trial of study" if there else "study"
         raise StorageError(
             f"{what} {printable(name)!r} was deleted by another process; the same command "

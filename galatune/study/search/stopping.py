@@ -13,7 +13,7 @@ from galatune.formatting import plural, printable
 from galatune.study.ledger.attributes import OWN_STEP, STAGE
 from galatune.study.ledger.constraints import feasible
 from galatune.study.ledger.ending import AT_WORK, MATCHED, STALE, TRIED
-from galatune.study.ledger.match import Goal, best_so_far, goal_of, trials_to_reach
+from galatune.study.ledger.match import Goal, goal_of, trials_since_best, trials_to_reach
 from galatune.study.ledger.rows import Ledger, ledger
 from galatune.study.search.finite_space import finite_space
 from galatune.study.search.quota import running, uses_ticket
@@ -172,7 +172,4 @@ def _stale(rows: Ledger, without: Collection[int] = ()) -> int:
     """Finished trials since the best value was last improved."""
     rows = replace(rows, rows=tuple(row for row in rows.rows if row.number not in without))
     goal = goal_of(rows, 0.0)
-    if goal is None:
-        return 0
-    history = best_so_far(rows, goal)
-    return len(history) - 1 - history.index(history[-1])
+    return 0 if goal is None else trials_since_best(rows, goal)
