@@ -16,7 +16,7 @@ from optuna.trial import FixedTrial, FrozenTrial
 
 import galatune
 from galatune.bench.studies.meter import Meter, TrialCost
-from galatune.bench.studies.objectives import Objective, Rows, Setting
+from galatune.bench.studies.objectives.objective import Objective, Rows, Setting
 from galatune.bench.studies.old_study import MOST_ENQUEUED, STUDY, OldStudy, open_journal
 from galatune.bench.studies.unit import SHARES, Axis, Budget
 from galatune.bench.studies.ways import Way

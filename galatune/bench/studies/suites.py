@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from galatune.bench.studies.objectives import OBJECTIVES, SETTINGS, available
+from galatune.bench.studies.objectives.objective import OBJECTIVES, SETTINGS, available
 from galatune.bench.studies.testbed import Plan
 from galatune.bench.studies.ways import CORE, WAYS, find_ways
 from galatune.errors import GalatuneError

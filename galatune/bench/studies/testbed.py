@@ -13,7 +13,7 @@ from pathlib import Path
 import optuna
 import torch
 
-from galatune.bench.studies.objectives import OBJECTIVES, SETTINGS
+from galatune.bench.studies.objectives.objective import OBJECTIVES, SETTINGS
 from galatune.bench.studies.results import Results
 from galatune.bench.studies.search import best_at, make_old_study, retrain, search
 from galatune.bench.studies.unit import AXES, OLD, Budget, Outcome, Unit

@@ -8,8 +8,8 @@ import optuna
 import pytest
 import torch
 
-from galatune.bench.studies import objectives
-from galatune.bench.studies.objectives import Losses, Rows, Setting
+from galatune.bench.studies.objectives import objective as objectives
+from galatune.bench.studies.objectives.objective import Losses, Rows, Setting
 
 
 @dataclass(frozen=True)

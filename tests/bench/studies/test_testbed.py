@@ -10,7 +10,7 @@ from galatune.bench.studies.comparisons import Testbed
 
 from galatune.bench.studies import results as results_module
 from galatune.bench.studies import search as search_module
-from galatune.bench.studies.objectives import Rows, Setting
+from galatune.bench.studies.objectives.objective import Rows, Setting
 from galatune.bench.studies.old_study import OldStudy
 from galatune.bench.studies.results import Results
 from galatune.bench.studies.testbed import Plan, run_testbed
