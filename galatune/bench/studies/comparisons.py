@@ -100,6 +100,10 @@ class Testbed:
         """Settings of a regime."""
         return [setting for setting in self.settings if (setting == AGAIN) == (name == "again")]
 
+    def count(self, settings: Sequence[str], way: str) -> int:
+        """Number of units that a way has a result for."""
+        return sum(1 for _ in self._of(settings, way))
+
     def log_ratio(
         self,
         settings: Sequence[str],
@@ -139,9 +143,7 @@ class Testbed:
             ratios.append(math.log(mine.at(axis) / mine.trials) - math.log(null.at(axis) / null.trials))
         return math.exp(statistics.fmean(ratios)) if ratios else None
 
-    def reached(
-        self, settings: Sequence[str], way: str, axis: Axis = "seconds"
-    ) -> list[tuple[float, float]]:
+    def reached(self, settings: Sequence[str], way: str, axis: Axis = "seconds") -> list[tuple[float, float]]:
         """What it cost to come within 1 % of the null's end, per unit, in costs of the null.
 
         Returns:

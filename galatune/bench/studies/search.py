@@ -24,7 +24,7 @@ from galatune.study.search.options import RunOptions
 
 __all__ = ["TRIALS", "best_at", "make_old_study", "retrain", "search"]
 
-TRIALS = 30
+TRIALS = 24
 """Number of trials of the old study, and of the old search run again."""
 
 MOST_TRIALS = 3 * TRIALS

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from galatune.bench.studies.objectives.objective import OBJECTIVES, SETTINGS, available
+from galatune.bench.studies.objectives.objective import OBJECTIVES, SETTINGS
+from galatune.bench.studies.objectives.shoppers import FOLDER, Shoppers
 from galatune.bench.studies.testbed import Plan
 from galatune.bench.studies.ways import CORE, WAYS, find_ways
 from galatune.errors import GalatuneError
@@ -46,11 +47,17 @@ def choose(
             f"{HELD_OUT.stop - 1} are for a method that is frozen, with --frozen COMMIT"
         )
     return Plan(
-        _named("objectives", objectives, OBJECTIVES, available()),
+        _named("objectives", objectives, OBJECTIVES, _available()),
         _named("settings", settings, SETTINGS, SETTINGS),
         tuple(find_ways(ways, CORE if suite == "quick" else tuple(WAYS))),
         tuple(HELD_OUT[:count] if frozen else range(count)),
     )
+
+
+def _available() -> list[str]:
+    """Objectives whose data is there."""
+    there = (FOLDER / "online_shoppers.parquet").is_file()
+    return [name for name in OBJECTIVES if there or name != Shoppers.name]
 
 
 def _named(

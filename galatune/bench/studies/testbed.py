@@ -17,7 +17,7 @@ from galatune.bench.studies.objectives.objective import OBJECTIVES, SETTINGS
 from galatune.bench.studies.results import Results
 from galatune.bench.studies.search import best_at, make_old_study, retrain, search
 from galatune.bench.studies.unit import AXES, OLD, Budget, Outcome, Unit
-from galatune.bench.studies.ways import NULL, WAYS, Way
+from galatune.bench.studies.ways import CORE, NULL, WAYS, Way
 from galatune.formatting import first_line
 
 __all__ = ["AGAIN", "Plan", "run_testbed"]
@@ -52,17 +52,24 @@ class Plan:
         ]
 
     def stages(self) -> list[list[Unit]]:
-        """Units in the order in which they can be run: each stage needs the one before."""
-        olds = [Unit(name, AGAIN, OLD, seed) for seed in self.seeds for name in self.objectives]
-        nulls = [Unit(*place, NULL.name, seed) for seed in self.seeds for place in self.places()]
-        others = [
-            Unit(*place, way.name, seed)
-            for way in self.ways
-            for seed in self.seeds
-            for place in self.places()
-            if way is not NULL
+        """Units in the order in which they are run: what the named comparisons need comes first."""
+        places = self.places()
+        again = [place for place in places if place[1] == AGAIN]
+        moved = [place for place in places if place[1] != AGAIN]
+        core = [way for way in self.ways if way.name in CORE and way is not NULL]
+        rest = [way for way in self.ways if way.name not in CORE]
+        return [
+            self._units([(name, AGAIN) for name in self.objectives], [OLD]),
+            self._units(places, [NULL.name]),
+            [
+                *self._units(places, [way.name for way in core]),
+                *self._units(again, [way.name for way in rest]),
+                *self._units(moved, [way.name for way in rest]),
+            ],
         ]
-        return [olds, nulls, others]
+
+    def _units(self, places: Sequence[tuple[str, str]], ways: Sequence[str]) -> list[Unit]:
+        return [Unit(*place, way, seed) for way in ways for seed in self.seeds for place in places]
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,9 @@ def studies_tables(testbed: Testbed) -> list[Table]:
         tables += [_quality("again", testbed, again, axis)] if again else []
         tables += [_quality("moved", testbed, moved, axis)] if moved else []
     tables += [_quality(f"moved: {setting}", testbed, [setting], "seconds") for setting in moved]
-    tables += [_ledgers(name, testbed, found) for name, found in (("again", again), ("moved", moved)) if found]
+    tables += [
+        _ledgers(name, testbed, found) for name, found in (("again", again), ("moved", moved)) if found
+    ]
     return [*tables, _named(judge(testbed))]
 
 
@@ -54,16 +56,28 @@ def _quality(title: str, testbed: Testbed, settings: Sequence[str], axis: Axis) 
     """Test loss in relation to the null's at its end, at shares of its cost."""
     table = plain_table(
         f"{title}: test loss / the null's in the end, by {AXIS_NAMES[axis]} ({_sizes(testbed, settings)})",
-        ("way", "a third", "two thirds", "interval", "the whole", "seconds/trial", "gradients/trial"),
+        (
+            "way",
+            "units",
+            "a third",
+            "two thirds",
+            "interval",
+            "the whole",
+            "seconds/trial",
+            "gradients/trial",
+        ),
         left=("way",),
     )
     for way in testbed.ways:
-        found = [testbed.log_ratio(settings, way, NULL.name, share, LAST, axis) for share in range(len(SHARES))]
+        found = [
+            testbed.log_ratio(settings, way, NULL.name, share, LAST, axis) for share in range(len(SHARES))
+        ]
         if any(mean is None for mean in found):
             continue
         third, two_thirds, whole = found
         table.add_row(
             WAYS[way].title,
+            f"{testbed.count(settings, way)}",
             _ratio(third),
             _ratio(two_thirds),
             _interval(two_thirds),
@@ -92,7 +106,7 @@ def _ledgers(title: str, testbed: Testbed, settings: Sequence[str]) -> Table:
 
 def _named(judged: Sequence[Judged]) -> Table:
     table = plain_table(
-        "Named before the first run: test loss of the one / of the other at equal processor seconds, Holm's p",
+        "Named before the first run: test loss of ours / of the rival at equal processor seconds, Holm's p",
         ("regime", "ours", "rival", "cost", "ratio", "interval", "p", "verdict"),
         left=("regime", "ours", "rival", "cost", "verdict"),
     )

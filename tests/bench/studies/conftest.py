@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from galatune.bench.studies.objectives import objective as objectives
-from galatune.bench.studies.objectives.objective import Losses, Rows, Setting
+from galatune.bench.studies.objectives.objective import Losses, Part, Rows, Setting
 
 
 @dataclass(frozen=True)
@@ -28,14 +28,14 @@ class Line:
         generator = torch.Generator().manual_seed(2 * seed + fresh)
         x = torch.randn(60, 2, generator=generator)
         y = x.sum(1, keepdim=True) + 0.1 * torch.randn(60, 1, generator=generator)
-        return Rows((x[:20], y[:20]), (x[20:40], y[20:40]), (x[40:], y[40:]))
+        return Rows(*(Part(x[i : i + 20], y[i : i + 20]) for i in (0, 20, 40)))
 
     def train(self, trial: optuna.trial.BaseTrial, rows: Rows, setting: Setting) -> Losses:
         rate = trial.suggest_float("lr", 1e-4, 1e-1, log=True)
         decay = trial.suggest_float("weight_decay", 1e-6, 1e-2, log=True)
         net = torch.nn.Linear(2, 1)
         optimizer = torch.optim.SGD(net.parameters(), lr=rate, weight_decay=decay)
-        x, y = rows.train
+        x, y = rows.train.x, rows.train.y
         for step in range(int(8 * setting.epochs)):
             optimizer.zero_grad()
             (net(x) - y).square().mean().backward()
@@ -46,9 +46,9 @@ class Line:
                     raise optuna.TrialPruned
         return Losses(self._loss(net, rows.validation), self._loss(net, rows.test))
 
-    def _loss(self, net: torch.nn.Module, rows: tuple[torch.Tensor, torch.Tensor]) -> float:
+    def _loss(self, net: torch.nn.Module, rows: Part) -> float:
         with torch.no_grad():
-            return float((net(rows[0]) - rows[1]).square().mean())
+            return float((net(rows.x) - rows.y).square().mean())
 
 
 @pytest.fixture

@@ -6,12 +6,12 @@ import math
 
 import numpy as np
 import pytest
-from galatune.bench.studies.comparisons import NAMED, Testbed, judge
-from galatune.bench.studies.text import studies_tables, studies_words
 
+from galatune.bench.studies.comparisons import NAMED, Testbed, judge
 from galatune.bench.studies.meter import TrialCost
 from galatune.bench.studies.search import best_at
 from galatune.bench.studies.suites import choose
+from galatune.bench.studies.text import studies_tables, studies_words
 from galatune.bench.studies.unit import AXES, OLD, Budget, Outcome, Unit
 from galatune.errors import GalatuneError
 

@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
-from galatune.bench.studies.comparisons import Testbed
 
 from galatune.bench.studies import results as results_module
 from galatune.bench.studies import search as search_module
+from galatune.bench.studies.comparisons import Testbed
 from galatune.bench.studies.objectives.objective import Rows, Setting
 from galatune.bench.studies.old_study import OldStudy
 from galatune.bench.studies.results import Results
