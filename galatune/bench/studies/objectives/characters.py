@@ -23,7 +23,7 @@ WINDOW = 12
 KINDS, WORDS = 5, 12
 """Kinds of words, and how many words each has."""
 TYPOS = 0.02
-TRAIN, VALIDATION, TEST = 3072, 2000, 6000
+TRAIN, VALIDATION, TEST = 2048, 2000, 6000
 EPOCHS = 10
 
 

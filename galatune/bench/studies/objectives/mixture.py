@@ -22,7 +22,7 @@ INFORMATIVE, REDUNDANT, USELESS = 8, 8, 8
 FLIPPED = 0.05
 """Share of the labels that are drawn anew."""
 TRAIN, VALIDATION, TEST = 1280, 1000, 4000
-EPOCHS = 12
+EPOCHS = 8
 
 
 @cache
