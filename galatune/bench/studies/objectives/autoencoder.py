@@ -12,7 +12,7 @@ from optuna.trial import BaseTrial
 from torch import Tensor, nn
 from torch.nn import functional
 
-from galatune.bench.studies.objectives.rows import Losses, Part, Rows, generated, losses, stream
+from galatune.bench.studies.objectives.rows import Losses, Part, Rows, generated, losses, report_epoch, stream
 from galatune.bench.studies.objectives.setting import Setting
 
 __all__ = ["Autoencoder"]
@@ -21,7 +21,7 @@ FACTORS, COLUMNS = 4, 24
 MASKED = 0.2
 """Share of the values that are missing (0) in validation and test rows."""
 TRAIN, VALIDATION, TEST = 1280, 1000, 4000
-EPOCHS = 14
+EPOCHS = 12
 
 
 @cache
@@ -76,7 +76,11 @@ class Autoencoder:
         )
 
     def train(self, trial: BaseTrial, rows: Rows, setting: Setting) -> Losses:
-        """Train one configuration; mean squared errors per value."""
+        """Train one configuration; mean squared errors per value.
+
+        Raises:
+            TrialPruned: The trial's pruner said so after an epoch.
+        """
         width = setting.hidden(trial.suggest_int("width", 8, 32, log=True))
         bottleneck = trial.suggest_int("bottleneck", 2, 12)
         activation = {"relu": nn.ReLU, "tanh": nn.Tanh}[
@@ -96,7 +100,7 @@ class Autoencoder:
         epochs = setting.passes(EPOCHS)
         steps = epochs * math.ceil(len(x) / batch_size)
         scheduler = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.01, total_iters=steps)
-        for _ in range(epochs):
+        for epoch in range(epochs):
             for batch in torch.randperm(len(x)).split(batch_size):
                 kept = torch.rand(len(batch), COLUMNS) >= masked
                 optimizer.zero_grad()
@@ -104,4 +108,5 @@ class Autoencoder:
                 loss.backward()
                 optimizer.step()
                 scheduler.step()
+            report_epoch(trial, net, rows, _loss, epoch)
         return losses(net, rows, _loss)

@@ -12,7 +12,7 @@ from optuna.trial import BaseTrial
 from torch import Tensor, nn
 from torch.nn import functional
 
-from galatune.bench.studies.objectives.rows import Losses, Part, Rows, generated, losses, stream
+from galatune.bench.studies.objectives.rows import Losses, Part, Rows, generated, losses, report_epoch, stream
 from galatune.bench.studies.objectives.setting import Setting
 
 __all__ = ["Characters"]
@@ -23,8 +23,8 @@ WINDOW = 12
 KINDS, WORDS = 5, 12
 """Kinds of words, and how many words each has."""
 TYPOS = 0.02
-TRAIN, VALIDATION, TEST = 3072, 2000, 6000
-EPOCHS = 10
+TRAIN, VALIDATION, TEST = 2048, 2000, 6000
+EPOCHS = 15
 
 
 @cache
@@ -108,7 +108,11 @@ class Characters:
         )
 
     def train(self, trial: BaseTrial, rows: Rows, setting: Setting) -> Losses:
-        """Train one configuration; cross entropies in nats per character."""
+        """Train one configuration; cross entropies in nats per character.
+
+        Raises:
+            TrialPruned: The trial's pruner said so after an epoch.
+        """
         context = trial.suggest_int("context", 2, WINDOW)
         embedding = trial.suggest_categorical("embedding", [4, 8, 16])
         width = setting.hidden(trial.suggest_categorical("width", [32, 64, 128]))
@@ -125,7 +129,7 @@ class Characters:
         epochs = setting.passes(EPOCHS)
         steps = epochs * math.ceil(len(x) / batch_size)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _factor(step, steps))
-        for _ in range(epochs):
+        for epoch in range(epochs):
             for batch in torch.randperm(len(x)).split(batch_size):
                 optimizer.zero_grad()
                 loss = functional.cross_entropy(net(x[batch]), y[batch])
@@ -133,6 +137,7 @@ class Characters:
                 nn.utils.clip_grad_norm_(net.parameters(), clip)
                 optimizer.step()
                 scheduler.step()
+            report_epoch(trial, net, rows, functional.cross_entropy, epoch)
         return losses(net, rows, functional.cross_entropy)
 
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
-import optuna
 import torch
 from numpy.typing import NDArray
 from optuna.trial import BaseTrial
 from torch import nn
 from torch.nn import functional
 
-from galatune.bench.studies.objectives.rows import Losses, Part, Rows, generated, losses, mean_loss, stream
+from galatune.bench.studies.objectives.rows import Losses, Part, Rows, generated, losses, report_epoch, stream
 from galatune.bench.studies.objectives.setting import Setting
 
 __all__ = ["Mixture"]
@@ -22,7 +21,7 @@ INFORMATIVE, REDUNDANT, USELESS = 8, 8, 8
 FLIPPED = 0.05
 """Share of the labels that are drawn anew."""
 TRAIN, VALIDATION, TEST = 1280, 1000, 4000
-EPOCHS = 12
+EPOCHS = 10
 
 
 @cache
@@ -100,7 +99,5 @@ class Mixture:
                 loss.backward()
                 optimizer.step()
             scheduler.step()
-            trial.report(mean_loss(net, rows.validation, functional.cross_entropy), epoch)
-            if trial.should_prune():
-                raise optuna.TrialPruned
+            report_epoch(trial, net, rows, functional.cross_entropy, epoch)
         return losses(net, rows, functional.cross_entropy)

@@ -26,7 +26,8 @@ class Objective(Protocol):
         title: As in the tables.
         optimizers: Which it trains with.
         schedule: Shape of its learning-rate schedule.
-        prunes: Whether it reports the validation loss of each epoch and asks the trial's pruner.
+        prunes: Whether its old study has a pruner. Each objective reports the validation loss of each
+            epoch and asks the trial whether to go on.
         moved: Names of the settings that it is moved by.
         rate: Name of the learning rate in its space.
     """
@@ -44,7 +45,11 @@ class Objective(Protocol):
         ...
 
     def train(self, trial: BaseTrial, rows: Rows, setting: Setting) -> Losses:
-        """Suggest a configuration, train it, return both losses; seed torch first."""
+        """Suggest a configuration, train it, return both losses; seed torch first.
+
+        Raises:
+            TrialPruned: The trial's pruner said so after an epoch.
+        """
         ...
 
 

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
+import optuna
 import torch
 from numpy.typing import NDArray
+from optuna.trial import BaseTrial
 from torch import Tensor, nn
 
-__all__ = ["Losses", "Part", "Rows", "generated", "half", "losses", "mean_loss", "stream"]
+__all__ = ["Losses", "Part", "Rows", "generated", "half", "losses", "mean_loss", "report_epoch", "stream"]
 
 Array = NDArray[np.float64]
 T = TypeVar("T")
@@ -89,6 +91,19 @@ def mean_loss(net: nn.Module, part: Part, loss: Callable[[Tensor, Tensor], Tenso
         value = float(loss(net(part.x), part.y))
     net.train()
     return value
+
+
+def report_epoch(
+    trial: BaseTrial, net: nn.Module, rows: Rows, loss: Callable[[Tensor, Tensor], Tensor], epoch: int
+) -> None:
+    """Report the validation loss after an epoch, and ask the study's pruner whether to go on.
+
+    Raises:
+        TrialPruned: It said no.
+    """
+    trial.report(mean_loss(net, rows.validation, loss), epoch)
+    if trial.should_prune():
+        raise optuna.TrialPruned
 
 
 def losses(net: nn.Module, rows: Rows, loss: Callable[[Tensor, Tensor], Tensor]) -> Losses:

@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
-from galatune.bench.studies.objectives.rows import Losses, Part, Rows, half, losses, stream
+from galatune.bench.studies.objectives.rows import Losses, Part, Rows, half, losses, report_epoch, stream
 from galatune.bench.studies.objectives.setting import Setting
 from galatune.errors import GalatuneError
 
@@ -22,8 +22,8 @@ __all__ = ["Shoppers"]
 
 FOLDER = Path(os.environ.get("GALATUNE_DATA", "../shared/data")) / "tabular"
 CATEGORIES = ("Month", "OperatingSystems", "Browser", "Region", "TrafficType", "VisitorType", "Weekend")
-TRAIN, VALIDATION, TEST = 1536, 1500, 3000
-EPOCHS = 10
+TRAIN, VALIDATION, TEST = 1024, 1500, 3000
+EPOCHS = 7
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh, "gelu": nn.GELU}
 
 
@@ -38,7 +38,7 @@ def _table(path: Path) -> tuple[NDArray[np.float32], NDArray[np.int64], int]:
             "set GALATUNE_DATA to the folder that holds tabular/online_shoppers.parquet"
         )
     frame = pd.read_parquet(path).drop_duplicates(ignore_index=True)
-    target = np.asarray(frame.pop("Revenue"), dtype=np.int64)
+    target = np.asarray(frame.pop("Revenue").astype(str) == "True", dtype=np.int64)
     numbers = frame.drop(columns=list(CATEGORIES)).astype(float)
     # What is counted or timed is heavily skewed.
     skewed = np.log1p(numbers.clip(lower=0.0).to_numpy())
@@ -84,11 +84,15 @@ class Shoppers:
         return Rows(part(train), part(validation), part(test))
 
     def train(self, trial: BaseTrial, rows: Rows, setting: Setting) -> Losses:
-        """Train one configuration; cross entropies in nats."""
+        """Train one configuration; cross entropies in nats.
+
+        Raises:
+            TrialPruned: The trial's pruner said so after an epoch.
+        """
         width = setting.hidden(trial.suggest_int("width", 8, 32, log=True))
         depth = trial.suggest_int("depth", 1, 3)
         dropout = trial.suggest_float("dropout", 0.0, 0.5)
-        batch_size = setting.batch_size(trial.suggest_categorical("batch_size", [32, 64, 128]))
+        batch_size = setting.batch_size(trial.suggest_categorical("batch_size", [32, 64, 96]))
         weight_decay = trial.suggest_float("weight_decay", 1e-6, 1e-1, log=True)
         activation = ACTIVATIONS[trial.suggest_categorical("activation", list(ACTIVATIONS))]
         lr = trial.suggest_float("lr", 1e-5, 1e-1, log=True)
@@ -98,11 +102,12 @@ class Shoppers:
         epochs = setting.passes(EPOCHS)
         optimizer = torch.optim.AdamW(net.parameters(), lr=lr, weight_decay=weight_decay)
         scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=epochs * len(loader))
-        for _ in range(epochs):
+        for epoch in range(epochs):
             for x, y in loader:
                 optimizer.zero_grad()
                 loss = functional.cross_entropy(net(x), y)
                 loss.backward()
                 optimizer.step()
                 scheduler.step()
+            report_epoch(trial, net, rows, functional.cross_entropy, epoch)
         return losses(net, rows, functional.cross_entropy)
