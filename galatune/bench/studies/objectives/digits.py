@@ -44,8 +44,8 @@ def _draw(generator: np.random.Generator, chosen: NDArray[np.int64], copies: int
 def _net(channels: int, growth: int, dropout: float) -> nn.Module:
     return nn.Sequential(
         *(nn.Conv2d(1, channels, 3, stride=2, padding=1), nn.BatchNorm2d(channels), nn.ReLU()),
-        *(nn.Conv2d(channels, growth * channels, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
-        *(nn.Flatten(), nn.Dropout(dropout), nn.Linear(growth * channels * 4, 10)),
+        *(nn.Conv2d(channels, growth * channels, 3, padding=1), nn.ReLU()),
+        *(nn.Flatten(), nn.Dropout(dropout), nn.Linear(growth * channels * 16, 10)),
     )
 
 
