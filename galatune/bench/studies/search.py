@@ -24,7 +24,7 @@ from galatune.study.search.options import RunOptions
 
 __all__ = ["TRIALS", "best_at", "make_old_study", "retrain", "search"]
 
-TRIALS = 24
+TRIALS = 20
 """Number of trials of the old study, and of the old search run again."""
 
 MOST_TRIALS = 3 * TRIALS
@@ -122,7 +122,6 @@ def _controlled(
     plan = galatune.scan(str(old), STUDY)
     options: dict[str, Any] = {"warm_start": MOST_ENQUEUED} if way.warm else {}
     options |= {"pruner": way.pruner} if way.pruner != "as before" else {}
-    options |= {"polish": way.polish} if way.polish else {}
     call = _metered(objective, rows, setting, meter, None)
     with tempfile.TemporaryDirectory() as folder:
         galatune.run(

@@ -28,7 +28,6 @@ class Way:
         warm: Whether the search begins with the three best old configurations (with their rates, if the rate
             is searched).
         searches: Whether there is a search at all; without one the old best configuration is taken as it is.
-        polish: Number of best configurations that `galatune run --polish` tries again.
     """
 
     name: str
@@ -37,7 +36,6 @@ class Way:
     pruner: Pruner = "as before"
     warm: bool = False
     searches: bool = True
-    polish: int = 0
 
     @property
     def knows(self) -> bool:
@@ -59,15 +57,14 @@ WAYS = {
         Way("hyperband", "Hyperband, from nothing", pruner="hyperband"),
         Way("galatune", "galatune, cold", rate="controlled"),
         Way("transfer", "rate searched, three old best first", warm=True),
-        Way("fixed-1e-3", "rate fixed at 1e-3", rate="1e-3"),
+        Way("galatune-warm", "galatune, three old best first", rate="controlled", warm=True),
+        Way("hyperband-warm", "Hyperband, three old best first", pruner="hyperband", warm=True),
+        Way("fixed-warm", "rate fixed, three old best first", rate="old best", warm=True),
         Way("narrowed", "rate within the old best quarter", rate="narrowed"),
+        Way("fixed-1e-3", "rate fixed at 1e-3", rate="1e-3"),
+        Way("galatune-median", "galatune with the median pruner, cold", rate="controlled", pruner="median"),
         Way("median", "median pruner, from nothing", pruner="median"),
         Way("median-warm", "median pruner, three old best first", pruner="median", warm=True),
-        Way("hyperband-warm", "Hyperband, three old best first", pruner="hyperband", warm=True),
-        Way("galatune-median", "galatune with the median pruner, cold", rate="controlled", pruner="median"),
-        Way("fixed-warm", "rate fixed, three old best first", rate="old best", warm=True),
-        Way("galatune-warm", "galatune, three old best first", rate="controlled", warm=True),
-        Way("galatune-polish", "galatune, cold, with polish", rate="controlled", polish=1),
     )
 }
 """By name, in the order in which they are run and shown."""
