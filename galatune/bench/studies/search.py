@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -49,7 +50,7 @@ def make_old_study(objective: Objective, setting: Setting, seed: int, file: Path
     """Search as before, from nothing, into a journal that replaces ``file``."""
     rows = objective.rows(seed, False, setting)
     meter = Meter(float("inf"))
-    aside = file.with_suffix(".new")
+    aside = file.with_suffix(f".{os.getpid()}")
     aside.unlink(missing_ok=True)
     study = optuna.create_study(
         study_name=STUDY,
