@@ -66,6 +66,16 @@ class Provenance:
         return self.made_by_galatune and self.stopped_because in (None, UNFINISHED)
 
     @property
+    def fixed_rates(self) -> str | None:
+        """That the rates were fixed (``--control off``), with their values; None if they were controlled."""
+        if self.options.get("control") != "off":
+            return None
+        place = "at the old best" if self.old_trials.get("complete") else "in the middle of the range"
+        dimensions = map(_mapping, self.plan.get("learning_rate") or ())
+        fixed = [f"{d.get('name')}={d.get('placeholder')!s:.20}" for d in dimensions if d.get("dropped")]
+        return f"rate fixed {place}: {', '.join(fixed)}; nothing was controlled"
+
+    @property
     def old_trials(self) -> Mapping[str, int]:
         """Trials of the old study by "complete", "pruned" and "failed", as the plan counts them."""
         counts = _mapping(self.plan.get("trials"))

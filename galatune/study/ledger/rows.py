@@ -45,7 +45,7 @@ class TrialRow:
         stage: "search", "repeat" (the old best configuration at its own rates, without control), "confirm" (a
             match run once more) or "polish" (a search over step scales).
         params: What the sampler chose.
-        steps: Optimizer steps under control, None if nothing was recorded.
+        steps: Optimizer steps under control (all of them with control off), None if nothing was recorded.
         probes: Steps on which a gradient pair was measured, None if nothing was recorded.
         gradient_evaluations: Gradients computed, probes included, None if nothing was recorded.
         record: What galatune left in the trial, None in an ordinary trial.
@@ -202,6 +202,8 @@ def ledger(study: optuna.Study, storage: str | None = None) -> Ledger:
 
 def _row(trial: FrozenTrial) -> TrialRow:
     record = _record(trial.user_attrs.get(RECORD))
+    # Without control a trial may train with something else than torch: nothing was counted then.
+    counted = None if record and not record.optimizers and trial.state == TrialState.COMPLETE else record
     stage = trial.user_attrs.get(STAGE, "search")
     finished, repeated = trial.state.is_finished(), _repeated(trial)
     reason = trial.user_attrs.get(REASON, trial.system_attrs.get(FAIL_REASON))
@@ -214,9 +216,9 @@ def _row(trial: FrozenTrial) -> TrialRow:
         end=trial.datetime_complete if finished else None,
         stage=stage if stage in STAGES else "search",
         params=dict(trial.params),
-        steps=record.steps if record else None,
-        probes=record.probes if record else None,
-        gradient_evaluations=record.gradient_evaluations if record else None,
+        steps=counted.steps if counted else None,
+        probes=counted.probes if counted else None,
+        gradient_evaluations=counted.gradient_evaluations if counted else None,
         record=record,
         reason=str(reason) if trial.state == TrialState.FAIL and reason else None,
         feasible=stage == "repeat" or feasible(trial),  # marked, so that Optuna takes it for no best
