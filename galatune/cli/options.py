@@ -27,6 +27,7 @@ __all__ = [
     "storage_argument",
     "study_option",
     "tolerance_option",
+    "warm_start_option",
 ]
 
 
@@ -123,6 +124,14 @@ control_option = click.option(
     default="on",
     show_default=True,
     help="With off the learning rate stays fixed at the old best's, and nothing is controlled.",
+)
+
+warm_start_option = click.option(
+    "--warm-start",
+    type=click.IntRange(min=0),
+    metavar="N",
+    default=0,
+    help="Try the N best configurations of the old study first, without their rates; they are counted.",
 )
 
 pruner_option = click.option(

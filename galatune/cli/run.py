@@ -24,6 +24,7 @@ from galatune.cli.options import (
     storage_argument,
     study_option,
     tolerance_option,
+    warm_start_option,
 )
 from galatune.errors import ObjectiveError
 from galatune.formatting import in_shell
@@ -62,6 +63,7 @@ __all__ = ["run"]
 @drop_schedule_option
 @control_option
 @control_options
+@warm_start_option
 @pruner_option
 @click.option(
     "--seed",

@@ -21,6 +21,7 @@ __all__ = [
     "STAGE",
     "TICKET",
     "UNFINISHED",
+    "WARM_START",
 ]
 
 RECORD = "galatune"
@@ -36,6 +37,9 @@ UNFINISHED = "interrupted"
 
 STAGE = "galatune_stage"
 """ "confirm" or "polish" if the trial is not part of the search."""
+
+WARM_START = "galatune_warm_start"
+"""Number of the old trial whose configuration was enqueued, if the trial is part of the warm start."""
 
 REASON = "galatune_reason"
 """Why the trial is FAIL, in words."""

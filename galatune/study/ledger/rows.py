@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from galatune.study.ledger.attributes import REASON, RECORD, STAGE
+from galatune.study.ledger.attributes import INTERRUPTED, REASON, RECORD, STAGE, WARM_START
 from galatune.study.ledger.constraints import feasible, known_to_the_sampler_alone
 from galatune.study.ledger.provenance import Provenance
 from galatune.study.ledger.record import TrialRecord
@@ -25,9 +25,9 @@ from galatune.study.storage.database import FAIL_REASON
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Ledger", "TrialRow", "ledger"]
+__all__ = ["Ledger", "TrialRow", "WarmTrial", "ledger", "warm_trials"]
 
-STAGES = ("search", "confirm", "polish")
+STAGES = ("search", "warm-start", "confirm", "polish")
 FINISHED = ("COMPLETE", "PRUNED", "FAIL")
 
 
@@ -42,7 +42,8 @@ class TrialRow:
         seconds: Wall-clock duration, None if it was not recorded.
         start: When it started, None if unknown.
         end: When it finished, None if unknown or unfinished.
-        stage: "search", "confirm" (a match run once more) or "polish" (a search over step scales).
+        stage: "search", "warm-start" (of it, an old configuration that was enqueued), "confirm" (a match run
+            once more) or "polish" (a search over step scales).
         params: What the sampler chose.
         steps: Optimizer steps under control (all of them with control off), None if nothing was recorded.
         probes: Steps on which a gradient pair was measured, None if nothing was recorded.
@@ -50,6 +51,7 @@ class TrialRow:
         record: What galatune left in the trial, None in an ordinary trial.
         reason: Why a FAIL trial failed, None if unknown.
         feasible: Whether it violates no constraint.
+        old_trial: Number of the old trial whose configuration was enqueued; None in every other trial.
     """
 
     number: int
@@ -66,6 +68,7 @@ class TrialRow:
     record: TrialRecord | None = None
     reason: str | None = None
     feasible: bool = True
+    old_trial: int | None = None
 
     @property
     def finished(self) -> bool:
@@ -81,6 +84,14 @@ class TrialRow:
     def value(self) -> float | None:
         """The objective value, None if there are several."""
         return self.values[0] if self.values is not None and len(self.values) == 1 else None
+
+
+@dataclass(frozen=True)
+class WarmTrial:
+    """A trial of the smaller study whose configuration is that of an old trial, enqueued first."""
+
+    number: int
+    old_trial: int
 
 
 @dataclass(frozen=True)
@@ -184,7 +195,7 @@ def _row(trial: FrozenTrial) -> TrialRow:
     record = _record(trial.user_attrs.get(RECORD))
     # Without control a trial may train with something else than torch: nothing was counted then.
     counted = None if record and not record.optimizers and trial.state == TrialState.COMPLETE else record
-    stage = trial.user_attrs.get(STAGE, "search")
+    stage = trial.user_attrs.get(STAGE, "warm-start" if WARM_START in trial.user_attrs else "search")
     finished = trial.state.is_finished()
     reason = trial.user_attrs.get(REASON, trial.system_attrs.get(FAIL_REASON))
     return TrialRow(
@@ -202,7 +213,18 @@ def _row(trial: FrozenTrial) -> TrialRow:
         record=record,
         reason=str(reason) if trial.state == TrialState.FAIL and reason else None,
         feasible=feasible(trial),
+        old_trial=None if INTERRUPTED in trial.user_attrs else _whole(trial.user_attrs.get(WARM_START)),
     )
+
+
+def warm_trials(rows: Ledger) -> tuple[WarmTrial, ...]:
+    """The finished trials of a warm start."""
+    found = [(row.number, row.old_trial) for row in rows.finished]
+    return tuple(WarmTrial(number, old) for number, old in found if old is not None)
+
+
+def _whole(number: Any) -> int | None:
+    return number if isinstance(number, int) else None
 
 
 def _values(trial: FrozenTrial) -> tuple[float, ...] | None:

@@ -25,14 +25,14 @@ __all__ = ["as_begun", "create_or_continue", "study_names"]
 
 DECISIVE = (
     *("seed", "min_lr", "max_lr", "probe", "step_scale", "per_group", "max_growth_per_step", "pruner"),
-    "control",
+    *("control", "warm_start"),
 )
 """Options that decide what a trial does; the others only say when the search ends."""
 
 EARLIER = {"pace": "max_growth_per_step"}
 """Options under the names that studies begun with an earlier galatune have them."""
 
-NEWER = {"control": "on"}
+NEWER = {"control": "on", "warm_start": 0}
 """Options that an earlier galatune did not have, and what it did."""
 
 

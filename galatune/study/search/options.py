@@ -60,6 +60,7 @@ class RunOptions:
         per_group: Whether each parameter group has a rate of its own.
         max_growth_per_step: See `galatune.Guard`; None for its default.
         control: "on", or "off": the dropped rates are fixed at the old best's, and nothing is controlled.
+        warm_start: The best configurations of the old study that are tried first, without their rates.
         pruner: A name of `galatune.study.search.pruning.PRUNERS`, or a pruner of Optuna's. None: no pruner if
             the old study has no PRUNED trial, else the median pruner.
     """
@@ -77,6 +78,7 @@ class RunOptions:
     per_group: bool = Options.per_group
     max_growth_per_step: float | None = None
     control: str = "on"
+    warm_start: int = 0
     pruner: str | BasePruner | None = None
 
     def controller_options(self) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from galatune.study.search.options import RunOptions, Search, Watcher
 from galatune.study.search.pruning import OldPruning, Pruning, pruning_for
 from galatune.study.search.rate_bound import RateBound, rate_bound
 from galatune.study.search.stopping import Budget, budget_for
+from galatune.study.search.warm_start import best_of_storage, queue_first
 from galatune.study.storage.address import is_url, redact
 from galatune.study.storage.reading import open_source
 from galatune.study.storage.writing import default_target, find_target, open_target, storage_errors
@@ -92,6 +93,7 @@ def run(
     place = _old_place(plan, source)
     budget, about_old, bound, pruning = _read_old(place, plan, chosen, objective)
     chosen = chosen.bounded(bound)
+    warm = best_of_storage(place, plan, chosen.warm_start)
     storage = open_target(into, plan.study, source=place, name=name)
     file, own_name = default_target(plan.study)
     with _quiet(), storage_errors(into or file), restored_afterwards():
@@ -99,6 +101,7 @@ def run(
         plan = as_begun(plan, storage, own_name)
         study = create_or_continue(storage, own_name, plan, code, chosen, pruning, about_old, agree)
         with _not_deleted(storage, study):
+            queue_first(study, warm)
             run_trials(Search(study, plan, objective, chosen, budget, watcher, pruning=pruning))
     return study
 
