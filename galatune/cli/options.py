@@ -24,6 +24,7 @@ __all__ = [
     "named",
     "objective_argument",
     "pruner_option",
+    "sampler_option",
     "storage_argument",
     "study_option",
     "tolerance_option",
@@ -132,6 +133,12 @@ warm_start_option = click.option(
     metavar="N",
     default=0,
     help="Try the N best configurations of the old study first, without their rates; they are counted.",
+)
+
+sampler_option = click.option(
+    "--sampler",
+    type=click.Choice(["tpe", "random", "qmc", "gp", "cmaes", "nsgaii", "nsgaiii", "grid"]),
+    help="Draws the configurations.  [default: grid if the old study had one, else tpe]",
 )
 
 pruner_option = click.option(

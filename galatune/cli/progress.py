@@ -99,6 +99,8 @@ class RunProgress:
             self._say(CONSTRAINED)
         if bound := Provenance.of(study).source.get("bounds"):
             self._say(printable(str(bound)))
+        if self._plan.grid is not None and Provenance.of(study).sampler == "GridSampler":
+            self._say(self._plan.grid.text())
         if fixed := Provenance.of(study).fixed_rates:
             self._say(printable(f"Control off: {fixed.replace('was controlled', 'is controlled')}."))
         old = (trial.user_attrs.get(WARM_START) for trial in study.get_trials(deepcopy=False))

@@ -21,6 +21,7 @@ from galatune.cli.options import (
     name_option,
     objective_argument,
     pruner_option,
+    sampler_option,
     storage_argument,
     study_option,
     tolerance_option,
@@ -64,6 +65,7 @@ __all__ = ["run"]
 @control_option
 @control_options
 @warm_start_option
+@sampler_option
 @pruner_option
 @click.option(
     "--seed",

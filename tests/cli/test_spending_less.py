@@ -64,3 +64,13 @@ def test_a_warm_start_names_the_old_trials() -> None:
     assert "Warm start: first the configurations of old trials 2, 1, without their rates" in words
     found = body("--trials", "3", "--warm-start", "2")
     assert found["warm_start"] == [{"number": 0, "old_trial": 2}, {"number": 1, "old_trial": 1}]
+
+
+def test_a_sampler_is_named_and_kept() -> None:
+    said("--trials", "2", "--sampler", "random")
+    assert "begun with sampler random (now not set)" in said("--trials", "3", status=1)
+
+
+def test_a_grid_that_there_was_not_is_one_line() -> None:
+    words = said("--trials", "2", "--sampler", "grid", status=1)
+    assert words.splitlines()[-1].startswith("galatune: --sampler grid rebuilds the grid of an old study")

@@ -8,6 +8,8 @@ from __future__ import annotations
 __all__ = [
     "BEAT",
     "DEMO",
+    "GRID_CELL",
+    "GRID_VALUES",
     "INTERRUPTED",
     "MACHINE",
     "OBJECTIVE_CONSTRAINTS",
@@ -72,6 +74,12 @@ DEMO = "galatune_demo"
 """The options that `galatune demo` made the old study with."""
 
 # -- system attributes that Optuna writes
+
+GRID_CELL = "grid_id"
+"""The cell that GridSampler drew for a trial."""
+
+GRID_VALUES = "search_space"
+"""Its grid: parameter to list of values."""
 
 SAMPLER_CONSTRAINTS = "constraints"
 """A list: what a sampler's ``constraints_func`` said of the trial."""

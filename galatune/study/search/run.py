@@ -92,7 +92,7 @@ def run(
         chosen = _few_alike(plan, chosen, agree, _begun(plan, into, name))
     place = _old_place(plan, source)
     budget, about_old, bound, pruning = _read_old(place, plan, chosen, objective)
-    chosen = chosen.bounded(bound)
+    chosen, budget = chosen.bounded(bound), _within_grid(budget, plan, chosen)
     warm = best_of_storage(place, plan, chosen.warm_start)
     storage = open_target(into, plan.study, source=place, name=name)
     file, own_name = default_target(plan.study)
@@ -198,6 +198,14 @@ def _read_old(
     if bound is not None:
         about["bounds"] = bound.reason
     return budget, about, bound, pruning
+
+
+def _within_grid(budget: Budget, plan: ShrinkPlan, options: RunOptions) -> Budget:
+    """Without ``--trials``, each cell of a grid is tried once."""
+    drawn = options.sampler in (None, "grid") and plan.grid is not None
+    if not drawn or options.trials is not None or plan.grid is None:
+        return budget
+    return replace(budget, trials=min(budget.trials, plan.grid.cells))
 
 
 def _best(goal: Goal | None) -> dict[str, Any]:
