@@ -144,6 +144,9 @@ class _Watcher:
     def run_started(self, budget: object, study: optuna.Study) -> None:
         self._study = study
 
+    def goal_set(self, budget: object) -> None:
+        pass
+
     def trial_started(self, number: int, capture: object) -> None:
         pass
 
