@@ -97,6 +97,8 @@ class RunProgress:
             self._say(CONSTRAINED)
         if bound := Provenance.of(study).source.get("bounds"):
             self._say(printable(str(bound)))
+        if fixed := Provenance.of(study).fixed_rates:
+            self._say(printable(f"Control off: {fixed.replace('was controlled', 'is controlled')}."))
         if pruner := Provenance.of(study).pruner_because:
             self._say(printable(pruner))
         self._say(f"Budget: {budget.text()}, into {self._place}.")
@@ -259,6 +261,8 @@ def _share(trial: FrozenTrial) -> str | None:
     """How many of the optimizers were controlled, unless all were."""
     record = TrialRecord.from_attribute(trial.user_attrs.get(RECORD))
     controlled = [] if record is None else [one.controlled for one in record.optimizers]
+    if not any(controlled):  # that FAILs, unless control is off
+        return None
     return (
         None if all(controlled) else f"{sum(controlled)} of {plural(len(controlled), 'optimizer')} controlled"
     )

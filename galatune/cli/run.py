@@ -11,6 +11,7 @@ import click
 
 from galatune.cli.loading import load
 from galatune.cli.options import (
+    control_option,
     control_options,
     drop_schedule_option,
     into_option,
@@ -59,6 +60,7 @@ __all__ = ["run"]
 @lr_option
 @keep_option
 @drop_schedule_option
+@control_option
 @control_options
 @pruner_option
 @click.option(

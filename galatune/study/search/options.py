@@ -59,6 +59,7 @@ class RunOptions:
         step_scale: Multiplier on the estimated rate.
         per_group: Whether each parameter group has a rate of its own.
         max_growth_per_step: See `galatune.Guard`; None for its default.
+        control: "on", or "off": the dropped rates are fixed at the old best's, and nothing is controlled.
         pruner: A name of `galatune.study.search.pruning.PRUNERS`, or a pruner of Optuna's. None: no pruner if
             the old study has no PRUNED trial, else the median pruner.
     """
@@ -75,9 +76,10 @@ class RunOptions:
     step_scale: float | None = Options.step_scale
     per_group: bool = Options.per_group
     max_growth_per_step: float | None = None
+    control: str = "on"
     pruner: str | BasePruner | None = None
 
-    def control(self) -> dict[str, Any]:
+    def controller_options(self) -> dict[str, Any]:
         """The options of `galatune.controlled`.
 
         Raises:
