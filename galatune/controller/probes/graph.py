@@ -37,8 +37,8 @@ DEAD_ENDS = ("torch::autograd::Error", "torch::autograd::NotImplemented")
 
 
 PRODUCT = 3
-"""Gradient evaluations that a Hessian-vector product counts as. Its processor time was 1.6 to 3.7 gradients, 2.4 on
-average over six nets, rounded up (``galatune bench cost --gradients``, one thread)."""
+"""Gradient evaluations that a Hessian-vector product counts as. Its processor time was 1.6 to 3.7 gradients,
+2.4 on average over six nets, rounded up (``galatune bench cost --gradients``, one thread)."""
 
 UNLIKE = 5.0
 """Gradients at perturbed parameters differ from those at the parameters by less; a loss scale by more."""
