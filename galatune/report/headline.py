@@ -5,9 +5,10 @@ Terminal, page and hosts show these very sentences.
 
 from __future__ import annotations
 
-from galatune.formatting import duration, number, plural
+from galatune.formatting import duration, plural
 from galatune.report.comparison import NOT_REACHED, Comparison
 from galatune.report.random_order import RandomOrder
+from galatune.report.spending import StudySummary
 
 __all__ = ["cost_sentence", "saved_sentence", "within"]
 
@@ -47,33 +48,30 @@ def within(report: Comparison) -> str:
 
 
 def _trials(report: Comparison) -> str:
-    total, old = report.total, report.baseline.trials
-    extra = {"repeat": "repeats of the old best", "confirm": "of confirmation", "polish": "of polish"}
-    parts = [
-        f"{total.stages[stage].trials} {words}" for stage, words in extra.items() if stage in total.stages
-    ]
-    text = f"{plural(total.trials, 'trial')}, the old one {old}"
-    return f"{text} ({', '.join(parts)} included)" if parts else text
+    stages = report.total.stages
+    names = {"repeat": "repeating the old best", "confirm": "of confirmation", "polish": "of polish"}
+    parts = [f"{stages[stage].trials} {name}" for stage, name in names.items() if stage in stages]
+    included = f" ({', '.join(parts)})" if parts else ""
+    return f"{plural(report.total.trials, 'trial')}{included}, the old one {report.baseline.trials}"
 
 
 def _gradients(report: Comparison) -> str:
-    old, new = report.baseline, report.shrunk
-    return (
-        f"{_counted(new.gradient_evaluations, new.uncounted)} gradient evaluations, the old one "
-        f"{_counted(old.gradient_evaluations, old.uncounted)}"
-    )
+    old, new = (_counted(study) for study in (report.baseline, report.shrunk))
+    if old is None and new is None:
+        return "no gradient evaluations were recorded"
+    return f"{new or 'an unrecorded number of'} gradient evaluations, the old one {old or 'recorded none'}"
 
 
-def _counted(count: int | None, uncounted: int) -> str:
-    if count is None:
-        return "not recorded"
-    return f"at least {number(count)}" if uncounted else number(count)
+def _counted(study: StudySummary) -> str | None:
+    if study.gradient_evaluations is None:
+        return None
+    return f"{'at least ' if study.uncounted else ''}{study.gradient_evaluations}"
 
 
 def _hours(report: Comparison) -> str:
     total = report.total
     if not total.hours_measured:
-        return "hours are not compared"
+        return f"hours cannot be compared ({(total.why or 'none recorded').removeprefix('hours: ')})"
     share = "" if total.hours_percent is None else f" ({total.hours_percent:.0f} %)"
     return f"{duration(total.hours)}, the old one {duration(report.baseline.hours)}{share}"
 

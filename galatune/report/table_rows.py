@@ -82,9 +82,11 @@ def _random_order_rows(report: Comparison) -> list[Cells]:
     order = report.random_order
     if not order.measured:
         return []
-    rows: list[Cells] = [("  in a random order, median", number(order.median_trials), "", "", MEASURED)]
+    rows: list[Cells] = [
+        ("  in a random order of the old trials, median", number(order.median_trials), "", "", MEASURED)
+    ]
     if order.probability is not None:
-        label = f"  probability that it needs {order.trials} or fewer"
+        label = f"  probability of such an order within {order.trials}"
         rows.append((label, f"{order.probability:.2f}", "", "", MEASURED))
     return rows
 
