@@ -13,12 +13,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from galatune.formatting import plural
 from galatune.study.ledger.attributes import SCHEMA
 from galatune.study.ledger.match import Goal, Repeats, goal_of
 from galatune.study.ledger.provenance import Provenance
 from galatune.study.ledger.rows import Ledger
 
-__all__ = ["goal_body", "goal_for", "goal_from_body", "pooled_spread", "with_repeats"]
+__all__ = ["goal_body", "goal_for", "goal_from_body", "goal_lines", "pooled_spread", "with_repeats"]
 
 
 def goal_for(old: Ledger, shrunk: Ledger | Provenance, tolerance: float) -> Goal | None:
@@ -89,6 +90,43 @@ def pooled_spread(groups: list[tuple[float, ...]]) -> float | None:
         return None
     squares = math.fsum((len(group) - 1) * statistics.variance(group) for group in several)
     return math.sqrt(squares / sum(len(group) - 1 for group in several))
+
+
+def goal_lines(goal: Goal) -> list[str]:
+    """What the repeats made of the goal, a sentence a line.
+
+    Args:
+        goal: With `repeats`.
+
+    Examples:
+        >>> plain = Goal(("minimize",), 0.01, best=1.0, scale=10.0, threshold=1.1)
+        >>> for line in goal_lines(with_repeats(plain, asked=3, values=(1.2, 1.4, 1.3))):
+        ...     print(line)
+        Goal: 1.3, the mean of 3 repeats of the old best at its own rate (1.2, 1.4, 1.3; it was 1).
+        A trial matches from 1.4 on: the margin is 0.1, the tolerance.
+    """
+    repeats = goal.repeats
+    assert repeats is not None
+    asked, found = plural(repeats.asked, "repeat"), plural(len(repeats.values), "repeat")
+    if not repeats.values:
+        first = f"Goal: {goal.best:.6g}, one value, which may be a lucky one: none of {asked} is complete."
+        return [first, f"A trial matches from {goal.threshold:.6g} on."]
+    values = ", ".join(f"{value:.6g}" for value in repeats.values)
+    error = repeats.standard_error
+    by_error = error is not None and error > goal.tolerance * goal.scale
+    lines = [
+        f"Goal: {goal.best:.6g}, the mean of {found} of the old best at its own rate ({values}; it was "
+        f"{repeats.old_best:.6g}).",
+        f"A trial matches from {goal.threshold:.6g} on: the margin is {goal.margin:.6g}, "
+        f"{'one standard error of that mean' if by_error else 'the tolerance'}.",
+    ]
+    if repeats.asked > len(repeats.values):
+        lines.append(
+            f"Of {asked}, {repeats.asked - len(repeats.values)} failed or was pruned, and is left out."
+        )
+    if repeats.spread == 0:
+        lines.append("All repeats are equal, as if the objective set its own seed: their spread is unknown.")
+    return lines
 
 
 def goal_body(goal: Goal) -> dict[str, Any]:

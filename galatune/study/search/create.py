@@ -19,6 +19,7 @@ from galatune.study.search.fingerprint import Fingerprint
 from galatune.study.search.options import RunOptions
 from galatune.study.search.pruning import Pruning
 from galatune.study.search.sampler import SeededSampler
+from galatune.study.search.searched_view import SearchedSampler
 from galatune.study.storage.database import Database
 
 __all__ = ["as_begun", "create_or_continue", "study_names"]
@@ -79,7 +80,8 @@ def create_or_continue(
         PlanError: There is a study of this name that is another one's, or that was begun with other options
             or another objective.
     """
-    sampler, pruner = SeededSampler(options.seed), pruning.pruner
+    drawing = SeededSampler(options.seed)
+    sampler, pruner = SearchedSampler(drawing, drawing.name), pruning.pruner
     if name in study_names(storage):
         study = optuna.load_study(study_name=name, storage=storage, sampler=sampler, pruner=pruner)
         _check_same(study, plan)

@@ -98,6 +98,7 @@ def run(
         code, own_name = Fingerprint.of(objective), name or own_name
         plan = as_begun(plan, storage, own_name)
         study = create_or_continue(storage, own_name, plan, code, chosen, pruning, about_old, agree)
+        budget = budget.begun(study)
         with _not_deleted(storage, study):
             run_trials(Search(study, plan, objective, chosen, budget, watcher, pruning=pruning))
     return study
@@ -180,11 +181,13 @@ def _read_old(
         old = opened.study(plan.study)
         budget = budget_for(
             old,
+            plan.placeholders,
             trials=options.trials,
             until_match=options.until_match,
             tolerance=options.tolerance,
             patience=options.patience,
             confirm=options.confirm,
+            repeats=options.repeats,
         )
         rows = ledger(old)
         goal = goal_of(rows, 0.0)
