@@ -54,7 +54,16 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ],
 )
 def test_it_goes_on_where_the_run_ended(folder: Path, given: list[str], changed: list[str]) -> None:
-    words = ["run", "my old.log", "tiny_objective.py:objective", "--into", "new one.log", *given]
+    words = [
+        "run",
+        "my old.log",
+        "tiny_objective.py:objective",
+        "--into",
+        "new one.log",
+        "--repeats",
+        "0",
+        *given,
+    ]
     first = galatune(*words)
     assert first.exit_code == 0, first.output
     assert "missed by" in first.stdout

@@ -31,7 +31,9 @@ from galatune.study.ledger.attributes import UNFINISHED
 from galatune.study.scan.scan import scan
 from galatune.study.search.summary import RunSummary
 
-OUR = ("run", "old.log", "tiny_objective.py:objective", "--into", "new.log")
+HONEST = ("run", "old.log", "tiny_objective.py:objective", "--into", "new.log")
+OUR = (*HONEST[:3], "--repeats", "0", *HONEST[3:])
+"""Without repeats of the old best, which `HONEST` has."""
 
 
 @pytest.fixture(autouse=True)
@@ -110,8 +112,14 @@ def test_stdout_is_one_json_object(folder: Path) -> None:
         "best_trials",
         "stopped_because",
         "events",
+        "control",
+        "warm_start",
         "old_best",
+        "goal",
+        "repeats",
+        "confirmed",
         "missed_by",
+        "standard_errors",
         "advice",
         "next",
     }
@@ -147,6 +155,7 @@ def test_stdout_is_a_table_and_stderr_has_a_line_a_trial() -> None:
         rf"Trial 1: complete {number}, {number} s, lr up to {number}, best {number}", lines[3]
     )
     assert lines[4].startswith("To go on: galatune run old.log tiny_objective.py:objective --into new.log ")
+    assert "--repeats 0" in lines[4]
     assert lines[5:] == ["What it saved: galatune report old.log --study old --into new.log"]
 
 
@@ -174,6 +183,45 @@ def test_constraints_that_only_the_old_sampler_knew_are_missed_aloud() -> None:
     typed = ("run", "held.log", "tiny_objective.py:objective", "--into", "new.log", "--trials", "1")
     assert words in galatune(*typed).stderr
     assert words not in galatune(*OUR[:-1], "other.log", "--trials", "1").stderr
+
+
+def test_the_old_best_is_repeated_first_and_the_goal_is_said() -> None:
+    result = galatune(*HONEST, "--trials", "2")
+    lines = result.stderr.splitlines()
+    assert lines[1] == (
+        "Budget: 2 trials; on top of that 3 repeats of the old best at its own rate and 3 repeats of a trial "
+        "that matches, into new.log."
+    )
+    assert [line.split(" complete")[0] for line in lines[2:5]] == [
+        f"Trial {number}: the old best again," for number in range(3)
+    ]
+    assert not any("best" in line.split("again, ")[1] for line in lines[2:5]), "they are no best so far"
+    assert re.match(r"Goal: [\d.]+, the mean of 3 repeats of the old best at its own rate \(", lines[5])
+    assert re.match(r"A trial matches from [\d.]+ on: the margin is [\d.]+, ", lines[6])
+    assert lines[7].startswith("Trial 3: complete")
+    assert re.search(r"^goal +[\d.]+ \(mean of 3 repeats; once 1\), ", result.stdout, re.MULTILINE)
+    found = body(*HONEST, "--trials", "2")
+    assert (found["trials"], len(found["repeats"]), found["old_best"]) == (5, 3, 1.0)
+    assert found["goal"] == pytest.approx(sum(found["repeats"]) / 3)
+
+
+def test_a_match_is_confirmed_unless_that_is_turned_off() -> None:
+    loose = ("--trials", "4", "--until-match", "--tolerance", "99%")
+    found = body(*HONEST, *loose)
+    assert found["confirmed"] is True
+    assert found["stopped_because"].endswith("confirmed by repeats")
+    alone = body(*HONEST[:-1], "other.log", *loose, "--no-confirm")
+    assert (alone["confirmed"], alone["trials"]) == (None, found["trials"] - 3)
+
+
+def test_several_objectives_are_not_repeated_and_that_is_said_once() -> None:
+    old_study("both.log", directions=["minimize", "maximize"])
+    text = OBJECTIVE.replace("def objective(", "def inner(")
+    objective_file(Path(), f"{text}\ndef objective(trial):\n    return inner(trial), 2.0\n")
+    typed = ("run", "both.log", "tiny_objective.py:objective", "--into", "new.log", "--trials", "1")
+    result = galatune(*typed)
+    assert result.stderr.count("the old best is not repeated, since several objectives") == 1
+    assert len(load().trials) == 1
 
 
 def test_a_continued_run_says_so() -> None:
@@ -226,10 +274,10 @@ def test_an_objective_may_close_its_streams(folder: Path, stream: str) -> None:
 def test_help_names_only_what_there_is() -> None:
     text = galatune("run", "--help").stdout
     assert "\n  Example:\n    galatune run optuna.db train.py:objective --trials 20\n" in text
-    for absent in ("--replay", "--polish", "--warm-start", "--workers", "--plan", "--sampler"):
+    for absent in ("--replay", "--workers", "--plan"):
         assert absent not in text
         assert galatune(*OUR, absent).exit_code == 2
-    for option in ("--trials", "--until-match", "--tolerance", "--patience", "--confirm", "--yes"):
+    for option in ("--trials", "--until-match", "--patience", "--repeats", "--no-confirm", "--yes"):
         assert option in text
 
 
@@ -247,6 +295,8 @@ def test_a_percentage_is_a_tolerance() -> None:
         ("--trials", "-3"),
         ("--trials", "many"),
         ("--patience", "0"),
+        ("--repeats", "-1"),
+        ("--repeats", "51"),
         ("--seed", "-1"),
         ("--tolerance", "much"),
         ("--tolerance", "100%"),
@@ -287,7 +337,6 @@ def test_wrong_usage_is_status_2(folder: Path, wrong: tuple[str, ...]) -> None:
         ((*OUR, "--min-lr", "1", "--max-lr", "0.1"), "min_lr"),
         ((*OUR, "--max-lr", "nan"), "max_lr"),
         ((*OUR, "--seed", str(2**32)), "--seed"),
-        ((*OUR, "--trials", "3", "--confirm"), "--until-match"),
     ],
 )
 def test_bad_input_is_one_line_and_status_1(folder: Path, arguments: tuple[str, ...], words: str) -> None:
@@ -345,6 +394,13 @@ def test_the_first_trial_without_a_torch_optimizer_ends_the_run(folder: Path) ->
         assert f"Trial {trials - 1} ended the run: no torch optimizer stepped in this process" in words
         assert [trial.state.name for trial in load().trials] == ["FAIL"] * trials
     assert "no torch optimizer" in load().user_attrs["galatune"]["stopped_because"]
+
+
+def test_a_repeat_without_a_torch_optimizer_ends_the_run_at_once(folder: Path) -> None:
+    objective_file(folder, f"{HEADER}\ndef objective(trial):\n    make(trial)\n    return 1.0\n")
+    words = complaint(*HONEST, "--trials", "5")
+    assert "Trial 0 ended the run: no torch optimizer stepped in this process" in words
+    assert [trial.state.name for trial in load().trials] == ["COMPLETE", "WAITING", "WAITING"]
 
 
 def test_a_configuration_without_torch_fails_beside_others_with_it(folder: Path) -> None:
