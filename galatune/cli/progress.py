@@ -221,13 +221,12 @@ class _State:
         self._maximize = False
         self._single = True
         self._began = self._last = time.monotonic()
-        self._done_before = 0
+        self._ran = 0
 
     def start(self, budget: Budget, study: optuna.Study) -> None:
         from optuna.study import StudyDirection
 
         self.total, self.done = budget.trials, budget.used(study)
-        self._done_before = self.done
         self._began = self._last = time.monotonic()
         self._single = len(study.directions) == 1
         self._maximize = study.directions[0] == StudyDirection.MAXIMIZE
@@ -238,6 +237,7 @@ class _State:
         from galatune.study.search.quota import uses_ticket
 
         self.done += uses_ticket(trial)
+        self._ran += 1  # repeats too, which come on top
         self.capture, self._last = None, time.monotonic()
         self._look(trial)
 
@@ -261,10 +261,10 @@ class _State:
 
     def left_in_words(self) -> str | None:
         """From the mean of this run's trials; the search may end sooner."""
-        ran, to_run = self.done - self._done_before, self.total - self.done
-        if not ran or to_run <= 0:
+        to_run = self.total - self.done
+        if not self._ran or to_run <= 0:
             return None
-        left = (self._last - self._began) / ran * to_run - (time.monotonic() - self._last)
+        left = (self._last - self._began) / self._ran * to_run - (time.monotonic() - self._last)
         return f"at most {time_left(max(left, 0.0))} left"
 
 

@@ -82,6 +82,7 @@ def test_it_goes_on_where_the_run_ended(folder: Path, given: list[str], changed:
 @pytest.mark.slow
 def test_a_change_that_makes_other_trials_goes_into_another_study(folder: Path) -> None:
     words = ["run", "my old.log", "tiny_objective.py:objective", "--max-lr", "1e-6", "--trials", "2"]
+    words += ["--repeats", "0"]
     first = galatune(*words)
     assert "at its upper bound in 2 of 2" in first.stdout
     again = following(first)
@@ -93,7 +94,7 @@ def test_a_change_that_makes_other_trials_goes_into_another_study(folder: Path) 
 
 def test_a_match_needs_no_advice(folder: Path) -> None:
     old_study("easy.log", [1e9, 1e8], name="easy")
-    result = galatune("run", "easy.log", "tiny_objective.py:objective", "--json")
+    result = galatune("run", "easy.log", "tiny_objective.py:objective", "--repeats", "0", "--json")
     body = json.loads(result.stdout)
     assert (body["missed_by"], body["advice"], body["next"]) == (None, None, None)
     assert "To go on" not in result.stderr
@@ -102,7 +103,8 @@ def test_a_match_needs_no_advice(folder: Path) -> None:
 @pytest.mark.slow
 def test_pruned_trials_of_both_studies_are_counted(folder: Path) -> None:
     old_study("pruned.log", [1.0, TrialState.PRUNED, 2.0, TrialState.PRUNED], name="pruned")
-    result = galatune("run", "pruned.log", "tiny_objective.py:objective", "--trials", "2")
+    typed = ("run", "pruned.log", "tiny_objective.py:objective", "--repeats", "0")
+    result = galatune(*typed, "--trials", "2")
     assert result.exit_code == 0, result.output
     assert "Pruner: MedianPruner, since the old study pruned 2 of 4 trials" in result.stderr
     assert "0 of 2 trials, 2 of 4 in the old study" in result.stdout

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from galatune.formatting import plural
 from galatune.study.ledger.confirmation import Confirmation, confirmations
@@ -61,6 +61,9 @@ NEARLY_ALL = 0.75
 
 MOST_SHARE = 10.0
 """A difference that is more times as large as the old best is no share of it that says anything."""
+
+ON_TOP = ("repeat", "confirm")
+"""Stages of trials that use no trial of the budget."""
 
 FEWEST_MORE = 5
 """Trials to be added at least."""
@@ -237,7 +240,13 @@ def advice(shrunk: Ledger) -> Advice | None:
     for end_of_reason, words in ENDED_EARLY.items():
         if reason.endswith(end_of_reason):
             return Advice(words, runs=False)
-    return _obstacle(shrunk) or _more_trials(shrunk, reason)
+    searched = _searched(shrunk)
+    return _obstacle(searched) or _more_trials(searched, reason)
+
+
+def _searched(shrunk: Ledger) -> Ledger:
+    """Without the trials that come on top of the budget, since they repeat others."""
+    return replace(shrunk, rows=tuple(row for row in shrunk.rows if row.stage not in ON_TOP))
 
 
 def _reached(end: Ending) -> bool:
