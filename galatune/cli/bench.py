@@ -66,8 +66,9 @@ def bench() -> None:
     "--suite",
     type=click.Choice(["quick", "full", "held-out", "long"]),
     help="Tasks, methods and schedules that belong together. On two cores quick takes 5 to 15 minutes; full, "
-    "all tasks and both schedules, TIME; held-out, tasks on which nothing was chosen, TIME; long, trainings "
-    "of 4,000 and 20,000 steps, TIME.",
+    "all tasks of usual length and both schedules, about two hours; held-out, tasks on which nothing was "
+    "chosen, 10 to 20 minutes; long, trainings of 4,000 and 20,000 steps, two to three hours. All but the "
+    "first are estimates.",
 )
 @click.option(
     "--tasks", metavar="NAMES", help="Comma-separated; an unknown one lists them.  [default: digits-cnn]"

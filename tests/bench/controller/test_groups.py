@@ -155,6 +155,14 @@ def test_seeds_begin_where_they_are_told_to() -> None:
     assert choose("quick", "digits-mlp", None, (), 2, 6).seeds == range(6, 8)
 
 
+def test_results_of_a_task_that_is_gone_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(results, "execute", lambda run: Result(run, run.rate, 9.0, 60, 60, None))
+    old, new = (Run(task, "adam", "cosine", 1e-3) for task in ("digits-mlp-long", "digits-mlp-4000"))
+    for run in (old, new):
+        Collection(tmp_path).complete([run], 1, lambda done, total: None)
+    assert list(Collection(tmp_path).results) == [old, new]
+
+
 def test_command_trains_the_seeds_that_it_names(tmp_path: Path) -> None:
     words = [
         "--tasks",
