@@ -12,6 +12,7 @@ from galatune.formatting import printable
 
 __all__ = [
     "File",
+    "control_option",
     "control_options",
     "drop_schedule_option",
     "given",
@@ -114,6 +115,14 @@ name_option = click.option(
 
 study_option = click.option(
     "--study", metavar="NAME", callback=named, help="Study in STORAGE; may be left out if it holds one."
+)
+
+control_option = click.option(
+    "--control",
+    type=click.Choice(["on", "off"]),
+    default="on",
+    show_default=True,
+    help="With off the learning rate stays fixed at the old best's, and nothing is controlled.",
 )
 
 pruner_option = click.option(

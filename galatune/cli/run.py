@@ -11,6 +11,7 @@ import click
 
 from galatune.cli.loading import load
 from galatune.cli.options import (
+    control_option,
     control_options,
     drop_schedule_option,
     into_option,
@@ -55,10 +56,25 @@ __all__ = ["run"]
 @click.option(
     "--patience", type=click.IntRange(min=1), metavar="N", help="Stop after N trials without a better value."
 )
-@click.option("--confirm", is_flag=True, help="A match counts only once it was reached a second time.")
+@click.option(
+    "--repeats",
+    type=click.IntRange(0, 50),
+    metavar="N",
+    default=3,
+    show_default=True,
+    help="First repeat the old best N times at its own rate, on top of the budget: the goal is their mean. 0 "
+    "for its one value, which may be a lucky one.",
+)
+@click.option(
+    "--confirm/--no-confirm",
+    default=None,
+    help="A match counts only if the mean of as many repeats of it matches as well, on top of the budget.  "
+    "[default: --confirm unless --repeats is 0]",
+)
 @lr_option
 @keep_option
 @drop_schedule_option
+@control_option
 @control_options
 @pruner_option
 @click.option(

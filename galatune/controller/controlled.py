@@ -225,7 +225,7 @@ class Capture:
             self._leave(optimizer, LeftAlone(name, str(error), sets_own_rate=own))
             return
         if not self.controllers:
-            self.device = _device(optimizer)
+            self.device = device_of(optimizer)
         self._list(controller, name, choice.reason)
 
     def loaded(self, optimizer: Optimizer) -> None:
@@ -290,7 +290,8 @@ class Capture:
         return False
 
 
-def _device(optimizer: Optimizer) -> str:
+def device_of(optimizer: Optimizer) -> str:
+    """Where its first parameter lies: "cpu", or the name of the GPU."""
     device = next(
         (p.device for group in optimizer.param_groups for p in group["params"]), torch.device("cpu")
     )

@@ -35,6 +35,7 @@ class StudySummary:
         by_state: Number of trials by state.
         measured: Whether every finished trial recorded its duration.
         why: What is not measured, None if everything is.
+        control: "on", or "off" if its rates were fixed; None if galatune did not make it.
     """
 
     study: str
@@ -46,6 +47,7 @@ class StudySummary:
     by_state: Mapping[str, int]
     measured: bool
     why: str | None
+    control: str | None = None
 
 
 @dataclass(frozen=True)
@@ -191,7 +193,14 @@ def _summary(study: Ledger) -> StudySummary:
         by_state=study.by_state,
         measured=why is None,
         why=why,
+        control=_control(study),
     )
+
+
+def _control(study: Ledger) -> str | None:
+    if not study.provenance.made_by_galatune:
+        return None
+    return "on" if study.provenance.fixed_rates is None else "off"
 
 
 def _to_match(baseline: Ledger, shrunk: Ledger, goal: Goal | None, tolerance: float) -> ToMatch:

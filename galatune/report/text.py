@@ -49,7 +49,7 @@ def verdict(report: Comparison, shrunk: Ledger) -> Verdict:
         report: All numbers.
         shrunk: Ledger of the smaller study, which tells the best trial and whether the run is over.
     """
-    risk = _risk(report, shrunk) + _busy(report) + _pruned(report, shrunk)
+    risk = _risk(report, shrunk) + _busy(report) + _pruned(report, shrunk) + _fixed(shrunk)
     return Verdict(_saved(report), risk, _next(report, shrunk))
 
 
@@ -226,6 +226,12 @@ def _pruned(report: Comparison, shrunk: Ledger) -> str:
     return " ".join(filter(None, (f" {now} were pruned, {before} before.", shrunk.provenance.pruner_because)))
 
 
+def _fixed(shrunk: Ledger) -> str:
+    """That control had no part in it, if it was off."""
+    fixed = shrunk.provenance.fixed_rates
+    return "" if fixed is None else f" With control off: {fixed}."
+
+
 _JUDGEMENT = {
     "better": "better by more than the tolerance",
     "equal": "equal within the tolerance",
@@ -247,7 +253,8 @@ def _next(report: Comparison, shrunk: Ledger) -> str:
         return _next_if_missed(shrunk)
     if report.saved.trials is not None and report.saved.trials < 0:
         return f"removing the learning rate did not pay here: keep it searched, or retrain {who} and compare."
-    return f"retrain {who} with two or three other seeds inside galatune.controlled() before relying on it."
+    inside = " inside galatune.controlled()" if report.shrunk.control != "off" else ""
+    return f"retrain {who} with two or three other seeds{inside} before relying on it."
 
 
 def _next_if_missed(shrunk: Ledger) -> str:

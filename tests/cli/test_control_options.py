@@ -46,8 +46,8 @@ def test_the_growth_is_the_guards() -> None:
     option = options("run")["max_growth_per_step"]
     assert option.opts == ["--max-growth"]
     assert f"[default: {Guard().max_growth_per_step}]" in (option.help or "")
-    assert RunOptions().control()["guard"] is None
-    assert RunOptions(max_growth_per_step=2.0).control()["guard"] == Guard(max_growth_per_step=2.0)
+    assert RunOptions().controller_options()["guard"] is None
+    assert RunOptions(max_growth_per_step=2.0).controller_options()["guard"] == Guard(max_growth_per_step=2.0)
 
 
 def test_run_takes_every_option_of_the_run() -> None:

@@ -77,7 +77,7 @@ class TrialRecord:
 
     Attributes:
         optimizers: Every torch optimizer that stepped, the controlled ones first. At most 20.
-        steps: Optimizer steps under control, summed over optimizers.
+        steps: Optimizer steps under control, summed over optimizers; with control off, of all of them.
         probes: Steps on which a gradient pair was measured.
         gradient_evaluations: Gradients computed for the controlled steps, probes included (a
             Hessian-vector product counts 2).

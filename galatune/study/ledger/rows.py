@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from galatune.study.ledger.attributes import REASON, RECORD, STAGE
+from galatune.study.ledger.attributes import INTERRUPTED, REASON, RECORD, REPEATS, STAGE
 from galatune.study.ledger.constraints import feasible, known_to_the_sampler_alone
 from galatune.study.ledger.provenance import Provenance
 from galatune.study.ledger.record import TrialRecord
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Ledger", "TrialRow", "ledger"]
 
-STAGES = ("search", "confirm", "polish")
+STAGES = ("search", "repeat", "confirm", "polish")
 FINISHED = ("COMPLETE", "PRUNED", "FAIL")
 
 
@@ -42,14 +42,18 @@ class TrialRow:
         seconds: Wall-clock duration, None if it was not recorded.
         start: When it started, None if unknown.
         end: When it finished, None if unknown or unfinished.
-        stage: "search", "confirm" (a match run once more) or "polish" (a search over step scales).
+        stage: "search", "repeat" (the old best configuration at its own rates, without control), "confirm" (a
+            match run once more) or "polish" (a search over step scales).
         params: What the sampler chose.
-        steps: Optimizer steps under control, None if nothing was recorded.
+        steps: Optimizer steps under control (all of them with control off), None if nothing was recorded.
         probes: Steps on which a gradient pair was measured, None if nothing was recorded.
         gradient_evaluations: Gradients computed, probes included, None if nothing was recorded.
         record: What galatune left in the trial, None in an ordinary trial.
         reason: Why a FAIL trial failed, None if unknown.
         feasible: Whether it violates no constraint.
+        repeat_of: Number of the trial of the same study that it repeats, None if it repeats none.
+        repeats: How many such repeats there are, itself counted.
+        interrupted: Whether it was stopped from outside: another trial has its configuration and its ticket.
     """
 
     number: int
@@ -66,6 +70,9 @@ class TrialRow:
     record: TrialRecord | None = None
     reason: str | None = None
     feasible: bool = True
+    repeat_of: int | None = None
+    repeats: int = 1
+    interrupted: bool = False
 
     @property
     def finished(self) -> bool:
@@ -74,7 +81,15 @@ class TrialRow:
 
     @property
     def scored(self) -> bool:
-        """Whether it is COMPLETE with finite values and feasible: only then has it a quality."""
+        """Whether it is COMPLETE with finite values and feasible: only then has it a quality.
+
+        A repeat of the old best has none: it is no trial of the smaller space.
+        """
+        return self.stage != "repeat" and self.has_result
+
+    @property
+    def has_result(self) -> bool:
+        """`scored`, whatever its stage."""
         return self.values is not None and self.feasible and all(map(math.isfinite, self.values))
 
     @property
@@ -112,6 +127,11 @@ class Ledger:
     def complete(self) -> tuple[TrialRow, ...]:
         """COMPLETE trials with finite values that violate no constraint: only these have a quality."""
         return tuple(row for row in self.rows if row.scored)
+
+    @property
+    def repeats(self) -> tuple[TrialRow, ...]:
+        """Repeats of the old best that are COMPLETE with finite values; none of them is in `complete`."""
+        return tuple(row for row in self.rows if row.stage == "repeat" and row.has_result)
 
     @property
     def by_state(self) -> dict[str, int]:
@@ -182,8 +202,10 @@ def ledger(study: optuna.Study, storage: str | None = None) -> Ledger:
 
 def _row(trial: FrozenTrial) -> TrialRow:
     record = _record(trial.user_attrs.get(RECORD))
+    # Without control a trial may train with something else than torch: nothing was counted then.
+    counted = None if record and not record.optimizers and trial.state == TrialState.COMPLETE else record
     stage = trial.user_attrs.get(STAGE, "search")
-    finished = trial.state.is_finished()
+    finished, repeated = trial.state.is_finished(), _repeated(trial)
     reason = trial.user_attrs.get(REASON, trial.system_attrs.get(FAIL_REASON))
     return TrialRow(
         number=trial.number,
@@ -194,13 +216,24 @@ def _row(trial: FrozenTrial) -> TrialRow:
         end=trial.datetime_complete if finished else None,
         stage=stage if stage in STAGES else "search",
         params=dict(trial.params),
-        steps=record.steps if record else None,
-        probes=record.probes if record else None,
-        gradient_evaluations=record.gradient_evaluations if record else None,
+        steps=counted.steps if counted else None,
+        probes=counted.probes if counted else None,
+        gradient_evaluations=counted.gradient_evaluations if counted else None,
         record=record,
         reason=str(reason) if trial.state == TrialState.FAIL and reason else None,
-        feasible=feasible(trial),
+        feasible=stage == "repeat" or feasible(trial),  # marked, so that Optuna takes it for no best
+        repeat_of=repeated[0],
+        repeats=repeated[1],
+        interrupted=trial.state == TrialState.FAIL and bool(trial.user_attrs.get(INTERRUPTED)),
     )
+
+
+def _repeated(trial: FrozenTrial) -> tuple[int | None, int]:
+    """The trial that a trial repeats, and how many such repeats there are."""
+    body = trial.user_attrs.get(REPEATS)
+    given = body if isinstance(body, Mapping) else {}
+    number, count = given.get("trial"), given.get("of")
+    return number if isinstance(number, int) else None, count if isinstance(count, int) and count > 0 else 1
 
 
 def _values(trial: FrozenTrial) -> tuple[float, ...] | None:

@@ -24,7 +24,7 @@ from galatune.study.search.pruning import CurveWatch
 from galatune.study.search.second_construction import StoppedAtFirstStep, moved_rates
 from galatune.study.search.select_optimizers import OptimizerSelection, rate_names
 
-__all__ = ["Attempt", "Outcome", "attempt"]
+__all__ = ["Attempt", "Outcome", "attempt", "outcome_of"]
 
 NOT_THE_TYPE = (ImportError, OSError, MemoryError, GalatuneError)
 """What no script raises because a number is of a class that it does not expect."""
@@ -126,13 +126,13 @@ def _call(
     traced = rate_names(plan) if knowledge.traces else ()
     adopted = PlaceholderTrial.adopt(trial, plan.placeholders, traced=traced, varied=varied, curve=curve)
     selection = OptimizerSelection(plan, knowledge, adopted, stop=stop)
-    with tracing(), controlled(select=selection, **search.options.control()) as capture:
+    with tracing(), controlled(select=selection, **search.options.controller_options()) as capture:
         curve.capture = capture
         if search.watcher is not None and not stop:
             search.watcher.trial_started(trial.number, capture)
         seed_everything(seed)
         try:
-            outcome = _outcome(search.objective, adopted, len(search.study.directions))
+            outcome = outcome_of(search.objective, adopted, len(search.study.directions))
         except StoppedAtFirstStep:
             return Attempt(Outcome(TrialState.FAIL, reason="stopped"), capture, adopted, selection)
     return Attempt(outcome, capture, adopted, selection, caught=selection.stopped is not None)
@@ -187,7 +187,14 @@ def _blamed(search: Search, made: Attempt) -> Outcome:
     return replace(ended, reason=why)
 
 
-def _outcome(objective: Objective, trial: PlaceholderTrial, objectives: int) -> Outcome:
+def outcome_of(objective: Objective, trial: PlaceholderTrial, objectives: int) -> Outcome:
+    """Call an objective, and say how that ended.
+
+    Args:
+        objective: As the user gave it.
+        trial: What it is called with.
+        objectives: Number of values that it has to return.
+    """
     try:
         with only_in_this_process():
             result = objective(trial)

@@ -19,15 +19,22 @@ from galatune.study.search.fingerprint import Fingerprint
 from galatune.study.search.options import RunOptions
 from galatune.study.search.pruning import Pruning
 from galatune.study.search.sampler import SeededSampler
+from galatune.study.search.searched_view import SearchedSampler
 from galatune.study.storage.database import Database
 
 __all__ = ["as_begun", "create_or_continue", "study_names"]
 
-DECISIVE = ("seed", "min_lr", "max_lr", "probe", "step_scale", "per_group", "max_growth_per_step", "pruner")
+DECISIVE = (
+    *("seed", "min_lr", "max_lr", "probe", "step_scale", "per_group", "max_growth_per_step", "pruner"),
+    "control",
+)
 """Options that decide what a trial does; the others only say when the search ends."""
 
 EARLIER = {"pace": "max_growth_per_step"}
 """Options under the names that studies begun with an earlier galatune have them."""
+
+NEWER = {"control": "on"}
+"""Options that an earlier galatune did not have, and what it did."""
 
 
 def as_begun(plan: ShrinkPlan, storage: optuna.storages.BaseStorage, name: str) -> ShrinkPlan:
@@ -73,7 +80,8 @@ def create_or_continue(
         PlanError: There is a study of this name that is another one's, or that was begun with other options
             or another objective.
     """
-    sampler, pruner = SeededSampler(options.seed), pruning.pruner
+    drawing = SeededSampler(options.seed)
+    sampler, pruner = SearchedSampler(drawing, drawing.name), pruning.pruner
     if name in study_names(storage):
         study = optuna.load_study(study_name=name, storage=storage, sampler=sampler, pruner=pruner)
         _check_same(study, plan)
@@ -161,7 +169,8 @@ def _check_begun(
 
 
 def _changed_options(study: optuna.Study, options: RunOptions) -> list[str]:
-    before = {EARLIER.get(name, name): value for name, value in Provenance.of(study).options.items()}
+    known = Provenance.of(study).options
+    before = {**NEWER, **{EARLIER.get(name, name): value for name, value in known.items()}}
     now = options.to_json()
     if not any(trial.state.is_finished() for trial in study.get_trials(deepcopy=False)):
         return []

@@ -27,8 +27,8 @@ def fixed_trial(study: optuna.Study) -> FixedTrial:
 
     ``FixedTrial(study.best_params)`` raises once the objective suggests a dimension that was dropped. Here
     a dropped rate is answered with the peak of the rates that the controller found, at the nearest legal
-    value; any other dropped dimension with the value that it was fixed at. Train inside
-    `galatune.controlled` to have the rate controlled again.
+    value; any other dropped dimension with the value that it was fixed at. With ``--control off``
+    that holds for all of them. Train inside `galatune.controlled` to have the rate controlled again.
 
     Args:
         study: A study made by `galatune.run`.
@@ -45,7 +45,8 @@ def fixed_trial(study: optuna.Study) -> FixedTrial:
         best = study.best_trial
     except ValueError as error:
         raise StorageError(f"No trial of {name} is complete yet; run it first") from error
-    peak = _peak(TrialRecord.from_attribute(best.user_attrs.get(RECORD)))
+    fixed = Provenance.of(study).fixed_rates is not None
+    peak = None if fixed else _peak(TrialRecord.from_attribute(best.user_attrs.get(RECORD)))
     filled = {d.name: _fill(d, peak) for d in plan.learning_rate if d.dropped}
     return _BestTrial({**filled, **best.params}, number=best.number)
 

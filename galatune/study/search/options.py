@@ -17,6 +17,7 @@ from galatune.study.search.select_optimizers import RateKnowledge
 
 if TYPE_CHECKING:
     from galatune.controller.controlled import Capture
+    from galatune.study.ledger.match import Goal
     from galatune.study.scan.plan import ShrinkPlan
     from galatune.study.search.objective import Objective
     from galatune.study.search.rate_bound import RateBound
@@ -30,6 +31,10 @@ class Watcher(Protocol):
 
     def run_started(self, budget: Budget, study: optuna.Study) -> None:
         """Before the first trial; the study may hold earlier ones."""
+        ...
+
+    def goal_set(self, goal: Goal) -> None:
+        """Once the old best was repeated: the goal of the search, unless it was known before."""
         ...
 
     def trial_started(self, number: int, capture: Capture) -> None:
@@ -50,7 +55,10 @@ class RunOptions:
         until_match: End as soon as the old best is matched.
         tolerance: Share of |median - best| of the old values that counts as no difference.
         patience: Trials without a better value that end the search, None for no such bound.
-        confirm: A match counts only once its configuration has reached it a second time.
+        repeats: How often the old best is repeated at its own rates before the search, on top of ``trials``:
+            their mean is the goal. 0 for its one value; so with several objectives in any case.
+        confirm: Whether a match counts only once the mean of as many repeats of it, on top of ``trials``, has
+            reached the goal as well. None: if the old best is repeated.
         seed: Of the sampler and, with the trial's number added, of each trial.
         min_lr: See `galatune.attach`, like the next four.
         max_lr: Upper bound of the rate as applied. None: both bounds come from the old study if that is one
@@ -59,6 +67,7 @@ class RunOptions:
         step_scale: Multiplier on the estimated rate.
         per_group: Whether each parameter group has a rate of its own.
         max_growth_per_step: See `galatune.Guard`; None for its default.
+        control: "on", or "off": the dropped rates are fixed at the old best's, and nothing is controlled.
         pruner: A name of `galatune.study.search.pruning.PRUNERS`, or a pruner of Optuna's. None: no pruner if
             the old study has no PRUNED trial, else the median pruner.
     """
@@ -67,7 +76,8 @@ class RunOptions:
     until_match: bool = False
     tolerance: float = 0.01
     patience: int | None = None
-    confirm: bool = False
+    repeats: int = 3
+    confirm: bool | None = None
     seed: int = 0
     min_lr: float = Options.min_lr
     max_lr: float | None = None
@@ -75,9 +85,10 @@ class RunOptions:
     step_scale: float | None = Options.step_scale
     per_group: bool = Options.per_group
     max_growth_per_step: float | None = None
+    control: str = "on"
     pruner: str | BasePruner | None = None
 
-    def control(self) -> dict[str, Any]:
+    def controller_options(self) -> dict[str, Any]:
         """The options of `galatune.controlled`.
 
         Raises:

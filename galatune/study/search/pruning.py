@@ -115,7 +115,7 @@ class Pruning:
     old_share: float | None = None
 
 
-def pruning_for(old: OldPruning, chosen: str | BasePruner | None) -> Pruning:
+def pruning_for(old: OldPruning, chosen: str | BasePruner | None, *, controls: bool = True) -> Pruning:
     """The pruner that was chosen, or the one that follows from the old study.
 
     Without PRUNED trials there that is none: its savings would be reported as those of control.
@@ -123,6 +123,7 @@ def pruning_for(old: OldPruning, chosen: str | BasePruner | None) -> Pruning:
     Args:
         old: What the old study shows.
         chosen: A name of `PRUNERS`, a pruner of Optuna's, or None.
+        controls: Whether a rate is controlled, which then has to arrive first.
 
     Raises:
         PlanError: There is no such pruner, or the study has several objectives.
@@ -139,6 +140,8 @@ def pruning_for(old: OldPruning, chosen: str | BasePruner | None) -> Pruning:
         return Pruning()
     seen = f"the old study pruned {old.pruned} of {plural(old.finished, 'trial')}" if old.pruned else None
     pruner, why = _chosen(old, chosen, seen)
+    if why is not None and not controls:
+        why = why.replace(f"; {ARRIVES}", "")
     return Pruning(pruner, why, old.reports, None if chosen else old.share)
 
 
@@ -265,7 +268,9 @@ def _only_comparable(study: optuna.Study, own: int) -> optuna.Study:
 
 
 def _is_comparable(trial: FrozenTrial) -> bool:
-    """Whether all that a trial reported comes from a training under control."""
+    """Whether all that a trial reported comes from a training of the smaller search."""
+    if trial.user_attrs.get(STAGE) == "repeat":
+        return False
     record = trial.user_attrs.get(RECORD)
     controlled = isinstance(record, Mapping) and bool(record.get("steps"))
     ended = trial.state in (TrialState.COMPLETE, TrialState.PRUNED)

@@ -19,6 +19,7 @@ from galatune.study.ledger.provenance import Provenance
 from galatune.study.ledger.rows import ledger
 from galatune.study.scan.plan import ShrinkPlan
 from galatune.study.scan.projection import MOST_ALIKE
+from galatune.study.search.control_off import check_control
 from galatune.study.search.create import as_begun, create_or_continue, study_names
 from galatune.study.search.fingerprint import Fingerprint
 from galatune.study.search.loop import run_trials
@@ -97,6 +98,7 @@ def run(
         code, own_name = Fingerprint.of(objective), name or own_name
         plan = as_begun(plan, storage, own_name)
         study = create_or_continue(storage, own_name, plan, code, chosen, pruning, about_old, agree)
+        budget = budget.begun(study)
         with _not_deleted(storage, study):
             run_trials(Search(study, plan, objective, chosen, budget, watcher, pruning=pruning))
     return study
@@ -128,7 +130,8 @@ def _chosen(plan: ShrinkPlan, options: RunOptions | None, settings: Mapping[str,
         raise PlanError(f"--seed must lie between 0 and {MOST_SEED}, however: {options.seed}")
     if not math.isfinite(options.min_lr):
         raise PlanError(f"--min-lr must be finite, however: {options.min_lr}")
-    Options.of(options.control())
+    check_control(options)
+    Options.of(options.controller_options())
     if not plan.placeholders:
         raise PlanError(
             f"study {printable(plan.study)!r} has no learning rate to remove (its parameters: "
@@ -178,16 +181,19 @@ def _read_old(
         old = opened.study(plan.study)
         budget = budget_for(
             old,
+            plan,
             trials=options.trials,
             until_match=options.until_match,
             tolerance=options.tolerance,
             patience=options.patience,
             confirm=options.confirm,
+            repeats=options.repeats,
         )
         rows = ledger(old)
         goal = goal_of(rows, 0.0)
-        pruning = pruning_for(OldPruning.of(old), options.pruner)
-        bound = rate_bound(plan, rows, objective) if options.max_lr is None else None
+        controls = options.control == "on"
+        pruning = pruning_for(OldPruning.of(old), options.pruner, controls=controls)
+        bound = rate_bound(plan, rows, objective) if controls and options.max_lr is None else None
     about = {"storage": redact(plan.storage), "study": plan.study, "sampler": None, **_best(goal)}
     if bound is not None:
         about["bounds"] = bound.reason

@@ -56,6 +56,8 @@ class RunSummary:
         advice: What may help if it was missed, in words; None if nothing is known.
         next: The command that carries it out; None if there is none, or if no command line is known.
         old_pruned: PRUNED trials of the old study, and its finished ones; 0 if unknown.
+        control: "on", or "off" if the rates were fixed.
+        fixed_rates: Then: at what, in words.
     """
 
     study: str
@@ -76,6 +78,8 @@ class RunSummary:
     advice: str | None = None
     next: str | None = None
     old_pruned: tuple[int, int] = (0, 0)
+    control: str = "on"
+    fixed_rates: str | None = None
 
     @classmethod
     def of(
@@ -110,13 +114,15 @@ class RunSummary:
             advice=None if help_ is None else help_.text(),
             next=None if help_ is None or command is None else _next(help_, smaller.study_name, command),
             old_pruned=rows.provenance.old_pruned,
+            control="on" if rows.provenance.fixed_rates is None else "off",
+            fixed_rates=rows.provenance.fixed_rates,
         )
 
     def to_json(self) -> dict[str, Any]:
         """The keys of ``galatune run --json``."""
         body = asdict(self)
         body["best_trials"] = [{**trial, "values": list(trial["values"])} for trial in body["best_trials"]]
-        for key in ("objectives", "compared", "old_pruned"):
+        for key in ("objectives", "compared", "old_pruned", "fixed_rates"):
             del body[key]
         return body
 
@@ -155,6 +161,7 @@ class RunSummary:
             ("stopped", str(self.stopped_because)),
             ("trials", states),
             *self._pruned_lines(),
+            *([] if self.fixed_rates is None else [("control off", self.fixed_rates)]),
             *(self._best_lines() if self.objectives == 1 else self._front_lines()),
             *self._ending_lines(),
         ]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import optuna
 from optuna.trial import TrialState
@@ -18,10 +19,12 @@ from galatune.study.ledger.record import OptimizerRecord, RateEvent, RatePoint, 
 from galatune.study.ledger.rows import ledger
 from galatune.study.scan.plan import ShrinkPlan
 from galatune.study.search.attempt import Outcome, attempt
+from galatune.study.search.control_off import fixed_attempt
 from galatune.study.search.options import Search
 from galatune.study.search.own_step import own_step
 from galatune.study.search.placeholder_trial import PlaceholderTrial
 from galatune.study.search.quota import ticket_of
+from galatune.study.search.repeats import mark, old_rates
 from galatune.study.search.signals import Interruption
 
 __all__ = ["run_trial"]
@@ -73,7 +76,14 @@ def _controlled_before(study: optuna.Study) -> bool:
 
 
 def _under_control(search: Search, trial: optuna.trial.Trial) -> tuple[Outcome, TrialRecord]:
-    made = attempt(search, trial, search.options.seed + ticket_of(search.study, trial))
+    seed = search.options.seed + ticket_of(search.study, trial)
+    frozen = search.study._storage.get_trial(trial._trial_id)
+    if (rates := old_rates(frozen)) is not None:
+        mark(trial)
+        return _at_fixed_rate(search, trial, seed, rates)
+    if search.options.control == "off":
+        return _at_fixed_rate(search, trial, seed, search.plan.placeholders)
+    made = attempt(search, trial, seed)
     ended, record = made.outcome, _record(made.capture, made.events)
     own = own_step(made, search.plan)
     if own is not None:
@@ -86,6 +96,15 @@ def _under_control(search: Search, trial: optuna.trial.Trial) -> tuple[Outcome, 
         )
         ended = ended if why is None else Outcome(TrialState.FAIL, reason=why)
     return ended, record
+
+
+def _at_fixed_rate(
+    search: Search, trial: optuna.trial.Trial, seed: int, rates: Mapping[str, Any]
+) -> tuple[Outcome, TrialRecord]:
+    """Without control: a trial may train with any framework, or with an optimizer that sets its own step."""
+    ended, record, adopted = fixed_attempt(search, trial, seed, rates)
+    why = _of_another_study(adopted, search.plan) if ended.state == TrialState.COMPLETE else None
+    return ended if why is None else Outcome(TrialState.FAIL, reason=why), record
 
 
 def _of_another_study(trial: PlaceholderTrial, plan: ShrinkPlan) -> str | None:
