@@ -54,4 +54,4 @@ def work(folder: str, into: str, trials: int) -> None:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     output = Path(f"worker-{os.getpid()}.txt")
     with output.open("w") as lines, redirect_stderr(lines), suppress(KeyboardInterrupt):
-        run(scan("old.log"), objective, into=into, trials=trials)
+        run(scan("old.log"), objective, into=into, trials=trials, repeats=0)

@@ -137,8 +137,8 @@ def with_rate(suggest: Callable[[Any], float]) -> Callable[[Any], float]:
 
 
 def go(plan: ShrinkPlan, function: Callable[[Any], Any] = objective, **given: Any) -> optuna.Study:
-    """Run the smaller study into a journal."""
-    return run(plan, function, **{"into": "new.log", **given})
+    """Run the smaller study into a journal; the old best is not repeated unless that is asked for."""
+    return run(plan, function, **{"into": "new.log", "repeats": 0, **given})
 
 
 def recorded(trial: optuna.trial.FrozenTrial) -> TrialRecord:

@@ -16,8 +16,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.text import Text
 
 from galatune.formatting import listed, plural, printable, rate, time_left
-from galatune.study.ledger.attributes import REASON, RECORD, WARM_START
+from galatune.study.ledger.attributes import REASON, RECORD, STAGE, WARM_START
 from galatune.study.ledger.constraints import feasible
+from galatune.study.ledger.goal import goal_lines
 from galatune.study.ledger.provenance import Provenance
 from galatune.study.ledger.record import TrialRecord
 from galatune.study.scan.text import CONSTRAINED
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
     from galatune.controller.controlled import Capture
+    from galatune.study.ledger.match import Goal
     from galatune.study.scan.plan import ShrinkPlan
     from galatune.study.search.stopping import Budget
 
@@ -38,6 +40,10 @@ MOST_OLD = 10
 """Old trials that are named."""
 NUMBERS_WIDTH = 70
 """Columns that the numbers beside the bar may need."""
+
+
+STAGES = {"repeat": "the old best again, ", "confirm": "a match again, ", "polish": "polish, "}
+"""What a line of a trial that repeats begins with."""
 
 
 class RunProgress:
@@ -112,11 +118,20 @@ class RunProgress:
         if pruner := Provenance.of(study).pruner_because:
             self._say(printable(pruner))
         self._say(f"Budget: {budget.text()}, into {self._place}.")
+        from galatune.study.search.polish import polish_text
+
+        if polished := Provenance.of(study).options.get("polish"):
+            self._say(polish_text(int(polished)))
         if self._state.done:
             self._say(f"Continuing after {plural(self._state.done, 'trial')}.")
         if self._live:
             self._bar.add_task("trials", total=budget.trials, completed=min(self._state.done, budget.trials))
             self._bar.start()
+
+    def goal_set(self, goal: Goal) -> None:
+        """Say what the repeats of the old best made of it."""
+        for line in goal_lines(goal):
+            self._say(line)
 
     def trial_started(self, number: int, capture: Capture) -> None:
         """Show the rate of this trial from here on."""
@@ -138,7 +153,13 @@ class RunProgress:
     def _line(self, trial: FrozenTrial) -> str:
         values = "" if trial.values is None else f" {', '.join(f'{value:.6g}' for value in trial.values)}"
         seconds = trial.duration.total_seconds() if trial.duration else 0.0
-        parts = [f"{trial.state.name.lower()}{values}", f"{seconds:.1f} s", _peak(trial), _share(trial)]
+        stage = STAGES.get(str(trial.user_attrs.get(STAGE)), "")
+        parts = [
+            f"{stage}{trial.state.name.lower()}{values}",
+            f"{seconds:.1f} s",
+            _peak(trial),
+            _share(trial),
+        ]
         parts += [self._state.best_in_words(), self._state.left_in_words()]
         return f"Trial {trial.number}: {', '.join(filter(None, parts))}"
 
@@ -225,7 +246,7 @@ class _State:
         self._look(trial)
 
     def _look(self, trial: FrozenTrial) -> None:
-        scored = trial.state.name == "COMPLETE" and trial.values and feasible(trial)
+        scored = trial.state.name == "COMPLETE" and trial.values and feasible(trial)  # no repeat is
         if not self._single or not scored:
             return
         value = trial.values[0]

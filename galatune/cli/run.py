@@ -20,6 +20,7 @@ from galatune.cli.options import (
     lr_option,
     name_option,
     objective_argument,
+    polish_option,
     pruner_option,
     sampler_option,
     storage_argument,
@@ -58,13 +59,28 @@ __all__ = ["run"]
 @click.option(
     "--patience", type=click.IntRange(min=1), metavar="N", help="Stop after N trials without a better value."
 )
-@click.option("--confirm", is_flag=True, help="A match counts only once it was reached a second time.")
+@click.option(
+    "--repeats",
+    type=click.IntRange(0, 50),
+    metavar="N",
+    default=3,
+    show_default=True,
+    help="First repeat the old best N times at its own rate, on top of the budget: the goal is their mean. 0 "
+    "for its one value, which may be a lucky one.",
+)
+@click.option(
+    "--confirm/--no-confirm",
+    default=None,
+    help="A match counts only if the mean of as many repeats of it matches as well, on top of the budget.  "
+    "[default: --confirm unless --repeats is 0]",
+)
 @lr_option
 @keep_option
 @drop_schedule_option
 @control_option
 @control_options
 @warm_start_option
+@polish_option
 @sampler_option
 @pruner_option
 @click.option(

@@ -265,8 +265,19 @@ def _next(report: Comparison, shrunk: Ledger) -> str:
         return _next_if_missed(shrunk)
     if report.saved.trials is not None and report.saved.trials < 0:
         return f"removing the learning rate did not pay here: keep it searched, or retrain {who} and compare."
-    inside = " inside galatune.controlled()" if report.shrunk.control != "off" else ""
+    inside = "" if report.shrunk.control == "off" else f" {_inside(shrunk)}"
     return f"retrain {who} with two or three other seeds{inside} before relying on it."
+
+
+def _inside(shrunk: Ledger) -> str:
+    """In what the best trial is to be trained again, so that it has the rate that it had."""
+    best = _best_number(shrunk)
+    polish = next((row.polish for row in shrunk.complete if row.number == best), None)
+    if polish is None:
+        return "inside galatune.controlled()"
+    if polish.fixed is not None:
+        return f"with {polish.fixed}, without control,"
+    return f"inside galatune.controlled(step_scale_factor={polish.step_scale_factor:g})"
 
 
 def _next_if_missed(shrunk: Ledger) -> str:

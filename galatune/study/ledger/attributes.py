@@ -8,15 +8,18 @@ from __future__ import annotations
 __all__ = [
     "BEAT",
     "DEMO",
+    "GOAL",
     "GRID_CELL",
     "GRID_VALUES",
     "INTERRUPTED",
     "MACHINE",
     "OBJECTIVE_CONSTRAINTS",
     "OWN_STEP",
+    "POLISH",
     "PROCESS",
     "REASON",
     "RECORD",
+    "REPEATS",
     "REPORTED_BEFORE",
     "SAMPLER_CONSTRAINTS",
     "SCHEMA",
@@ -29,6 +32,9 @@ __all__ = [
 RECORD = "galatune"
 """User attribute. Of a trial: its `TrialRecord`. Of the smaller study: its `Provenance`."""
 
+GOAL = "galatune_goal"
+"""User attribute of the smaller study: its goal, written once the old best was repeated (`ledger.goal`)."""
+
 SCHEMA = 1
 """Of both, under the key "schema"."""
 
@@ -38,7 +44,15 @@ UNFINISHED = "interrupted"
 # -- user attributes of a trial of the smaller study
 
 STAGE = "galatune_stage"
-""" "confirm" or "polish" if the trial is not part of the search."""
+""" "repeat", "confirm" or "polish" if the trial is not part of the search."""
+
+REPEATS = "galatune_repeats"
+"""What a trial of the stage "repeat" or "confirm" repeats: "of", how many such repeats there are; "trial",
+the number of the trial in the smaller study, None for the old study's best; "rates", the old best's values
+of the dropped dimensions, at which it is repeated."""
+
+POLISH = "galatune_polish"
+"""Of a trial of the stage "polish": its `Polish`."""
 
 WARM_START = "galatune_warm_start"
 """Number of the old trial whose configuration was enqueued, if the trial is part of the warm start."""

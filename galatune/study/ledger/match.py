@@ -6,15 +6,18 @@ or a negated hypervolume if there are several objectives.
 
 from __future__ import annotations
 
+import math
 import statistics
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from galatune.study.ledger.confirmation import confirmations
 from galatune.study.ledger.rows import Ledger, TrialRow
 
 __all__ = [
     "Goal",
+    "Repeats",
     "best_so_far",
     "goal_of",
     "hypervolume",
@@ -27,18 +30,47 @@ Point = tuple[float, ...]
 
 
 @dataclass(frozen=True)
+class Repeats:
+    """The old study's best configuration, run again at its own rates, without control and with other seeds.
+
+    Attributes:
+        asked: How many repeats were run.
+        values: Values of those that are COMPLETE, in the units and sign of the objective.
+        old_best: The value that the old study saw, which was selected for being the best.
+        spread: Standard deviation of one repeat; None with fewer than two values.
+    """
+
+    asked: int
+    values: tuple[float, ...]
+    old_best: float
+    spread: float | None
+
+    @property
+    def mean(self) -> float | None:
+        """Mean of `values`, None if there is none; `old_best` is no part of it."""
+        return statistics.fmean(self.values) if self.values else None
+
+    @property
+    def standard_error(self) -> float | None:
+        """Of the mean, in the units of the objective; None if the spread is unknown."""
+        return None if self.spread is None or not self.values else self.spread / math.sqrt(len(self.values))
+
+
+@dataclass(frozen=True)
 class Goal:
     """What counts as "the same value as the old study's best".
 
     Attributes:
         directions: "minimize" or "maximize", one per objective.
         tolerance: Fraction of `scale` that counts as no difference.
-        best: The old study's best, in its own units and sign; its hypervolume if there are several
+        best: Mean of the repeats of the old study's best configuration, in its own units and sign; without
+            them the old best itself, which is one lucky value; the old hypervolume if there are several
             objectives.
         scale: Distance from the old median to the old best, in the units of the objective; the old
             hypervolume if there are several.
         threshold: A trial at least this good matches, in the units and sign of `best`.
         reference_point: Of the hypervolume, in the objectives' own signs; None with one objective.
+        repeats: What the old best configuration reached when it was run again; None if it was not.
     """
 
     directions: tuple[str, ...]
@@ -47,11 +79,16 @@ class Goal:
     scale: float
     threshold: float
     reference_point: Point | None = None
+    repeats: Repeats | None = None
 
     @property
     def margin(self) -> float:
-        """Differences up to this size count as none, in the units of the objective."""
-        return self.tolerance * self.scale
+        """Differences up to this size count as none, in the units of the objective.
+
+        The larger of tolerance x scale and one standard error of the mean of the repeats.
+        """
+        error = None if self.repeats is None else self.repeats.standard_error
+        return max(self.tolerance * self.scale, error or 0.0)
 
     @property
     def bigger_is_better(self) -> bool:
@@ -133,8 +170,8 @@ def trials_to_reach(search: Ledger, goal: Goal, *, confirmed: bool = False) -> i
     Args:
         search: Either study.
         goal: What has to be reached.
-        confirmed: If the study holds trials of the stage "confirm", only such a repeat can match: the trials
-            up to it are counted.
+        confirmed: If the study holds trials of the stage "confirm", only the mean of such repeats of one
+            configuration can match: the trials up to the last of them are counted.
 
     Returns:
         None if it was not reached.
@@ -142,10 +179,10 @@ def trials_to_reach(search: Ledger, goal: Goal, *, confirmed: bool = False) -> i
     if goal.reference_point is not None:
         reached = [goal.best > 0 and goal.reached(volume) for volume in best_so_far(search, goal)]
     else:
-        repeats = confirmed and any(row.stage == "confirm" for row in search.finished)
+        found = confirmations(search, goal) if confirmed else ()
+        ends = {one.rows[-1].number for one in found if one.confirmed}
         reached = [
-            row.scored and goal.reached(row.value) and (row.stage == "confirm" or not repeats)
-            for row in search.finished
+            row.number in ends if found else row.scored and goal.reached(row.value) for row in search.finished
         ]
     return reached.index(True) + 1 if True in reached else None
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import optuna
 
-from galatune.study.ledger.attributes import MACHINE, RECORD, SCHEMA, UNFINISHED
+from galatune.study.ledger.attributes import GOAL, MACHINE, RECORD, SCHEMA, UNFINISHED
 
 if TYPE_CHECKING:
     from optuna.study._frozen import FrozenStudy
@@ -41,6 +41,7 @@ class Provenance:
         versions: Package name to version.
         machine: "platform", "processor", "cores", "device"; empty if unknown.
         stopped_because: In words, None while the run is unfinished.
+        goal: The goal with the repeats of the old best, as `ledger.goal` reads it; empty if there is none.
     """
 
     made_by_galatune: bool = False
@@ -57,6 +58,7 @@ class Provenance:
     versions: Mapping[str, str] = field(default_factory=dict)
     machine: Mapping[str, str] = field(default_factory=dict)
     stopped_because: str | None = None
+    goal: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def unfinished(self) -> bool:
@@ -106,10 +108,11 @@ class Provenance:
             versions=_texts(body.get("versions")),
             machine=_texts(machine),
             stopped_because=_text(body.get("stopped_because")),
+            goal=_mapping(attributes.get(GOAL)),
         )
 
     def write(self, study: optuna.Study) -> None:
-        """Write it into a smaller study whose run begins."""
+        """Write it into a smaller study whose run begins; the goal has an attribute of its own."""
         body = {
             "schema": SCHEMA,
             "plan": dict(self.plan),

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from galatune.study.ledger.attributes import INTERRUPTED, REASON, RECORD, STAGE, WARM_START
+from galatune.study.ledger.attributes import INTERRUPTED, POLISH, REASON, RECORD, REPEATS, STAGE, WARM_START
 from galatune.study.ledger.constraints import feasible, known_to_the_sampler_alone
+from galatune.study.ledger.polish import Polish
 from galatune.study.ledger.provenance import Provenance
 from galatune.study.ledger.record import TrialRecord
 from galatune.study.ledger.trial_counts import seconds_of
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Ledger", "TrialRow", "WarmTrial", "ledger", "warm_trials"]
 
-STAGES = ("search", "warm-start", "confirm", "polish")
+STAGES = ("search", "warm-start", "repeat", "confirm", "polish")
 FINISHED = ("COMPLETE", "PRUNED", "FAIL")
 
 
@@ -42,8 +43,9 @@ class TrialRow:
         seconds: Wall-clock duration, None if it was not recorded.
         start: When it started, None if unknown.
         end: When it finished, None if unknown or unfinished.
-        stage: "search", "warm-start" (of it, an old configuration that was enqueued), "confirm" (a match run
-            once more) or "polish" (a search over step scales).
+        stage: "search", "warm-start" (of it, an old configuration that was enqueued), "repeat" (the old best
+            configuration at its own rates, without control), "confirm" (a match run once more) or "polish"
+            (one of the best run once more with another rate).
         params: What the sampler chose.
         steps: Optimizer steps under control (all of them with control off), None if nothing was recorded.
         probes: Steps on which a gradient pair was measured, None if nothing was recorded.
@@ -51,7 +53,11 @@ class TrialRow:
         record: What galatune left in the trial, None in an ordinary trial.
         reason: Why a FAIL trial failed, None if unknown.
         feasible: Whether it violates no constraint.
+        polish: How its rate differs, if it is of the stage "polish"; None in every other trial.
         old_trial: Number of the old trial whose configuration was enqueued; None in every other trial.
+        repeat_of: Number of the trial of the same study that it repeats, None if it repeats none.
+        repeats: How many such repeats there are, itself counted.
+        interrupted: Whether it was stopped from outside: another trial has its configuration and its ticket.
     """
 
     number: int
@@ -69,6 +75,10 @@ class TrialRow:
     reason: str | None = None
     feasible: bool = True
     old_trial: int | None = None
+    polish: Polish | None = None
+    repeat_of: int | None = None
+    repeats: int = 1
+    interrupted: bool = False
 
     @property
     def finished(self) -> bool:
@@ -77,7 +87,15 @@ class TrialRow:
 
     @property
     def scored(self) -> bool:
-        """Whether it is COMPLETE with finite values and feasible: only then has it a quality."""
+        """Whether it is COMPLETE with finite values and feasible: only then has it a quality.
+
+        A repeat of the old best has none: it is no trial of the smaller space.
+        """
+        return self.stage != "repeat" and self.has_result
+
+    @property
+    def has_result(self) -> bool:
+        """`scored`, whatever its stage."""
         return self.values is not None and self.feasible and all(map(math.isfinite, self.values))
 
     @property
@@ -123,6 +141,11 @@ class Ledger:
     def complete(self) -> tuple[TrialRow, ...]:
         """COMPLETE trials with finite values that violate no constraint: only these have a quality."""
         return tuple(row for row in self.rows if row.scored)
+
+    @property
+    def repeats(self) -> tuple[TrialRow, ...]:
+        """Repeats of the old best that are COMPLETE with finite values; none of them is in `complete`."""
+        return tuple(row for row in self.rows if row.stage == "repeat" and row.has_result)
 
     @property
     def by_state(self) -> dict[str, int]:
@@ -196,7 +219,7 @@ def _row(trial: FrozenTrial) -> TrialRow:
     # Without control a trial may train with something else than torch: nothing was counted then.
     counted = None if record and not record.optimizers and trial.state == TrialState.COMPLETE else record
     stage = trial.user_attrs.get(STAGE, "warm-start" if WARM_START in trial.user_attrs else "search")
-    finished = trial.state.is_finished()
+    finished, repeated = trial.state.is_finished(), _repeated(trial)
     reason = trial.user_attrs.get(REASON, trial.system_attrs.get(FAIL_REASON))
     return TrialRow(
         number=trial.number,
@@ -212,19 +235,31 @@ def _row(trial: FrozenTrial) -> TrialRow:
         gradient_evaluations=counted.gradient_evaluations if counted else None,
         record=record,
         reason=str(reason) if trial.state == TrialState.FAIL and reason else None,
-        feasible=feasible(trial),
-        old_trial=None if INTERRUPTED in trial.user_attrs else _whole(trial.user_attrs.get(WARM_START)),
+        feasible=stage == "repeat" or feasible(trial),  # marked, so that Optuna takes it for no best
+        polish=Polish.from_attribute(trial.user_attrs.get(POLISH)) if stage == "polish" else None,
+        old_trial=_whole(trial.user_attrs.get(WARM_START)),
+        repeat_of=repeated[0],
+        repeats=repeated[1],
+        interrupted=trial.state == TrialState.FAIL and bool(trial.user_attrs.get(INTERRUPTED)),
     )
 
 
 def warm_trials(rows: Ledger) -> tuple[WarmTrial, ...]:
     """The finished trials of a warm start."""
-    found = [(row.number, row.old_trial) for row in rows.finished]
+    found = [(row.number, row.old_trial) for row in rows.finished if not row.interrupted]
     return tuple(WarmTrial(number, old) for number, old in found if old is not None)
 
 
 def _whole(number: Any) -> int | None:
     return number if isinstance(number, int) else None
+
+
+def _repeated(trial: FrozenTrial) -> tuple[int | None, int]:
+    """The trial that a trial repeats, and how many such repeats there are."""
+    body = trial.user_attrs.get(REPEATS)
+    given = body if isinstance(body, Mapping) else {}
+    number, count = given.get("trial"), given.get("of")
+    return number if isinstance(number, int) else None, count if isinstance(count, int) and count > 0 else 1
 
 
 def _values(trial: FrozenTrial) -> tuple[float, ...] | None:

@@ -19,6 +19,7 @@ from galatune.study.search.fingerprint import Fingerprint
 from galatune.study.search.options import RunOptions
 from galatune.study.search.pruning import Pruning
 from galatune.study.search.sampler import sampler_for, sampler_name
+from galatune.study.search.searched_view import SearchedSampler
 from galatune.study.storage.database import Database
 
 __all__ = ["as_begun", "create_or_continue", "study_names"]
@@ -80,7 +81,8 @@ def create_or_continue(
         PlanError: There is a study of this name that is another one's, or that was begun with other options
             or another objective.
     """
-    sampler, pruner = sampler_for(options.sampler, plan, options.seed), pruning.pruner
+    drawing = sampler_for(options.sampler, plan, options.seed)
+    sampler, pruner = SearchedSampler(drawing, sampler_name(drawing)), pruning.pruner
     if name in study_names(storage):
         study = optuna.load_study(study_name=name, storage=storage, sampler=sampler, pruner=pruner)
         _check_same(study, plan)
@@ -95,7 +97,7 @@ def create_or_continue(
         objective=objective.reference,
         objective_sha256=objective.sha256,
         options=options.to_json(),
-        sampler=sampler_name(sampler),
+        sampler=sampler.name,
         pruner=type(pruner).__name__,
         pruner_because=pruning.reason,
         seed=options.seed,

@@ -11,10 +11,12 @@ from optuna.trial import FrozenTrial, TrialState
 
 from galatune.errors import ObjectiveError
 from galatune.formatting import printable
-from galatune.study.ledger.attributes import OWN_STEP, REASON, STAGE, UNFINISHED
+from galatune.study.ledger.attributes import GOAL, OWN_STEP, REASON, UNFINISHED
 from galatune.study.ledger.ending import FAILED, OWN_STEPS
 from galatune.study.ledger.provenance import note_stop
+from galatune.study.search.confirm import queue_confirmation
 from galatune.study.search.options import Search
+from galatune.study.search.polish import then_polish
 from galatune.study.search.quota import (
     claim,
     hand_back,
@@ -24,6 +26,7 @@ from galatune.study.search.quota import (
     take_over,
     uses_ticket,
 )
+from galatune.study.search.repeats import queue_repeats, settle
 from galatune.study.search.signals import Interruption
 from galatune.study.search.stopping import AT_WORK
 from galatune.study.search.trial_run import run_trial
@@ -56,6 +59,8 @@ def run_trials(search: Search) -> None:
         take_over(study, workers)
         if watcher is not None:
             watcher.run_started(budget, study)
+        with interruption.held():
+            queue_repeats(study, budget.old_best)
         while (reason := _stop_reason(search, workers, interruption)) is None:
             trial = _trial(search, interruption)
             if trial is None:
@@ -91,10 +96,19 @@ def _stop_reason(search: Search, workers: Workers, interruption: Interruption) -
         with interruption.held():
             take_over(study, workers)
             let_go()
-        reason = budget.stop_reason(study)
+            _settle(search)
+            reason = then_polish(search, budget.stop_reason(study))
         if reason is None or not reason.endswith(AT_WORK) or not workers.unknown(study):
             return reason
         time.sleep(LOOK_SECONDS)
+
+
+def _settle(search: Search) -> None:
+    """Fix the goal as soon as the old best was repeated, and say it."""
+    study, settled = search.study, GOAL in search.study.user_attrs
+    goal = settle(study, search.budget.goal)
+    if goal is not None and goal.repeats is not None and not settled and search.watcher is not None:
+        search.watcher.goal_set(goal)
 
 
 def _trial(search: Search, interruption: Interruption) -> FrozenTrial | None:
@@ -109,11 +123,12 @@ def _trial(search: Search, interruption: Interruption) -> FrozenTrial | None:
         with interruption.held():
             again = budget.to_confirm(study)
             if again is not None:
-                study.enqueue_trial(again.params, user_attrs={STAGE: "confirm"})
-            trial = next_trial(study, budget.trials)
+                queue_confirmation(study, again, budget.confirm)
+            tickets = budget.open_tickets(study)
+            trial = next_trial(study, tickets)
             if trial is None:
                 return None
-            if not claim(study, trial, budget.trials):
+            if not claim(study, trial, tickets):
                 hand_back(study, trial)
                 return None
         with beating(study, trial):

@@ -18,6 +18,7 @@ from galatune.study.search.select_optimizers import RateKnowledge
 
 if TYPE_CHECKING:
     from galatune.controller.controlled import Capture
+    from galatune.study.ledger.match import Goal
     from galatune.study.scan.plan import ShrinkPlan
     from galatune.study.search.objective import Objective
     from galatune.study.search.rate_bound import RateBound
@@ -31,6 +32,10 @@ class Watcher(Protocol):
 
     def run_started(self, budget: Budget, study: optuna.Study) -> None:
         """Before the first trial; the study may hold earlier ones."""
+        ...
+
+    def goal_set(self, goal: Goal) -> None:
+        """Once the old best was repeated: the goal of the search, unless it was known before."""
         ...
 
     def trial_started(self, number: int, capture: Capture) -> None:
@@ -51,7 +56,10 @@ class RunOptions:
         until_match: End as soon as the old best is matched.
         tolerance: Share of |median - best| of the old values that counts as no difference.
         patience: Trials without a better value that end the search, None for no such bound.
-        confirm: A match counts only once its configuration has reached it a second time.
+        repeats: How often the old best is repeated at its own rates before the search, on top of ``trials``:
+            their mean is the goal. 0 for its one value; so with several objectives in any case.
+        confirm: Whether a match counts only once the mean of as many repeats of it, on top of ``trials``, has
+            reached the goal as well. None: if the old best is repeated.
         seed: Of the sampler and, with the trial's number added, of each trial.
         min_lr: See `galatune.attach`, like the next four.
         max_lr: Upper bound of the rate as applied. None: both bounds come from the old study if that is one
@@ -62,6 +70,7 @@ class RunOptions:
         max_growth_per_step: See `galatune.Guard`; None for its default.
         control: "on", or "off": the dropped rates are fixed at the old best's, and nothing is controlled.
         warm_start: The best configurations of the old study that are tried first, without their rates.
+        polish: The best configurations that are run again with other rates once the search is over.
         sampler: A name of `galatune.study.search.sampler.SAMPLERS`, "grid", or a sampler of Optuna's,
             which is used as it is. None: "grid" if the old study had one, else "tpe".
         pruner: A name of `galatune.study.search.pruning.PRUNERS`, or a pruner of Optuna's. None: no pruner if
@@ -72,7 +81,8 @@ class RunOptions:
     until_match: bool = False
     tolerance: float = 0.01
     patience: int | None = None
-    confirm: bool = False
+    repeats: int = 3
+    confirm: bool | None = None
     seed: int = 0
     min_lr: float = Options.min_lr
     max_lr: float | None = None
@@ -82,6 +92,7 @@ class RunOptions:
     max_growth_per_step: float | None = None
     control: str = "on"
     warm_start: int = 0
+    polish: int = 0
     sampler: str | BaseSampler | None = None
     pruner: str | BasePruner | None = None
 
@@ -134,6 +145,7 @@ class Search:
         watcher: Told how it proceeds, None for nobody.
         knowledge: What its trials have shown of the objective.
         pruning: Its pruner.
+        step_scale_factor: See `galatune.attach`.
     """
 
     study: optuna.Study
@@ -144,3 +156,8 @@ class Search:
     watcher: Watcher | None = None
     knowledge: RateKnowledge = field(default_factory=RateKnowledge)
     pruning: Pruning = field(default_factory=Pruning)
+    step_scale_factor: float = 1.0
+
+    def control(self) -> dict[str, Any]:
+        """The options of `galatune.controlled`."""
+        return {**self.options.controller_options(), "step_scale_factor": self.step_scale_factor}

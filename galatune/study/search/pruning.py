@@ -268,7 +268,9 @@ def _only_comparable(study: optuna.Study, own: int) -> optuna.Study:
 
 
 def _is_comparable(trial: FrozenTrial) -> bool:
-    """Whether all that a trial reported comes from a training under control."""
+    """Whether all that a trial reported comes from a training of the smaller search."""
+    if trial.user_attrs.get(STAGE) == "repeat":
+        return False
     record = trial.user_attrs.get(RECORD)
     controlled = isinstance(record, Mapping) and bool(record.get("steps"))
     ended = trial.state in (TrialState.COMPLETE, TrialState.PRUNED)

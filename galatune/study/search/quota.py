@@ -11,6 +11,9 @@ study, on one machine or on many. They need nothing but its storage, and what a 
   the same ticket. If it is killed between the two, another process sees a ticket without a trial, and queues
   it. If that happens twice, the trial that was queued first has the ticket, and the other is closed.
 
+Some trials come on top of the budget, with tickets of their own (`galatune.study.search.lanes`): they are
+queued under them, and begun before any ticket of the search.
+
 Seeds follow the ticket, so that an interruption changes nothing of what comes after it. Which processes are
 gone is told by `galatune.study.search.workers`.
 """
@@ -25,15 +28,19 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from galatune.study.ledger.attributes import (
     INTERRUPTED,
     OWN_STEP,
+    POLISH,
     PROCESS,
     REASON,
+    REPEATS,
     STAGE,
     TICKET,
     WARM_START,
 )
+from galatune.study.search.lanes import is_on_top, noted_ticket
 from galatune.study.search.workers import Workers, new_claim
 
 __all__ = [
+    "FIXED",
     "claim",
     "hand_back",
     "held_tickets",
@@ -49,9 +56,7 @@ __all__ = [
 FIXED = "fixed_params"
 """System attribute in which Optuna keeps the parameters of a trial that was enqueued."""
 
-MOST_TICKETS = 2**31
-
-CARRIED = (STAGE, WARM_START)
+CARRIED = (STAGE, REPEATS, POLISH, WARM_START)
 """User attributes of a trial that one with the same ticket has too."""
 
 
@@ -64,16 +69,19 @@ def uses_ticket(trial: FrozenTrial) -> bool:
     """Whether a trial of the smaller study used a ticket of the budget.
 
     One that was released did not. Nor did one whose optimizer sets its own step: its ticket is spent, since
-    the sampler would draw the same configuration with it, and the budget is one ticket larger.
+    the sampler would draw the same configuration with it, and the budget is one ticket larger. Repeats come
+    on top of the budget.
     """
     own_step = trial.user_attrs.get(OWN_STEP)
-    return trial.state.is_finished() and not is_interrupted(trial) and not own_step
+    counts = not is_interrupted(trial) and not own_step and not is_on_top(noted_ticket(trial))
+    return trial.state.is_finished() and counts
 
 
 def running(study: optuna.Study) -> int:
-    """Number of trials that are running, in whatever process, as far as they are claimed."""
+    """Number of trials of the search that are running, in whatever process, as far as they are claimed."""
     trials = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-    return sum(trial.user_attrs.get(PROCESS) is not None for trial in trials)
+    claimed = (trial for trial in trials if trial.user_attrs.get(PROCESS) is not None)
+    return sum(not is_on_top(noted_ticket(trial)) for trial in claimed)
 
 
 def ticket_of(study: optuna.Study, trial: optuna.trial.Trial | FrozenTrial) -> int:
@@ -90,11 +98,11 @@ def held_tickets(study: optuna.Study) -> dict[int, FrozenTrial]:
 
 
 def next_trial(study: optuna.Study, tickets: int) -> optuna.trial.Trial | None:
-    """Begin the trial of the lowest ticket that nobody has.
+    """Begin the trial of the lowest ticket that nobody has; of one on top of the budget, if any waits.
 
     Args:
         study: The smaller study.
-        tickets: How many there are.
+        tickets: How many the search has; 0 if only those on top may begin.
 
     Returns:
         It is `claim` that makes it this process's own. None if there is none, now.
@@ -102,12 +110,13 @@ def next_trial(study: optuna.Study, tickets: int) -> optuna.trial.Trial | None:
     storage, trials = study._storage, study.get_trials(deepcopy=False)
     numbers = _tickets(trials)
     waiting = [trial for trial in trials if trial.state == TrialState.WAITING]
-    for trial in sorted(waiting, key=lambda one: (numbers[one._trial_id], one._trial_id)):
+    for trial in sorted(waiting, key=lambda one: _turn(numbers[one._trial_id], one._trial_id)):
         if _is_surplus(trial, trials, numbers):
             _close(study, trial, "it was queued twice")
         elif _in_budget(trials, numbers, numbers[trial._trial_id], tickets) and _begin(study, trial):
             return _made(study, trial._trial_id)
-    if not _in_budget(trials, numbers, max(numbers.values(), default=-1) + 1, tickets):
+    drawn = [ticket for ticket in numbers.values() if not is_on_top(ticket)]
+    if not _in_budget(trials, numbers, max(drawn, default=-1) + 1, tickets):
         return None
     new = create_trial(state=TrialState.RUNNING, user_attrs={PROCESS: new_claim()})
     return _made(study, storage.create_new_trial(study._study_id, new))
@@ -123,7 +132,8 @@ def claim(study: optuna.Study, trial: optuna.trial.Trial, tickets: int) -> bool:
 
     Returns:
         Whether it may begin. If not, its ticket lies beyond the budget, since others began trials
-        meanwhile, or it was released before this process could say that it is alive: `hand_back`.
+        meanwhile, it was queued twice, or it was released before this process could say that it is alive:
+        `hand_back`.
     """
     storage, key = study._storage, trial._trial_id
     trials = study.get_trials(deepcopy=False)
@@ -134,8 +144,11 @@ def claim(study: optuna.Study, trial: optuna.trial.Trial, tickets: int) -> bool:
     except RuntimeError:  # it is finished
         return False
     now = storage.get_trial(key)
-    released = now.state != TrialState.RUNNING or bool(now.user_attrs.get(INTERRUPTED))
-    return not released and _in_budget(trials, numbers, numbers[key], tickets)
+    if now.state != TrialState.RUNNING or bool(now.user_attrs.get(INTERRUPTED)):
+        return False
+    if is_on_top(numbers[key]) and _is_surplus(now, *_now(study)):
+        return False
+    return _in_budget(trials, numbers, numbers[key], tickets)
 
 
 def hand_back(study: optuna.Study, trial: optuna.trial.Trial) -> None:
@@ -200,20 +213,25 @@ def _tickets(trials: Iterable[FrozenTrial]) -> dict[int, int]:
     found: dict[int, int] = {}
     highest = -1
     for trial in sorted(trials, key=lambda one: one._trial_id):
-        noted = _noted(trial)
+        noted = noted_ticket(trial)
         found[trial._trial_id] = highest + 1 if noted is None else noted
-        highest = max(highest, found[trial._trial_id])
+        if not is_on_top(noted):
+            highest = max(highest, found[trial._trial_id])
     return found
 
 
-def _noted(trial: FrozenTrial) -> int | None:
-    ticket = trial.user_attrs.get(TICKET)
-    good = isinstance(ticket, int) and not isinstance(ticket, bool) and 0 <= ticket < MOST_TICKETS
-    return ticket if good else None
+def _turn(ticket: int, key: int) -> tuple[bool, int, int]:
+    """What waits is begun in this order."""
+    return not is_on_top(ticket), ticket, key
 
 
 def _in_budget(trials: Sequence[FrozenTrial], numbers: dict[int, int], ticket: int, tickets: int) -> bool:
-    """Whether a ticket is one of the first, not counting those that optimizers with an own step spent."""
+    """Whether a ticket is one of the first, not counting those that optimizers with an own step spent.
+
+    One on top of the budget always is.
+    """
+    if is_on_top(ticket):
+        return True
     lower = {number for number in numbers.values() if number < ticket}
     spent = sum(trial.state.is_finished() and OWN_STEP in trial.user_attrs for trial in trials)
     return len(lower) < tickets + spent
@@ -221,9 +239,24 @@ def _in_budget(trials: Sequence[FrozenTrial], numbers: dict[int, int], ticket: i
 
 def _is_surplus(trial: FrozenTrial, trials: Sequence[FrozenTrial], numbers: dict[int, int]) -> bool:
     """Whether a waiting trial was released already, or an earlier one has its ticket."""
-    ticket = numbers[trial._trial_id]
-    earlier = (one for one in trials if one._trial_id < trial._trial_id and numbers[one._trial_id] == ticket)
-    return bool(trial.user_attrs.get(INTERRUPTED)) or not all(map(is_interrupted, earlier))
+    ticket, key = numbers[trial._trial_id], trial._trial_id
+    same = [one for one in trials if numbers[one._trial_id] == ticket and one._trial_id != key]
+    earlier = all(is_interrupted(one) for one in same if one._trial_id < key)
+    begun = is_on_top(ticket) and any(_is_ahead(one, trial) for one in same)
+    return bool(trial.user_attrs.get(INTERRUPTED)) or not earlier or begun
+
+
+def _is_ahead(one: FrozenTrial, other: FrozenTrial) -> bool:
+    """Whether a trial is done, or at work while the other waits."""
+    at_work = one.state == TrialState.RUNNING and one.user_attrs.get(PROCESS) is not None
+    done = one.state.is_finished() and not is_interrupted(one)
+    return done or (at_work and other.state == TrialState.WAITING)
+
+
+def _now(study: optuna.Study) -> tuple[list[FrozenTrial], dict[int, int]]:
+    """The trials and their tickets."""
+    trials = study.get_trials(deepcopy=False)
+    return trials, _tickets(trials)
 
 
 def _begin(study: optuna.Study, trial: FrozenTrial) -> bool:

@@ -25,6 +25,7 @@ from galatune.study.search.fingerprint import Fingerprint
 from galatune.study.search.loop import run_trials
 from galatune.study.search.objective import Objective
 from galatune.study.search.options import RunOptions, Search, Watcher
+from galatune.study.search.polish import check_polish
 from galatune.study.search.pruning import OldPruning, Pruning, pruning_for
 from galatune.study.search.rate_bound import RateBound, rate_bound
 from galatune.study.search.stopping import Budget, budget_for
@@ -100,6 +101,7 @@ def run(
         code, own_name = Fingerprint.of(objective), name or own_name
         plan = as_begun(plan, storage, own_name)
         study = create_or_continue(storage, own_name, plan, code, chosen, pruning, about_old, agree)
+        budget = budget.begun(study)
         with _not_deleted(storage, study):
             queue_first(study, warm)
             run_trials(Search(study, plan, objective, chosen, budget, watcher, pruning=pruning))
@@ -133,6 +135,7 @@ def _chosen(plan: ShrinkPlan, options: RunOptions | None, settings: Mapping[str,
     if not math.isfinite(options.min_lr):
         raise PlanError(f"--min-lr must be finite, however: {options.min_lr}")
     check_control(options)
+    check_polish(options)
     Options.of(options.controller_options())
     if not plan.placeholders:
         raise PlanError(
@@ -183,11 +186,13 @@ def _read_old(
         old = opened.study(plan.study)
         budget = budget_for(
             old,
+            plan,
             trials=options.trials,
             until_match=options.until_match,
             tolerance=options.tolerance,
             patience=options.patience,
             confirm=options.confirm,
+            repeats=options.repeats,
         )
         rows = ledger(old)
         goal = goal_of(rows, 0.0)

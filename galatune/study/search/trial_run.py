@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 import optuna
 from optuna.trial import TrialState
@@ -11,8 +13,9 @@ from galatune.controller.controlled import Capture
 from galatune.controller.controller import Controller
 from galatune.errors import ObjectiveError
 from galatune.formatting import printable
-from galatune.study.ledger.attributes import OWN_STEP, REASON, RECORD
+from galatune.study.ledger.attributes import OWN_STEP, POLISH, REASON, RECORD
 from galatune.study.ledger.machine import this_machine, versions
+from galatune.study.ledger.polish import Polish
 from galatune.study.ledger.provenance import note_stop
 from galatune.study.ledger.record import OptimizerRecord, RateEvent, RatePoint, TrialRecord
 from galatune.study.ledger.rows import ledger
@@ -23,6 +26,7 @@ from galatune.study.search.options import Search
 from galatune.study.search.own_step import own_step
 from galatune.study.search.placeholder_trial import PlaceholderTrial
 from galatune.study.search.quota import ticket_of
+from galatune.study.search.repeats import mark, old_rates
 from galatune.study.search.signals import Interruption
 
 __all__ = ["run_trial"]
@@ -75,8 +79,17 @@ def _controlled_before(study: optuna.Study) -> bool:
 
 def _under_control(search: Search, trial: optuna.trial.Trial) -> tuple[Outcome, TrialRecord]:
     seed = search.options.seed + ticket_of(search.study, trial)
+    frozen = search.study._storage.get_trial(trial._trial_id)
+    if (rates := old_rates(frozen)) is not None:
+        mark(trial)
+        return _at_fixed_rate(search, trial, seed, rates)
+    polish = Polish.from_attribute(frozen.user_attrs.get(POLISH))
+    if polish is not None and polish.rates:
+        return _at_fixed_rate(search, trial, seed, {**search.plan.placeholders, **polish.rates})
+    if polish is not None:
+        search = replace(search, step_scale_factor=polish.step_scale_factor)
     if search.options.control == "off":
-        return _at_fixed_rate(search, trial, seed)
+        return _at_fixed_rate(search, trial, seed, search.plan.placeholders)
     made = attempt(search, trial, seed)
     ended, record = made.outcome, _record(made.capture, made.events)
     own = own_step(made, search.plan)
@@ -92,9 +105,11 @@ def _under_control(search: Search, trial: optuna.trial.Trial) -> tuple[Outcome, 
     return ended, record
 
 
-def _at_fixed_rate(search: Search, trial: optuna.trial.Trial, seed: int) -> tuple[Outcome, TrialRecord]:
+def _at_fixed_rate(
+    search: Search, trial: optuna.trial.Trial, seed: int, rates: Mapping[str, Any]
+) -> tuple[Outcome, TrialRecord]:
     """Without control: a trial may train with any framework, or with an optimizer that sets its own step."""
-    ended, record, adopted = fixed_attempt(search, trial, seed, search.plan.placeholders)
+    ended, record, adopted = fixed_attempt(search, trial, seed, rates)
     why = _of_another_study(adopted, search.plan) if ended.state == TrialState.COMPLETE else None
     return ended if why is None else Outcome(TrialState.FAIL, reason=why), record
 
