@@ -210,7 +210,9 @@ def _within_grid(budget: Budget, plan: ShrinkPlan, options: RunOptions) -> Budge
     drawn = options.sampler in (None, "grid") and plan.grid is not None
     if not drawn or options.trials is not None or plan.grid is None:
         return budget
-    return replace(budget, trials=min(budget.trials, plan.grid.cells))
+    if plan.grid.cells > budget.trials:
+        return budget
+    return replace(budget, trials=plan.grid.cells, whole_grid=True)
 
 
 def _best(goal: Goal | None) -> dict[str, Any]:
