@@ -186,7 +186,7 @@ def _read_old(
         old = opened.study(plan.study)
         budget = budget_for(
             old,
-            plan,
+            plan.placeholders,
             trials=options.trials,
             until_match=options.until_match,
             tolerance=options.tolerance,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
@@ -14,7 +15,6 @@ from galatune.study.ledger.attributes import OWN_STEP
 from galatune.study.ledger.ending import AT_WORK, MATCHED, STALE, TRIED
 from galatune.study.ledger.match import Goal, goal_of, trials_since_best, trials_to_reach
 from galatune.study.ledger.rows import Ledger, ledger
-from galatune.study.scan.plan import ShrinkPlan
 from galatune.study.search.confirm import next_to_confirm
 from galatune.study.search.finite_space import finite_space
 from galatune.study.search.lanes import MOST_REPEATS, is_on_top, noted_ticket
@@ -173,7 +173,7 @@ def _all_tried(count: int) -> str:
 
 def budget_for(
     old: optuna.Study,
-    plan: ShrinkPlan,
+    dropped: Mapping[str, Any],
     *,
     trials: int | None,
     until_match: bool,
@@ -186,7 +186,7 @@ def budget_for(
 
     Args:
         old: The old study; only read.
-        plan: What is dropped from it.
+        dropped: Dropped dimension to the value that it is fixed at.
         trials: Number of trials; None for as many as the old study finished.
         until_match: End as soon as the old best is matched. This is also done if ``trials`` is None.
         tolerance: Share of |median - best| of the old values that counts as no difference.
@@ -208,7 +208,7 @@ def budget_for(
             "say how many trials with --trials"
         )
     single = len(old.directions) == 1
-    best = OldBest.of(rows, plan, repeats) if single and repeats else None
+    best = OldBest.of(rows, dropped, repeats) if single and repeats else None
     confirms = max(repeats, 1) if single and (repeats > 0 if confirm is None else confirm) else 0
     if goal is None or not (looks or repeats or confirm):
         goal, confirms = None, 0

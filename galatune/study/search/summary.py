@@ -52,7 +52,11 @@ class RunSummary:
         events: Events of the controllers, over all trials.
         objectives: Number of objectives.
         old_best: The old study's best value (its hypervolume, with several objectives), None if unknown.
-        missed_by: How much worse the best of this one is; None if the old best was reached, or unknown.
+        goal: The mean of the old best's repeats, `old_best` without them; None if unknown.
+        repeats: Values of the old best's repeats.
+        confirmed: Whether a match was confirmed by repeats; None if nothing had to be.
+        missed_by: How much worse this one is than the goal; None if that was reached, or unknown.
+        standard_errors: The same in standard errors of the goal; None if they are unknown.
         compared: The old best and how this one compares, in words; None if it is unknown.
         advice: What may help if it was missed, in words; None if nothing is known.
         next: The command that carries it out; None if there is none, or if no command line is known.
@@ -76,6 +80,10 @@ class RunSummary:
     objectives: int = 1
     own_steps: int = 0
     old_best: float | None = None
+    goal: float | None = None
+    repeats: tuple[float, ...] = ()
+    confirmed: bool | None = None
+    standard_errors: float | None = None
     missed_by: float | None = None
     compared: str | None = None
     advice: str | None = None
@@ -113,7 +121,11 @@ class RunSummary:
             stopped_because=rows.provenance.stopped_because,
             events=sum(len(row.record.events) for row in rows.rows if row.record is not None),
             objectives=len(rows.directions),
-            old_best=end.old_best,
+            old_best=end.old_best if end.repeats is None else end.repeats.old_best,
+            goal=end.old_best,
+            repeats=() if end.repeats is None else end.repeats.values,
+            confirmed=end.confirmed,
+            standard_errors=end.standard_errors,
             missed_by=end.missed_by,
             compared=end.text(),
             advice=None if help_ is None else help_.text(),
@@ -129,6 +141,7 @@ class RunSummary:
         """The keys of ``galatune run --json``."""
         body = asdict(self)
         body["warm_start"] = list(body["warm_start"])
+        body["repeats"] = list(self.repeats)
         body["best_trials"] = [{**trial, "values": list(trial["values"])} for trial in body["best_trials"]]
         for key in ("objectives", "compared", "old_pruned", "fixed_rates"):
             del body[key]
@@ -198,6 +211,7 @@ class RunSummary:
 
     def _ending_lines(self) -> list[tuple[str, str]]:
         label = "old best" if self.objectives == 1 else "old hypervolume"
+        label = "goal" if self.repeats else label
         lines = [] if self.compared is None else [(label, self.compared)]
         return lines if self.advice is None else [*lines, ("what may help", self.advice)]
 
