@@ -109,7 +109,11 @@ class Budget:
         if reason is None or self._waits(study) or self.to_confirm(study) is not None:
             return None
         at_work = _running_on_top(study)
-        return f"the confirmation is {AT_WORK}" if at_work and not reason.endswith(AT_WORK) else reason
+        return (
+            f"what comes on top of the budget is {AT_WORK}"
+            if at_work and not reason.endswith(AT_WORK)
+            else reason
+        )
 
     def _matched(self, study: optuna.Study) -> str | None:
         goal = goal_in(study, self.goal)
