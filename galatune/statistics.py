@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -15,11 +16,14 @@ from numpy.typing import NDArray
 
 __all__ = [
     "Groups",
+    "Mean",
     "Side",
     "difference_of_means",
     "difference_of_minima",
+    "holm",
     "log_ratio",
     "log_ratio_interval",
+    "mean_over_groups",
     "side",
 ]
 
@@ -182,3 +186,74 @@ def _drawn_log_ratios(
     others = drawn if paired else generator.integers(len(other), size=(*shape, len(other)))
     ratios: Floats = np.log(one[drawn].mean(axis=-1) / other[others].mean(axis=-1))
     return ratios
+
+
+@dataclass(frozen=True)
+class Mean:
+    """A mean over groups, with what is known of it.
+
+    Attributes:
+        value: Mean of the groups' means.
+        interval: 95 % interval of Student's t over the groups' means; None with one group.
+        p: Two-sided probability of a mean at least this far from 0 if the true one is 0; None with one
+            group.
+        groups: Number of groups.
+    """
+
+    value: float
+    interval: tuple[float, float] | None
+    p: float | None
+    groups: int
+
+
+def mean_over_groups(groups: Sequence[Sequence[float]]) -> Mean:
+    """Mean over groups that stand for others which might have been drawn.
+
+    What is repeated within a group says nothing of other groups, so that the groups' means alone are
+    compared. Their spread holds both the difference between groups and what is left of the spread within.
+
+    Args:
+        groups: Values of each group, at least one.
+
+    Example:
+        >>> found = mean_over_groups([[1.0, 3.0], [2.0], [3.0]])
+        >>> round(found.value, 3), [round(end, 3) for end in found.interval], round(found.p, 3)
+        (2.333, [0.899, 3.768], 0.02)
+
+    References:
+        Student, The probable error of a mean, Biometrika 6, 1908.
+    """
+    means = [statistics.fmean(group) for group in groups]
+    mean = statistics.fmean(means)
+    if len(means) < 2:
+        return Mean(mean, None, None, len(means))
+    from scipy.stats import t
+
+    error = statistics.stdev(means) / math.sqrt(len(means))
+    free = len(means) - 1
+    if not error:
+        return Mean(mean, (mean, mean), float(mean == 0), len(means))
+    reach = float(t.ppf(ENDS[1], free)) * error
+    return Mean(mean, (mean - reach, mean + reach), float(2 * t.sf(abs(mean) / error, free)), len(means))
+
+
+def holm(probabilities: Sequence[float]) -> list[float]:
+    """Probabilities adjusted for being several, in the order given.
+
+    Args:
+        probabilities: Of tests that were named before, each in [0, 1].
+
+    Example:
+        >>> holm([0.01, 0.04, 0.03])
+        [0.03, 0.06, 0.06]
+
+    References:
+        Holm, A simple sequentially rejective multiple test procedure, Scandinavian Journal of Statistics 6,
+        1979.
+    """
+    order = sorted(range(len(probabilities)), key=lambda i: probabilities[i])
+    adjusted, least = [0.0] * len(order), 0.0
+    for rank, i in enumerate(order):
+        least = max(least, min(1.0, (len(order) - rank) * probabilities[i]))
+        adjusted[i] = least
+    return adjusted

@@ -56,6 +56,7 @@ def bench() -> None:
 
     \b
     galatune bench compare --tasks digits-cnn --seeds 5 --invariance
+    galatune bench studies
     galatune bench cost
     galatune bench sensitivity
     """  # noqa: D301  # click's mark of a paragraph that keeps its lines
@@ -137,6 +138,68 @@ def compare(
         for line in invariance_lines(one):
             click.echo(line)
     click.echo(f"Every training: {out / 'results.csv'}", err=True)
+
+
+@bench.command()
+@click.option(
+    "--suite",
+    type=click.Choice(["quick", "full"]),
+    default="quick",
+    show_default=True,
+    help="quick takes about 20 minutes on two cores and is too small to claim anything; full takes hours.",
+)
+@click.option(
+    "--objectives", metavar="NAMES", help="Comma-separated; an unknown one lists them.  [default: all]"
+)
+@click.option("--settings", metavar="NAMES", help="What changed since the old study.  [default: all]")
+@click.option("--ways", metavar="NAMES", help="Ways of searching; the null is added.  [default: the suite's]")
+@click.option("--seeds", type=click.IntRange(min=1), help="Use seeds 0 to N - 1.  [default: the suite's]")
+@click.option(
+    "--frozen",
+    metavar="COMMIT",
+    help="Where the method was frozen; uses the seeds from 5 up, on which nothing was chosen.",
+)
+@figures_option
+@jobs_option
+@out_option
+def studies(
+    suite: str,
+    objectives: str | None,
+    settings: str | None,
+    ways: str | None,
+    seeds: int | None,
+    frozen: str | None,
+    figures: bool,
+    jobs: int,
+    out: Path,
+) -> None:
+    """Search whole studies anew in every way, and judge what each finds by what it costs.
+
+    An old study is drawn per objective and seed. Then its space is searched again on rows that it has not
+    seen: as it was ("again") or moved to other widths, batches, epochs or fewer rows. What a search
+    considers best at a third, at two thirds and at the whole cost of the old one is trained with four new
+    seeds and judged on test rows.
+
+    \b
+    galatune bench studies
+    galatune bench studies --suite full --figures
+    galatune bench studies --objectives friedman --ways fixed,galatune --seeds 2
+    """  # noqa: D301  # click's mark of a paragraph that keeps its lines
+    from galatune.bench.studies.comparisons import Testbed
+    from galatune.bench.studies.figures import studies_figures
+    from galatune.bench.studies.suites import choose
+    from galatune.bench.studies.testbed import run_testbed
+    from galatune.bench.studies.text import studies_tables, studies_words
+    from galatune.cli.countdown import Countdown
+
+    plan = choose(suite, objectives, settings, ways, seeds, frozen)
+    testbed = Testbed(run_testbed(plan, out, jobs, Countdown("searches")))
+    _print(studies_tables(testbed))
+    for line in studies_words(testbed):
+        click.echo(line)
+    if figures:
+        _save(studies_figures(testbed), out)
+    click.echo(f"Every search: {out / 'studies.jsonl'}", err=True)
 
 
 @bench.command()

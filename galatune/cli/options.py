@@ -24,9 +24,11 @@ __all__ = [
     "named",
     "objective_argument",
     "pruner_option",
+    "sampler_option",
     "storage_argument",
     "study_option",
     "tolerance_option",
+    "warm_start_option",
 ]
 
 
@@ -123,6 +125,20 @@ control_option = click.option(
     default="on",
     show_default=True,
     help="With off the learning rate stays fixed at the old best's, and nothing is controlled.",
+)
+
+warm_start_option = click.option(
+    "--warm-start",
+    type=click.IntRange(min=0),
+    metavar="N",
+    default=0,
+    help="Try the N best configurations of the old study first, without their rates; they are counted.",
+)
+
+sampler_option = click.option(
+    "--sampler",
+    type=click.Choice(["tpe", "random", "qmc", "gp", "cmaes", "nsgaii", "nsgaiii", "grid"]),
+    help="Draws the configurations.  [default: grid if the old study had one, else tpe]",
 )
 
 pruner_option = click.option(

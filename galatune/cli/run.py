@@ -21,9 +21,11 @@ from galatune.cli.options import (
     name_option,
     objective_argument,
     pruner_option,
+    sampler_option,
     storage_argument,
     study_option,
     tolerance_option,
+    warm_start_option,
 )
 from galatune.errors import ObjectiveError
 from galatune.formatting import in_shell
@@ -76,6 +78,8 @@ __all__ = ["run"]
 @drop_schedule_option
 @control_option
 @control_options
+@warm_start_option
+@sampler_option
 @pruner_option
 @click.option(
     "--seed",

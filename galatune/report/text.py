@@ -52,6 +52,7 @@ def verdict(report: Comparison, shrunk: Ledger) -> Verdict:
         shrunk: Ledger of the smaller study, which tells the best trial and whether the run is over.
     """
     risk = _risk(report, shrunk) + _busy(report) + _pruned(report, shrunk) + _fixed(shrunk)
+    risk += _warm(report, shrunk)
     return Verdict(cost_sentence(report), saved_sentence(report, ending(shrunk)), risk, _next(report, shrunk))
 
 
@@ -142,6 +143,17 @@ def _fixed(shrunk: Ledger) -> str:
     """That control had no part in it, if it was off."""
     fixed = shrunk.provenance.fixed_rates
     return "" if fixed is None else f" With control off: {fixed}."
+
+
+def _warm(report: Comparison, shrunk: Ledger) -> str:
+    """How many of the trials that counted are old configurations: they know the old study."""
+    counted = report.to_match.shrunk_trials or report.shrunk.trials
+    warm = sum(row.old_trial is not None for row in shrunk.finished[:counted])
+    if not warm:
+        return ""
+    to = " up to the match" if report.to_match.matched else ""
+    whose = "the best configuration" if warm == 1 else "the best configurations"
+    return f" {warm} of {plural(counted, 'trial')}{to} had {whose} of the old study (--warm-start)."
 
 
 _JUDGEMENT = {

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from galatune.study.ledger.attributes import INTERRUPTED, REASON, RECORD, REPEATS, STAGE
+from galatune.study.ledger.attributes import INTERRUPTED, REASON, RECORD, REPEATS, STAGE, WARM_START
 from galatune.study.ledger.constraints import feasible, known_to_the_sampler_alone
 from galatune.study.ledger.provenance import Provenance
 from galatune.study.ledger.record import TrialRecord
@@ -25,9 +25,9 @@ from galatune.study.storage.database import FAIL_REASON
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Ledger", "TrialRow", "ledger"]
+__all__ = ["Ledger", "TrialRow", "WarmTrial", "ledger", "warm_trials"]
 
-STAGES = ("search", "repeat", "confirm", "polish")
+STAGES = ("search", "warm-start", "repeat", "confirm", "polish")
 FINISHED = ("COMPLETE", "PRUNED", "FAIL")
 
 
@@ -42,8 +42,9 @@ class TrialRow:
         seconds: Wall-clock duration, None if it was not recorded.
         start: When it started, None if unknown.
         end: When it finished, None if unknown or unfinished.
-        stage: "search", "repeat" (the old best configuration at its own rates, without control), "confirm" (a
-            match run once more) or "polish" (a search over step scales).
+        stage: "search", "warm-start" (of it, an old configuration that was enqueued), "repeat" (the old best
+            configuration at its own rates, without control), "confirm" (a match run once more) or "polish" (a
+            search over step scales).
         params: What the sampler chose.
         steps: Optimizer steps under control (all of them with control off), None if nothing was recorded.
         probes: Steps on which a gradient pair was measured, None if nothing was recorded.
@@ -54,6 +55,7 @@ class TrialRow:
         repeat_of: Number of the trial of the same study that it repeats, None if it repeats none.
         repeats: How many such repeats there are, itself counted.
         interrupted: Whether it was stopped from outside: another trial has its configuration and its ticket.
+        old_trial: Number of the old trial whose configuration was enqueued; None in every other trial.
     """
 
     number: int
@@ -73,6 +75,7 @@ class TrialRow:
     repeat_of: int | None = None
     repeats: int = 1
     interrupted: bool = False
+    old_trial: int | None = None
 
     @property
     def finished(self) -> bool:
@@ -96,6 +99,14 @@ class TrialRow:
     def value(self) -> float | None:
         """The objective value, None if there are several."""
         return self.values[0] if self.values is not None and len(self.values) == 1 else None
+
+
+@dataclass(frozen=True)
+class WarmTrial:
+    """A trial of the smaller study whose configuration is that of an old trial, enqueued first."""
+
+    number: int
+    old_trial: int
 
 
 @dataclass(frozen=True)
@@ -204,7 +215,7 @@ def _row(trial: FrozenTrial) -> TrialRow:
     record = _record(trial.user_attrs.get(RECORD))
     # Without control a trial may train with something else than torch: nothing was counted then.
     counted = None if record and not record.optimizers and trial.state == TrialState.COMPLETE else record
-    stage = trial.user_attrs.get(STAGE, "search")
+    stage = trial.user_attrs.get(STAGE, "warm-start" if WARM_START in trial.user_attrs else "search")
     finished, repeated = trial.state.is_finished(), _repeated(trial)
     reason = trial.user_attrs.get(REASON, trial.system_attrs.get(FAIL_REASON))
     return TrialRow(
@@ -225,6 +236,7 @@ def _row(trial: FrozenTrial) -> TrialRow:
         repeat_of=repeated[0],
         repeats=repeated[1],
         interrupted=trial.state == TrialState.FAIL and bool(trial.user_attrs.get(INTERRUPTED)),
+        old_trial=None if INTERRUPTED in trial.user_attrs else _whole(trial.user_attrs.get(WARM_START)),
     )
 
 
@@ -234,6 +246,16 @@ def _repeated(trial: FrozenTrial) -> tuple[int | None, int]:
     given = body if isinstance(body, Mapping) else {}
     number, count = given.get("trial"), given.get("of")
     return number if isinstance(number, int) else None, count if isinstance(count, int) and count > 0 else 1
+
+
+def warm_trials(rows: Ledger) -> tuple[WarmTrial, ...]:
+    """The finished trials of a warm start."""
+    found = [(row.number, row.old_trial) for row in rows.finished]
+    return tuple(WarmTrial(number, old) for number, old in found if old is not None)
+
+
+def _whole(number: Any) -> int | None:
+    return number if isinstance(number, int) else None
 
 
 def _values(trial: FrozenTrial) -> tuple[float, ...] | None:

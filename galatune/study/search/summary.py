@@ -13,7 +13,7 @@ import optuna
 from galatune.formatting import plural, printable
 from galatune.study.ledger.attributes import INTERRUPTED, OWN_STEP
 from galatune.study.ledger.ending import Advice, advice, ending
-from galatune.study.ledger.rows import Ledger, TrialRow, ledger
+from galatune.study.ledger.rows import Ledger, TrialRow, WarmTrial, ledger, warm_trials
 from galatune.study.storage.address import redact
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ class RunSummary:
         old_pruned: PRUNED trials of the old study, and its finished ones; 0 if unknown.
         control: "on", or "off" if the rates were fixed.
         fixed_rates: Then: at what, in words.
+        warm_start: Trials whose configuration is an old one that was enqueued first.
     """
 
     study: str
@@ -88,6 +89,7 @@ class RunSummary:
     old_pruned: tuple[int, int] = (0, 0)
     control: str = "on"
     fixed_rates: str | None = None
+    warm_start: tuple[WarmTrial, ...] = ()
 
     @classmethod
     def of(
@@ -128,11 +130,13 @@ class RunSummary:
             old_pruned=rows.provenance.old_pruned,
             control="on" if rows.provenance.fixed_rates is None else "off",
             fixed_rates=rows.provenance.fixed_rates,
+            warm_start=warm_trials(rows),
         )
 
     def to_json(self) -> dict[str, Any]:
         """The keys of ``galatune run --json``."""
         body = asdict(self)
+        body["warm_start"] = list(body["warm_start"])
         body["repeats"] = list(self.repeats)
         body["best_trials"] = [{**trial, "values": list(trial["values"])} for trial in body["best_trials"]]
         for key in ("objectives", "compared", "old_pruned", "fixed_rates"):
@@ -175,6 +179,7 @@ class RunSummary:
             ("trials", states),
             *self._pruned_lines(),
             *([] if self.fixed_rates is None else [("control off", self.fixed_rates)]),
+            *self._warm_lines(),
             *(self._best_lines() if self.objectives == 1 else self._front_lines()),
             *self._ending_lines(),
         ]
@@ -185,6 +190,20 @@ class RunSummary:
             return []
         before = f", {old[0]} of {old[1]} in the old study" if old[1] else ""
         return [("pruned", f"{now} of {plural(self.trials, 'trial')}{before}")]
+
+    def _warm_lines(self) -> list[tuple[str, str]]:
+        warm = self.warm_start
+        if not warm:
+            return []
+        numbers = {trial.number for trial in warm}
+        best = [trial.number for trial in self.best_trials]
+        if self.objectives > 1:
+            share = f"; {sum(n in numbers for n in best)} of the Pareto front" if best else ""
+        else:
+            share = f"; the best is {'one' if best[0] in numbers else 'none'} of them" if best else ""
+        pairs = ", ".join(f"{trial.number} (old {trial.old_trial})" for trial in warm[:MOST_SHOWN])
+        more = ", ..." if len(warm) > MOST_SHOWN else ""
+        return [("warm start", f"old configurations first: trials {pairs}{more}{share}")]
 
     def _ending_lines(self) -> list[tuple[str, str]]:
         label = "old best" if self.objectives == 1 else "old hypervolume"

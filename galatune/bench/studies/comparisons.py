@@ -1,0 +1,191 @@
+"""Which comparisons count, named before the first full run, and what the results say of them."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from galatune.bench.studies.testbed import AGAIN
+from galatune.bench.studies.unit import OLD, SHARES, Axis, Outcome, Unit
+from galatune.bench.studies.ways import NULL, WAYS
+from galatune.statistics import Mean, holm, mean_over_groups
+
+__all__ = ["NAMED", "Judged", "Named", "Regime", "Testbed", "judge"]
+
+Regime = Literal["again", "moved"]
+
+OURS = "galatune"
+"""The way that the named comparisons are about."""
+
+RIVALS: Mapping[Regime, tuple[str, ...]] = {"again": ("null", "fixed"), "moved": ("fixed", "hyperband")}
+
+PARTIAL = (0, 1)
+"""Places in `SHARES` at which they are compared: a third and two thirds of the old search's cost."""
+
+LAST = len(SHARES) - 1
+
+FARTHEST = math.log(10.0)
+"""Largest |ln ratio| of a unit: a training that diverged is ten times as bad, not infinitely."""
+
+MATCH = math.log(1.01)
+"""So close to what the null has in the end counts as reached."""
+
+SMALLEST_LOSS = 1e-12
+
+
+@dataclass(frozen=True)
+class Named:
+    """One comparison that counts.
+
+    Attributes:
+        regime: "again" or "moved".
+        ours: A way.
+        rival: Another one.
+        share: Place in `SHARES`.
+    """
+
+    regime: Regime
+    ours: str
+    rival: str
+    share: int
+
+
+NAMED = tuple(
+    Named(regime, OURS, rival, share)
+    for regime, rivals in RIVALS.items()
+    for rival in rivals
+    for share in PARTIAL
+)
+"""All comparisons that count; everything else in the tables is description."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What the results say of a named comparison.
+
+    Attributes:
+        named: Which.
+        difference: Mean ln(test loss of ours / test loss of the rival) over objectives: above 0 is worse.
+        adjusted: Its probability by chance alone, adjusted with Holm's method; None with one objective.
+    """
+
+    named: Named
+    difference: Mean
+    adjusted: float | None
+
+
+class Testbed:
+    """Outcomes, looked up and compared.
+
+    Args:
+        outcomes: Of `galatune.bench.studies.testbed.run_testbed`; failed ones are set apart.
+    """
+
+    __test__ = False  # no class of tests
+
+    def __init__(self, outcomes: Iterable[Outcome]) -> None:
+        outcomes = list(outcomes)
+        self._found = {outcome.unit: outcome for outcome in outcomes if outcome.error is None}
+        self.failed = [outcome for outcome in outcomes if outcome.error is not None]
+        settings = {unit.setting for unit in self._found if unit.way == NULL.name}
+        self.settings = sorted(settings, key=lambda setting: (setting != AGAIN, setting))
+        self.ways = [name for name in WAYS if any(unit.way == name for unit in self._found)]
+        self.objectives = sorted({unit.objective for unit in self._found})
+        self.seeds = sorted({unit.seed for unit in self._found})
+
+    def regime(self, name: Regime) -> list[str]:
+        """Settings of a regime."""
+        return [setting for setting in self.settings if (setting == AGAIN) == (name == "again")]
+
+    def count(self, settings: Sequence[str], way: str) -> int:
+        """Number of units that a way has a result for."""
+        return sum(1 for _ in self._of(settings, way))
+
+    def log_ratio(
+        self,
+        settings: Sequence[str],
+        way: str,
+        rival: str,
+        share: int,
+        rival_share: int,
+        axis: Axis = "seconds",
+    ) -> Mean | None:
+        """Mean over objectives of ln(test loss of a way / that of a rival), each at a share of the cost.
+
+        Args:
+            settings: Over which; within an objective its settings and seeds are averaged.
+            way: Name of a way.
+            rival: Name of another.
+            share: Place in `SHARES`, for the way.
+            rival_share: The same for the rival.
+            axis: In what the cost is counted.
+
+        Returns:
+            None if no unit has both.
+        """
+        groups: dict[str, list[float]] = {}
+        for outcome in self._of(settings, way):
+            unit = outcome.unit
+            other = self._found.get(Unit(unit.objective, unit.setting, rival, unit.seed))
+            if other is not None:
+                ratio = _log_ratio(outcome.losses(axis, share), other.losses(axis, rival_share))
+                groups.setdefault(unit.objective, []).append(ratio)
+        return mean_over_groups(list(groups.values())) if groups else None
+
+    def per_trial(self, settings: Sequence[str], way: str, axis: Axis) -> float | None:
+        """Cost of a trial in relation to one of the null, geometric mean over units; None without trials."""
+        ratios = []
+        for outcome in self._of(settings, way) if WAYS[way].searches else ():
+            null, mine = self._null(outcome.unit).spent, outcome.spent
+            ratios.append(math.log(mine.at(axis) / mine.trials) - math.log(null.at(axis) / null.trials))
+        return math.exp(statistics.fmean(ratios)) if ratios else None
+
+    def reached(self, settings: Sequence[str], way: str, axis: Axis = "seconds") -> list[tuple[float, float]]:
+        """What it cost to come within 1 % of the null's end, per unit, in costs of the null.
+
+        Returns:
+            The new cost alone, and old and new together; infinity if it was not reached.
+        """
+        return [self._reached(outcome, axis) for outcome in self._of(settings, way)]
+
+    def _reached(self, outcome: Outcome, axis: Axis) -> tuple[float, float]:
+        unit, way = outcome.unit, WAYS[outcome.unit.way]
+        null = self._null(unit)
+        goal = null.losses(axis, LAST)
+        near = [i for i in range(len(SHARES)) if _log_ratio(outcome.losses(axis, i), goal) <= MATCH]
+        if not near:
+            return math.inf, math.inf
+        new = SHARES[near[0]] if way.searches else 0.0
+        old = self._found[Unit(unit.objective, AGAIN, OLD, unit.seed)].spent.at(axis)
+        return new, new + (old / null.spent.at(axis) if way.knows else 0.0)
+
+    def _of(self, settings: Sequence[str], way: str) -> Iterable[Outcome]:
+        return (one for unit, one in self._found.items() if unit.way == way and unit.setting in settings)
+
+    def _null(self, unit: Unit) -> Outcome:
+        return self._found[Unit(unit.objective, unit.setting, NULL.name, unit.seed)]
+
+
+def judge(testbed: Testbed) -> list[Judged]:
+    """All named comparisons that the results can tell of, adjusted for being so many."""
+    found = []
+    for named in NAMED:
+        settings = testbed.regime(named.regime)
+        difference = testbed.log_ratio(settings, named.ours, named.rival, named.share, named.share)
+        if difference is not None:
+            found.append((named, difference))
+    adjusted: list[float | None] = [*holm([d.p for _, d in found if d.p is not None])]
+    adjusted += [None] * (len(found) - len(adjusted))
+    return [Judged(named, d, p) for (named, d), p in zip(found, adjusted, strict=True)]
+
+
+def _log_ratio(losses: Sequence[float], others: Sequence[float]) -> float:
+    """Ln of the ratio of two means, at most `FARTHEST` from 0; a loss that is not finite is the worst."""
+    mine, other = statistics.fmean(losses), statistics.fmean(others)
+    if not math.isfinite(mine) or not math.isfinite(other):
+        return FARTHEST * (math.isfinite(other) - math.isfinite(mine))
+    ratio = math.log(max(mine, SMALLEST_LOSS) / max(other, SMALLEST_LOSS))
+    return max(-FARTHEST, min(FARTHEST, ratio))

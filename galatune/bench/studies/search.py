@@ -1,0 +1,204 @@
+"""Run one search in one way, and train what it found with new seeds."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import optuna
+import torch
+from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner
+from optuna.samplers import BaseSampler, PartialFixedSampler, TPESampler
+from optuna.trial import FixedTrial
+
+import galatune
+from galatune.bench.studies.controlled_search import Call, controlled_search
+from galatune.bench.studies.meter import Meter, TrialCost
+from galatune.bench.studies.objectives.objective import Objective, Rows, Setting
+from galatune.bench.studies.old_study import STUDY, OldStudy, open_journal
+from galatune.bench.studies.unit import SHARES, Axis, Budget
+from galatune.bench.studies.ways import Way
+
+__all__ = ["TRIALS", "best_at", "make_old_study", "metered", "retrain", "search"]
+
+TRIALS = 20
+"""Number of trials of the old study, and of the old search run again."""
+
+MOST_TRIALS = 3 * TRIALS
+"""Of a way that prunes: it ends when it has spent what the old search costs, or here."""
+
+RETRAININGS = 4
+"""New seeds with which a configuration is trained to be judged."""
+
+FIXED = 1e-3
+"""A learning rate that many take."""
+
+OLD_SEEDS, NEW_SEEDS, TEST_SEEDS = 0, 1_000_000, 2_000_000
+"""Beginnings of the seeds of the trainings: of the old study, of a new search, and of what judges it."""
+
+SEEDS_APART = 1_000
+"""Seeds of the trainings of one unit seed."""
+
+
+def make_old_study(objective: Objective, setting: Setting, seed: int, file: Path) -> tuple[TrialCost, ...]:
+    """Search as before, from nothing, into a journal that replaces ``file``."""
+    rows = objective.rows(seed, False, setting)
+    meter = Meter(float("inf"))
+    aside = file.with_suffix(f".{os.getpid()}")
+    aside.unlink(missing_ok=True)
+    study = optuna.create_study(
+        study_name=STUDY,
+        storage=open_journal(aside),
+        sampler=TPESampler(seed=seed),
+        pruner=_pruner("as before", objective),
+    )
+    call = metered(objective, rows, setting, meter, OLD_SEEDS + SEEDS_APART * seed)
+    study.optimize(call, n_trials=TRIALS, callbacks=[meter.finished])
+    aside.replace(file)
+    return tuple(meter.trials)
+
+
+def search(
+    way: Way, objective: Objective, setting: Setting, seed: int, old: Path, budget: Budget | None
+) -> tuple[TrialCost, ...]:
+    """Search the objective on rows that the old study has not seen.
+
+    Args:
+        way: How.
+        objective: What is trained.
+        setting: What was changed since the old study.
+        seed: Of the unit.
+        old: Journal of the old study.
+        budget: What the old search costs in this setting; None runs `TRIALS` trials.
+
+    Returns:
+        Its trials with what each cost. Without a search, the old best configuration at no cost.
+    """
+    known = OldStudy.read(old, objective.rate)
+    if not way.searches:
+        return (TrialCost(known.trials[0].value, "COMPLETE", known.best, 0.0, 0),)
+    meter = Meter(float("inf") if budget is None else budget.gradients)
+    rows = objective.rows(seed, True, setting)
+    if way.rate == "controlled":
+        call = metered(objective, rows, setting, meter, None)
+        controlled_search(way, call, old, NEW_SEEDS + SEEDS_APART * seed, MOST_TRIALS, meter)
+    else:
+        _plain(way, objective, setting, rows, seed, known, meter, TRIALS if budget is None else MOST_TRIALS)
+    return tuple(meter.trials)
+
+
+def _plain(
+    way: Way,
+    objective: Objective,
+    setting: Setting,
+    rows: Rows,
+    seed: int,
+    known: OldStudy,
+    meter: Meter,
+    trials: int,
+) -> None:
+    """A search by Optuna alone."""
+    sampler: BaseSampler = TPESampler(seed=NEW_SEEDS + seed)
+    if way.rate in ("old best", "1e-3"):
+        rate = known.best_rate if way.rate == "old best" else FIXED
+        sampler = PartialFixedSampler({objective.rate: rate}, sampler)
+    study = optuna.create_study(sampler=sampler, pruner=_pruner(way.pruner, objective))
+    for params in known.first(with_rate=way.rate == "searched") if way.warm else ():
+        study.enqueue_trial(params)
+    call = metered(objective, rows, setting, meter, NEW_SEEDS + SEEDS_APART * seed)
+    if way.rate == "narrowed":
+        call = _narrowed(call, objective.rate, known.quarter)
+    study.optimize(call, n_trials=trials, callbacks=[meter.finished])
+
+
+def metered(objective: Objective, rows: Rows, setting: Setting, meter: Meter, first_seed: int | None) -> Call:
+    """The objective as its user wrote it, its cost measured.
+
+    Args:
+        objective: What is trained.
+        rows: On which rows.
+        setting: What was changed.
+        meter: Measures.
+        first_seed: The number of the trial is added; None if somebody else seeds torch.
+    """
+
+    def call(trial: optuna.trial.BaseTrial) -> float:
+        if first_seed is not None:
+            torch.manual_seed(first_seed + trial.number)
+        with meter.running():
+            return objective.train(trial, rows, setting).validation
+
+    return call
+
+
+def _pruner(name: str, objective: Objective) -> BasePruner:
+    if name == "hyperband":
+        return HyperbandPruner()
+    return MedianPruner() if name == "median" or objective.prunes else NopPruner()
+
+
+def _narrowed(call: Call, name: str, bounds: tuple[float, float]) -> Call:
+    """The objective with another range of one parameter."""
+    return lambda trial: call(_NarrowedTrial(trial, name, bounds))  # type: ignore[arg-type]
+
+
+class _NarrowedTrial:
+    """A trial whose parameter of that name has other bounds; everything else is the trial's own."""
+
+    def __init__(self, trial: optuna.trial.BaseTrial, name: str, bounds: tuple[float, float]) -> None:
+        self._trial, self._name, self._bounds = trial, name, bounds
+
+    def suggest_float(self, name: str, low: float, high: float, **options: Any) -> float:
+        if name == self._name:
+            low, high = self._bounds
+        return self._trial.suggest_float(name, low, high, **options)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._trial, name)
+
+
+def best_at(trials: Sequence[TrialCost], axis: Axis, budget: Budget) -> tuple[int, ...]:
+    """Places of the best trials so far at `SHARES` of a cost.
+
+    As long as no trial is COMPLETE it is the first one that will be: a search that has nothing yet hands out
+    what it gets first.
+
+    Args:
+        trials: Of a search that has a COMPLETE one.
+        axis: In what the cost is counted.
+        budget: The whole cost.
+    """
+    spent = [float(getattr(t, axis)) if axis != "trials" else i + 1.0 for i, t in enumerate(trials)]
+    complete = [i for i, trial in enumerate(trials) if trial.value is not None]
+    found = []
+    for share in SHARES:
+        within = [i for i in complete if spent[i] <= share * budget.at(axis) * (1 + 1e-9)]
+        found.append(min(within or complete[:1], key=lambda i: (trials[i].value, i)))
+    return tuple(found)
+
+
+def retrain(
+    way: Way, objective: Objective, setting: Setting, seed: int, old: Path, params: dict[str, Any]
+) -> tuple[float, ...]:
+    """Test losses of a configuration, trained as its way trains, with `RETRAININGS` new seeds."""
+    rows = objective.rows(seed, True, setting)
+    if way.rate == "controlled":
+        params = {**params, objective.rate: OldStudy.read(old, objective.rate).best_rate}  # it has no effect
+    losses = []
+    for i in range(RETRAININGS):
+        torch.manual_seed(TEST_SEEDS + SEEDS_APART * seed + i)
+        with _its_own_way(way):
+            losses.append(objective.train(FixedTrial(params), rows, setting).test)
+    return tuple(losses)
+
+
+@contextmanager
+def _its_own_way(way: Way) -> Iterator[None]:
+    if way.rate != "controlled":
+        yield
+        return
+    with galatune.controlled():
+        yield
