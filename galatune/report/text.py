@@ -13,7 +13,7 @@ from galatune.formatting import duration, plural, printable
 from galatune.report.comparison import Comparison
 from galatune.report.headline import cost_sentence, saved_sentence
 from galatune.report.table_rows import rows
-from galatune.study.ledger.ending import advice
+from galatune.study.ledger.ending import advice, ending
 from galatune.study.ledger.rows import Ledger
 
 __all__ = ["Verdict", "as_text", "verdict"]
@@ -53,7 +53,7 @@ def verdict(report: Comparison, shrunk: Ledger) -> Verdict:
     """
     risk = _risk(report, shrunk) + _busy(report) + _pruned(report, shrunk) + _fixed(shrunk)
     risk += _warm(report, shrunk)
-    return Verdict(cost_sentence(report), saved_sentence(report), risk, _next(report, shrunk))
+    return Verdict(cost_sentence(report), saved_sentence(report, ending(shrunk)), risk, _next(report, shrunk))
 
 
 def as_text(report: Comparison, sentences: Verdict, width: int | None = None) -> str:

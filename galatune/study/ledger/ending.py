@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from galatune.formatting import plural
 from galatune.study.ledger.confirmation import Confirmation, confirmations
@@ -61,6 +61,9 @@ NEARLY_ALL = 0.75
 
 MOST_SHARE = 10.0
 """A difference that is more times as large as the old best is no share of it that says anything."""
+
+TELLING = 10
+"""So many trials, or as many as the old study had, tell whether the best value still improves."""
 
 FEWEST_MORE = 5
 """Trials to be added at least."""
@@ -297,15 +300,19 @@ def _says(row: TrialRow, kind: str, words: str) -> bool:
 
 
 def _more_trials(shrunk: Ledger, reason: str) -> Advice | None:
-    """More trials, if the best has improved lately or if the old study had more of them."""
-    options, finished = shrunk.provenance.options, len(shrunk.finished)
+    """More trials, if the best value improved in their second half, or if they are too few to tell.
+
+    docs/accounting.md states the rule. Repeats and confirmations are no search and are not counted.
+    """
+    options, old = shrunk.provenance.options, sum(shrunk.provenance.old_trials.values())
     if not shrunk.complete or TRIED in reason:
         return None
     goal = _old_best(shrunk)
-    since = 0 if goal is None else trials_since_best(shrunk, goal)
-    if finished >= sum(shrunk.provenance.old_trials.values()) and since >= finished / 2:
+    searched = replace(shrunk, rows=tuple(r for r in shrunk.finished if r.stage not in ("repeat", "confirm")))
+    tried, since = len(searched.rows), 0 if goal is None else trials_since_best(searched, goal)
+    if tried >= min(TELLING, old or TELLING) and since >= tried / 2:
         words = (
-            f"more trials are not likely to close the gap: the last {since} of {finished} brought no better "
+            f"more trials are not likely to close the gap: the last {since} of {tried} brought no better "
             "value; search the learning rate"
         )
         if goal is None or goal.repeats is None:
@@ -314,6 +321,6 @@ def _more_trials(shrunk: Ledger, reason: str) -> Advice | None:
     patience = options.get("patience")
     if reason.endswith(STALE) and isinstance(patience, int):
         return Advice("more patience", {"--patience": str(2 * patience)})
-    more = {"--trials": str(finished + max(finished // 2, FEWEST_MORE))}
+    more = {"--trials": str(tried + max(tried // 2, FEWEST_MORE))}
     looks = options.get("until_match") or options.get("trials") is None
     return Advice("more trials", {**more, "--until-match": ""} if looks else more)
