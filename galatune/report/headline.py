@@ -9,6 +9,7 @@ from galatune.formatting import duration, plural
 from galatune.report.comparison import NOT_REACHED, Comparison
 from galatune.report.random_order import RandomOrder
 from galatune.report.spending import StudySummary
+from galatune.study.ledger.ending import Ending
 
 __all__ = ["cost_sentence", "saved_sentence", "within"]
 
@@ -19,13 +20,19 @@ def cost_sentence(report: Comparison) -> str:
     return f"the whole smaller search took {'; '.join(whole)}. {_reached(report)}."
 
 
-def saved_sentence(report: Comparison) -> str:
-    """What the match came earlier by, whether that is a saving, and what chance alone would do."""
+def saved_sentence(report: Comparison, ending: Ending) -> str:
+    """What the match came earlier by, whether that is a saving, and what chance alone would do.
+
+    Args:
+        report: All numbers.
+        ending: By how much the smaller study missed, if it did.
+    """
     match, saved = report.to_match, report.saved
     if not match.matched or saved.trials is None:
         after = plural(report.shrunk.trials, "trial")
         text = f"nothing: after {after} the smaller study is not {within(report)}"
-        return f"{text}." if match.why == NOT_REACHED else f"{text} ({match.why})."
+        text = text if match.why == NOT_REACHED else f"{text} ({match.why})"
+        return f"{text}." if ending.missed_by is None else f"{text}. Old best: {ending.text()}."
     old, new, chance = match.baseline_trials, match.shrunk_trials, _chance(report.random_order)
     if saved.trials < 0:
         head = f"nothing: {new} trials instead of {old} to come {within(report)}"

@@ -13,7 +13,7 @@ from galatune.formatting import duration, plural, printable
 from galatune.report.comparison import Comparison
 from galatune.report.headline import cost_sentence, saved_sentence
 from galatune.report.table_rows import rows
-from galatune.study.ledger.ending import advice
+from galatune.study.ledger.ending import advice, ending
 from galatune.study.ledger.rows import Ledger
 
 __all__ = ["Verdict", "as_text", "verdict"]
@@ -53,7 +53,7 @@ def verdict(report: Comparison, shrunk: Ledger) -> Verdict:
     """
     risk = _risk(report, shrunk) + _busy(report) + _pruned(report, shrunk) + _fixed(shrunk)
     risk += _warm(report, shrunk)
-    return Verdict(cost_sentence(report), saved_sentence(report), risk, _next(report, shrunk))
+    return Verdict(cost_sentence(report), saved_sentence(report, ending(shrunk)), risk, _next(report, shrunk))
 
 
 def as_text(report: Comparison, sentences: Verdict, width: int | None = None) -> str:
@@ -179,13 +179,23 @@ def _next_if_matched(report: Comparison, shrunk: Ledger) -> str:
     who = "a trial of the Pareto front" if best is None else f"trial {best}"
     if report.saved.trials is not None and report.saved.trials < 0:
         return f"removing the learning rate did not pay here: keep it searched, or retrain {who} and compare."
+    inside = _inside(report, shrunk)
     if report.to_match.confirmed:
-        return f"take the configuration of {who}; train it{_inside(report)}."
-    return f"retrain {who} with two or three other seeds{_inside(report)} before relying on it."
+        return f"take the configuration of {who}; train it{inside}."
+    return f"retrain {who} with two or three other seeds{inside} before relying on it."
 
 
-def _inside(report: Comparison) -> str:
-    return " inside galatune.controlled()" if report.shrunk.control != "off" else ""
+def _inside(report: Comparison, shrunk: Ledger) -> str:
+    """In what the best trial is to be trained again, so that it has the rate that it had."""
+    if report.shrunk.control == "off":
+        return ""
+    best = _best_number(report, shrunk)
+    polish = next((row.polish for row in shrunk.complete if row.number == best), None)
+    if polish is None:
+        return " inside galatune.controlled()"
+    if polish.fixed is not None:
+        return f" at {polish.fixed} without control"
+    return f" inside galatune.controlled(step_scale_factor={polish.step_scale_factor:g})"
 
 
 def _next_if_missed(shrunk: Ledger) -> str:

@@ -62,8 +62,11 @@ NEARLY_ALL = 0.75
 MOST_SHARE = 10.0
 """A difference that is more times as large as the old best is no share of it that says anything."""
 
-ON_TOP = ("repeat", "confirm")
+ON_TOP = ("repeat", "confirm", "polish")
 """Stages of trials that use no trial of the budget."""
+
+TELLING = 10
+"""So many trials, or as many as the old study had, tell whether the best value still improves."""
 
 FEWEST_MORE = 5
 """Trials to be added at least."""
@@ -306,15 +309,18 @@ def _says(row: TrialRow, kind: str, words: str) -> bool:
 
 
 def _more_trials(shrunk: Ledger, reason: str) -> Advice | None:
-    """More trials, if the best has improved lately or if the old study had more of them."""
-    options, finished = shrunk.provenance.options, len(shrunk.finished)
+    """More trials, if the best value improved in their second half, or if they are too few to tell.
+
+    docs/accounting.md states the rule. What came on top of the budget is left out before.
+    """
+    options, old = shrunk.provenance.options, sum(shrunk.provenance.old_trials.values())
     if not shrunk.complete or TRIED in reason:
         return None
     goal = _old_best(shrunk)
-    since = 0 if goal is None else trials_since_best(shrunk, goal)
-    if finished >= sum(shrunk.provenance.old_trials.values()) and since >= finished / 2:
+    tried, since = len(shrunk.finished), 0 if goal is None else trials_since_best(shrunk, goal)
+    if tried >= min(TELLING, old or TELLING) and since >= tried / 2:
         words = (
-            f"more trials are not likely to close the gap: the last {since} of {finished} brought no better "
+            f"more trials are not likely to close the gap: the last {since} of {tried} brought no better "
             "value; search the learning rate"
         )
         if goal is None or goal.repeats is None:
@@ -323,6 +329,6 @@ def _more_trials(shrunk: Ledger, reason: str) -> Advice | None:
     patience = options.get("patience")
     if reason.endswith(STALE) and isinstance(patience, int):
         return Advice("more patience", {"--patience": str(2 * patience)})
-    more = {"--trials": str(finished + max(finished // 2, FEWEST_MORE))}
+    more = {"--trials": str(tried + max(tried // 2, FEWEST_MORE))}
     looks = options.get("until_match") or options.get("trials") is None
     return Advice("more trials", {**more, "--until-match": ""} if looks else more)
