@@ -114,6 +114,7 @@ def test_stdout_is_one_json_object(folder: Path) -> None:
         "events",
         "control",
         "warm_start",
+        "best_polish",
         "old_best",
         "goal",
         "repeats",
