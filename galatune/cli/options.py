@@ -23,6 +23,7 @@ __all__ = [
     "name_option",
     "named",
     "objective_argument",
+    "polish_option",
     "pruner_option",
     "sampler_option",
     "storage_argument",
@@ -133,6 +134,14 @@ warm_start_option = click.option(
     metavar="N",
     default=0,
     help="Try the N best configurations of the old study first, without their rates; they are counted.",
+)
+
+polish_option = click.option(
+    "--polish",
+    type=click.IntRange(min=0),
+    metavar="N",
+    default=0,
+    help="At the end, run the N best configurations again with other rates: at most 3 N trials more.",
 )
 
 sampler_option = click.option(

@@ -42,7 +42,7 @@ NUMBERS_WIDTH = 70
 """Columns that the numbers beside the bar may need."""
 
 
-STAGES = {"repeat": "the old best again, ", "confirm": "a match again, "}
+STAGES = {"repeat": "the old best again, ", "confirm": "a match again, ", "polish": "polish, "}
 """What a line of a trial that repeats begins with."""
 
 
@@ -118,6 +118,10 @@ class RunProgress:
         if pruner := Provenance.of(study).pruner_because:
             self._say(printable(pruner))
         self._say(f"Budget: {budget.text()}, into {self._place}.")
+        from galatune.study.search.polish import polish_text
+
+        if polished := Provenance.of(study).options.get("polish"):
+            self._say(polish_text(int(polished)))
         if self._state.done:
             self._say(f"Continuing after {plural(self._state.done, 'trial')}.")
         if self._live:

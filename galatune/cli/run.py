@@ -20,6 +20,7 @@ from galatune.cli.options import (
     lr_option,
     name_option,
     objective_argument,
+    polish_option,
     pruner_option,
     sampler_option,
     storage_argument,
@@ -79,6 +80,7 @@ __all__ = ["run"]
 @control_option
 @control_options
 @warm_start_option
+@polish_option
 @sampler_option
 @pruner_option
 @click.option(

@@ -179,13 +179,23 @@ def _next_if_matched(report: Comparison, shrunk: Ledger) -> str:
     who = "a trial of the Pareto front" if best is None else f"trial {best}"
     if report.saved.trials is not None and report.saved.trials < 0:
         return f"removing the learning rate did not pay here: keep it searched, or retrain {who} and compare."
+    inside = _inside(report, shrunk)
     if report.to_match.confirmed:
-        return f"take the configuration of {who}; train it{_inside(report)}."
-    return f"retrain {who} with two or three other seeds{_inside(report)} before relying on it."
+        return f"take the configuration of {who}; train it{inside}."
+    return f"retrain {who} with two or three other seeds{inside} before relying on it."
 
 
-def _inside(report: Comparison) -> str:
-    return " inside galatune.controlled()" if report.shrunk.control != "off" else ""
+def _inside(report: Comparison, shrunk: Ledger) -> str:
+    """In what the best trial is to be trained again, so that it has the rate that it had."""
+    if report.shrunk.control == "off":
+        return ""
+    best = _best_number(report, shrunk)
+    polish = next((row.polish for row in shrunk.complete if row.number == best), None)
+    if polish is None:
+        return " inside galatune.controlled()"
+    if polish.fixed is not None:
+        return f" at {polish.fixed} without control"
+    return f" inside galatune.controlled(step_scale_factor={polish.step_scale_factor:g})"
 
 
 def _next_if_missed(shrunk: Ledger) -> str:

@@ -74,3 +74,12 @@ def test_a_sampler_is_named_and_kept() -> None:
 def test_a_grid_that_there_was_not_is_one_line() -> None:
     words = said("--trials", "2", "--sampler", "grid", status=1)
     assert words.splitlines()[-1].startswith("galatune: --sampler grid rebuilds the grid of an old study")
+
+
+def test_a_polish_says_what_it_will_cost() -> None:
+    words = said("--trials", "2", "--polish", "1", "--repeats", "0")
+    assert (
+        "Polish: once the search is over, the best configuration with half and twice the step scale and at "
+        "the rate found, at most 3 trials on top of the budget."
+    ) in words
+    assert words.count(": polish, complete") == 3

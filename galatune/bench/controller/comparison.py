@@ -7,7 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from galatune.bench.controller.groups import by_group
 from galatune.bench.controller.methods import Method, Schedule
+from galatune.bench.controller.one_rate import one_rate
 from galatune.bench.controller.results import Collection
 from galatune.bench.controller.runs import INITIAL_RATES, LOSS_SCALE, Result, Run, plan
 from galatune.bench.controller.score import tuned
@@ -23,7 +25,7 @@ def compare(
     tasks: Sequence[Task],
     methods: Sequence[Method],
     schedules: Sequence[Schedule],
-    seeds: int,
+    seeds: Sequence[int],
     folder: Path,
     jobs: int,
     progress: Progress,
@@ -34,14 +36,14 @@ def compare(
         tasks: Tasks to train.
         methods: Methods, the fixed rates of their bases among them.
         schedules: "cosine", "constant" or both.
-        seeds: Seeds 0 to seeds - 1.
+        seeds: Seeds of torch.
         folder: Folder of results.csv.
         jobs: Number of processes side by side.
         progress: Called with (runs done, runs in all).
 
     Returns:
-        One result per run. A grid whose best rate lies at its edge is widened until it does not, or until
-        it reaches 1e-7 or 100.
+        One result per run, and those at one rate for all tasks. A grid whose best rate lies at its edge is
+        widened until it does not, or until it reaches 1e-7 or 100.
     """
     collection = Collection(folder)
     runs = plan(tasks, methods, schedules, seeds)
@@ -49,7 +51,8 @@ def compare(
     while True:
         wider = _wider(collection.get(runs), tasks, methods, schedules, seeds)
         if not wider:
-            return collection.get(dict.fromkeys(runs))
+            found = collection.get(dict.fromkeys(runs))
+            return [*found, *one_rate(found)]
         runs += wider
         collection.complete(runs, jobs, progress)
 
@@ -59,20 +62,25 @@ def _wider(
     tasks: Sequence[Task],
     methods: Sequence[Method],
     schedules: Sequence[Schedule],
-    seeds: int,
+    seeds: Sequence[int],
 ) -> list[Run]:
-    runs = []
+    groups, runs = by_group(results).values(), []
     for task in tasks:
         for method in methods:
             for schedule in method.schedules if method.tuned else ():
-                best = tuned(results, task.name, method.name, schedule) if schedule in schedules else None
-                if best is None or not best.at_the_edge:
-                    continue
-                up = best.rate == best.grid[-1][0]
-                rate = _next(best.rate, up)
-                if SMALLEST <= rate <= LARGEST:
-                    runs += [Run(task.name, method.name, schedule, rate, seed) for seed in range(seeds)]
+                rates = [_beyond(own, task, method, schedule) for own in groups if schedule in schedules]
+                for rate in rates:
+                    if rate is not None and SMALLEST <= rate <= LARGEST:
+                        runs += [Run(task.name, method.name, schedule, rate, seed) for seed in seeds]
     return runs
+
+
+def _beyond(results: Sequence[Result], task: Task, method: Method, schedule: Schedule) -> float | None:
+    """Return the rate beyond the edge at which the best one lies, None if it lies inside."""
+    best = tuned(results, task.name, method.name, schedule)
+    if best is None or not best.at_the_edge:
+        return None
+    return _next(best.rate, up=best.rate == best.grid[-1][0])
 
 
 def _next(rate: float, up: bool) -> float:

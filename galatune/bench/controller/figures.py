@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from galatune.bench.controller.groups import Group, by_group
 from galatune.bench.controller.methods import METHODS, controlled_first
 from galatune.bench.controller.methods.method import schedule_factor
 from galatune.bench.controller.runs import Result
@@ -48,7 +49,8 @@ class Mark:
     """One method in one row of the first picture.
 
     Attributes:
-        row: Task, or "score": the geometric mean over the tasks that count.
+        row: Task, or "score": the geometric mean over the tasks that count; with the group in brackets, if
+            the method was not chosen on it.
         method: Name.
         ratio: To the best fixed rate.
         interval: 95 % bootstrap interval; seeds are drawn, and for the score also tasks.
@@ -62,23 +64,27 @@ class Mark:
 
 def marks(results: Sequence[Result], schedule: str) -> list[Mark]:
     """Return the points of the first picture: every method at equal steps under one schedule."""
-    found = []
+    return [mark for group, own in by_group(results).items() for mark in _marks(own, group, schedule)]
+
+
+def _marks(results: Sequence[Result], group: Group, schedule: str) -> Iterable[Mark]:
+    note = f" ({group.kind})" if group.held_out else ""
     for cell in cells(results):
         if cell.schedule.removeprefix("warmup-") != schedule or cell.equal_gradients:
             continue
         best = tuned(results, cell.task, METHODS[cell.method].base, schedule)
         assert best is not None
         low, high = log_ratio_interval([(cell.losses, best.losses)], paired=True)
-        found.append(Mark(cell.task, cell.method, cell.ratio, (math.exp(low), math.exp(high))))
+        yield Mark(cell.task + note, cell.method, cell.ratio, (math.exp(low), math.exp(high)))
+    note = f" ({group})" if group != Group("chosen on") else ""
     for score in scores(results):
         if score.schedule.removeprefix("warmup-") == schedule and not score.equal_gradients:
             low, high = (math.exp(end) for end in score.interval)
-            found.append(Mark(SCORE, score.method, math.exp(score.score), (low, high)))
-    return found
+            yield Mark(SCORE + note, score.method, math.exp(score.score), (low, high))
 
 
 def score_figure(found: Sequence[Mark], schedule: str) -> Figure:
-    """Draw one row per task and the score last, on a log axis of ratios; controlled methods are filled."""
+    """Draw one row per task and the score below, on a log axis of ratios; controlled methods are filled."""
     rows = list(dict.fromkeys(mark.row for mark in found))
     methods = controlled_first(mark.method for mark in found)
     room = 0.8 / len(methods)
@@ -161,9 +167,10 @@ FIXED_LABEL = "best fixed rate"
 def rate_lines(results: Sequence[Result], schedule: str) -> list[RateLine]:
     """Return the lines of the second picture: controlled methods, first seed, and the best fixed rate."""
     lines: dict[tuple[str, str], RateLine] = {}
+    first = min((r.run.seed for r in results), default=0)
     for r in results:
         run = r.run
-        wanted = run.schedule == schedule and run.seed == 0 and not run.equal_gradients and run.scale == 1
+        wanted = run.schedule == schedule and run.seed == first and not run.equal_gradients and run.scale == 1
         if not (wanted and METHODS[run.method].controlled and r.rates and run.dtype == "float32"):
             continue
         base = METHODS[run.method].base

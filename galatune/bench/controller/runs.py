@@ -208,7 +208,7 @@ def _steps(task: Task, method: Method) -> int:
 
 
 def plan(
-    tasks: Iterable[Task], methods: Sequence[Method], schedules: Sequence[Schedule], seeds: int
+    tasks: Iterable[Task], methods: Sequence[Method], schedules: Sequence[Schedule], seeds: Sequence[int]
 ) -> list[Run]:
     """Return all runs of a comparison: at equal steps and, if that differs, at equal gradient evaluations."""
     runs = []
@@ -218,7 +218,7 @@ def plan(
                 if schedule.removeprefix("warmup-") not in schedules:
                     continue
                 for rate in method.rates:
-                    for seed in range(seeds):
+                    for seed in seeds:
                         runs.append(Run(task.name, method.name, schedule, rate, seed))
                         if method.extra_gradients(task.steps):
                             runs.append(Run(task.name, method.name, schedule, rate, seed, True))

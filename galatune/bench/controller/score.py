@@ -12,7 +12,7 @@ from galatune.bench.controller.runs import Result
 from galatune.bench.controller.tasks import TASKS
 from galatune.statistics import log_ratio_interval
 
-__all__ = ["Cell", "Score", "Tuned", "cells", "scores", "tuned"]
+__all__ = ["Cell", "Score", "Tuned", "cells", "is_plain", "scores", "tuned"]
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,7 @@ class Cell:
         method: Name.
         schedule: Of the method.
         equal_gradients: Whether it took fewer steps, to make up for its probes.
+        rate: What the optimizer was built with.
         losses: One per seed, at worst the loss at the start.
         ratio: Mean loss over that of the best tuned rate.
         diverged: Number of seeds whose loss ended above that at the start.
@@ -57,6 +58,7 @@ class Cell:
     method: str
     schedule: str
     equal_gradients: bool
+    rate: float
     losses: tuple[float, ...]
     ratio: float
     diverged: int
@@ -103,7 +105,7 @@ def tuned(results: Sequence[Result], task: str, base: str, schedule: str) -> Tun
     wanted = "cosine" if schedule == "warmup-cosine" else schedule
     by_rate: dict[float, list[Result]] = {}
     for r in results:
-        if (r.run.task, r.run.method, r.run.schedule) == (task, base, wanted) and _plain(r):
+        if (r.run.task, r.run.method, r.run.schedule) == (task, base, wanted) and is_plain(r):
             by_rate.setdefault(r.run.rate, []).append(r)
     if not by_rate:
         return None
@@ -118,7 +120,7 @@ def cells(results: Sequence[Result]) -> list[Cell]:
     """Summarize every method on every task; the fixed rates themselves are left out."""
     groups: dict[tuple[str, str, str, bool], list[Result]] = {}
     for r in results:
-        if _plain(r) and not METHODS[r.run.method].tuned:
+        if is_plain(r) and not METHODS[r.run.method].tuned:
             key = (r.run.task, r.run.method, r.run.schedule, r.run.equal_gradients)
             groups.setdefault(key, []).append(r)
     found = []
@@ -134,6 +136,7 @@ def cells(results: Sequence[Result]) -> list[Cell]:
                 method,
                 schedule,
                 equal,
+                own[0].run.rate,
                 losses,
                 statistics.fmean(losses) / statistics.fmean(best.losses),
                 sum(r.diverged for r in own),
@@ -179,5 +182,6 @@ def _interval(results: Sequence[Result], own: Sequence[Cell], seed: int) -> tupl
     return log_ratio_interval(pairs, paired=False, seed=seed)
 
 
-def _plain(result: Result) -> bool:
+def is_plain(result: Result) -> bool:
+    """Whether a run changed nothing but method, schedule, rate and seed."""
     return result.run.scale == 1 and result.run.dtype == "float32"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from galatune.bench.controller.methods import Method, Schedule, find_methods
 from galatune.bench.controller.tasks import Task, available, find_tasks
@@ -20,12 +20,15 @@ class Suite:
         methods: Names of methods, comma-separated.
         schedules: Schedules; a method is run with those that it knows.
         seeds: Number of seeds.
+        rates: Fixed rates to compare with; None for those of `Method.rates`. Either grid is widened until its
+            best rate lies inside.
     """
 
     tasks: str
     methods: str
     schedules: tuple[Schedule, ...]
     seeds: int
+    rates: tuple[float, ...] | None = None
 
 
 _QUICK_TASKS = (
@@ -37,18 +40,38 @@ _FULL_TASKS = (
     "digits-fine-tune,table-california_housing,table-adult,table-letter,table-diamonds,"
     "table-adult-batch-4096,char-lstm,char-transformer"
 )
+_HELD_OUT_TASKS = "diabetes,friedman2,friedman3,table-credit_g,table-hypothyroid,table-online_shoppers"
+_LONG_TASKS = (
+    "digits-mlp-4000,digits-dropout-4000,friedman1-4000,table-letter-4000,table-diamonds-4000,"
+    "friedman3-4000,table-hypothyroid-4000,table-online_shoppers-4000,"
+    "digits-mlp-20000,friedman1-20000,table-letter-20000,table-diamonds-20000,"
+    "friedman3-20000,table-hypothyroid-20000,table-online_shoppers-20000"
+)
 
 SUITES = {
     "quick": Suite(_QUICK_TASKS, "gala-graph,gala-closure,prodigy,prodigy-safeguard", ("cosine",), 3),
     "full": Suite(
-        _FULL_TASKS,
+        f"{_FULL_TASKS},{_HELD_OUT_TASKS}",
         "gala-graph,gala-closure,gala-echo,prodigy,prodigy-safeguard,d-adaptation,mechanic,momo,schedule-free,"
-        "dog,hypergradient-adam",
+        "dog,dowg,cocob,hypergradient-adam",
         ("cosine", "constant"),
         3,
     ),
+    "held-out": Suite(
+        _HELD_OUT_TASKS,
+        "gala-graph,gala-closure,gala-echo,momo,prodigy-safeguard,dog,dowg,cocob",
+        ("cosine", "constant"),
+        3,
+    ),
+    "long": Suite(
+        _LONG_TASKS,
+        "gala-graph,gala-closure,gala-echo,momo,prodigy-safeguard",
+        ("cosine",),
+        2,
+        (3e-4, 1e-3, 3e-3, 1e-2),
+    ),
 }
-"""quick: five to fifteen minutes on two cores. full: all tasks and both schedules, over an hour."""
+"""The help of ``galatune bench compare`` says what they are for and how long they take."""
 
 DEFAULT = Suite("digits-cnn", "gala-graph,gala-closure,gala-sgd-graph,gala-sgd-closure", ("cosine",), 5)
 """What is compared if no suite is named."""
@@ -62,13 +85,13 @@ class Selection:
         tasks: Tasks whose data are there.
         methods: Methods, the fixed rates they are compared with among them.
         schedules: Schedules; a method is run with those that it knows.
-        seeds: Number of seeds.
+        seeds: Seeds of torch.
     """
 
     tasks: tuple[Task, ...]
     methods: tuple[Method, ...]
     schedules: tuple[Schedule, ...]
-    seeds: int
+    seeds: range
 
 
 def choose(
@@ -77,6 +100,7 @@ def choose(
     methods: str | None,
     schedules: Sequence[Schedule],
     seeds: int | None,
+    first_seed: int = 0,
 ) -> Selection:
     """Fill in what was left out, from a suite or from the defaults.
 
@@ -86,6 +110,7 @@ def choose(
         methods: Names of methods, comma-separated; None for those of the suite.
         schedules: Schedules; none for those of the suite.
         seeds: Number of seeds; None for that of the suite.
+        first_seed: The others follow it.
 
     Raises:
         GalatuneError: A name is unknown, or the data of a task that was named are missing.
@@ -96,6 +121,11 @@ def choose(
     else:
         wanted = find_tasks(tasks)
     found = find_methods(default.methods if methods is None else methods)
+    if default.rates is not None:
+        found = [replace(method, rates=default.rates) if method.tuned else method for method in found]
     return Selection(
-        tuple(wanted), tuple(found), tuple(schedules) or default.schedules, seeds or default.seeds
+        tuple(wanted),
+        tuple(found),
+        tuple(schedules) or default.schedules,
+        range(first_seed, first_seed + (seeds or default.seeds)),
     )

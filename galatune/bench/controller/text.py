@@ -9,7 +9,9 @@ from rich.table import Table
 
 from galatune.bench.controller.comparison import Invariance
 from galatune.bench.controller.differences import differences
+from galatune.bench.controller.groups import Group, by_group
 from galatune.bench.controller.methods import METHODS
+from galatune.bench.controller.one_rate import left_out
 from galatune.bench.controller.runs import Result
 from galatune.bench.controller.score import Cell, Score, Tuned, cells, scores, tuned
 from galatune.bench.text import interval_text, plain_table
@@ -18,41 +20,46 @@ from galatune.statistics import Side, side
 __all__ = ["comparison_tables", "difference_tables", "invariance_lines", "score_tables", "task_tables"]
 
 
-def comparison_tables(results: Sequence[Result], *, several: bool, regret: bool) -> Iterable[Table]:
-    """Every table of a comparison.
+def comparison_tables(results: Sequence[Result], *, several: bool, regret: bool) -> Iterable[Table | str]:
+    """Every table of a comparison, by group of results, and what is missing in them.
 
     Args:
         results: All trainings.
         several: Whether there are several tasks, so that scores over tasks are worth a table.
         regret: Whether the tables of tasks have a column for it.
     """
-    yield from task_tables(results, regret=regret)
-    if several:
-        yield from score_tables(results)
-        yield from difference_tables(results)
+    groups = by_group(results)
+    for group, own in groups.items():
+        yield from task_tables(own, group, regret=regret)
+    for group, own in groups.items() if several else ():
+        yield from score_tables(own, group)
+        yield from difference_tables(own, group)
+    yield from left_out(results)
 
 
-def task_tables(results: Sequence[Result], *, regret: bool = False) -> Iterable[Table]:
+def task_tables(results: Sequence[Result], group: Group, *, regret: bool = False) -> Iterable[Table]:
     """One table per task, base and schedule: every fixed rate, then each method and its ratio to the best.
 
     Args:
-        results: All trainings.
+        results: Trainings of one group.
+        group: For the titles.
         regret: Whether there is a column for the regret per probe.
     """
     found = cells(results)
     for key in dict.fromkeys(_key(cell) for cell in found):
         best = tuned(results, *key)
         assert best is not None
-        yield _task(*key, best, [cell for cell in found if _key(cell) == key], regret)
+        title = f"{', '.join(key)}, {len(best.losses)} seeds ({group})"
+        yield _task(title, best, [cell for cell in found if _key(cell) == key], regret)
 
 
 def _key(cell: Cell) -> tuple[str, str, str]:
     return cell.task, METHODS[cell.method].base, cell.schedule.removeprefix("warmup-")
 
 
-def _task(task: str, base: str, schedule: str, best: Tuned, found: Sequence[Cell], regret: bool) -> Table:
+def _task(title: str, best: Tuned, found: Sequence[Cell], regret: bool) -> Table:
     table = plain_table(
-        f"{task}, {base}, {schedule}, {len(best.losses)} seeds",
+        title,
         (
             "method",
             "validation loss",
@@ -68,7 +75,8 @@ def _task(task: str, base: str, schedule: str, best: Tuned, found: Sequence[Cell
         table.add_row(f"fixed {rate:g}{mark}", f"{loss:.4f}", f"{loss / reference:.3f}")
     for cell in found:
         table.add_row(
-            _name(cell.method, cell.equal_gradients),
+            _name(cell.method, cell.equal_gradients)
+            + ("" if METHODS[cell.method].rates else f", {cell.rate:g}"),
             f"{statistics.fmean(cell.losses):.4f}",
             f"{cell.ratio:.3f}",
             f"{cell.gradient_evaluations:.0f}",
@@ -82,13 +90,13 @@ def _regret(cell: Cell) -> str:
     return "" if cell.regret is None else f"{cell.regret:.3g}"
 
 
-def score_tables(results: Sequence[Result]) -> Iterable[Table]:
-    """One table per schedule, best score first."""
+def score_tables(results: Sequence[Result], group: Group) -> Iterable[Table]:
+    """One table per schedule, best score first, of results of one group."""
     found = scores(results)
     for schedule in dict.fromkeys(score.schedule for score in found):
         table = plain_table(
-            f"Score, {schedule}: mean ln(ratio); 0 is as good as tuning (time: of a training over that at a "
-            "fixed rate; bytes: of state per parameter)",
+            f"Score, {schedule} ({group}): mean ln(ratio); 0 is as good as tuning (time: of a training "
+            "over that at a fixed rate; bytes: of state per parameter)",
             ("method", "score", "95 % interval", "worst", "on", "diverged", "tasks", "time", "bytes"),
             left=("method", "on"),
         )
@@ -112,12 +120,13 @@ def _score(score: Score) -> tuple[str, ...]:
     )
 
 
-def difference_tables(results: Sequence[Result]) -> Iterable[Table]:
+def difference_tables(results: Sequence[Result], group: Group) -> Iterable[Table]:
     """One table per schedule: each controlled method against the others, on common tasks and seeds."""
     found = differences(results)
     for schedule in dict.fromkeys(difference.schedule for difference in found):
         table = plain_table(
-            f"Ours against each peer, {schedule}: mean ln(our loss / its loss); below 0 ours is lower",
+            f"Ours against each peer, {schedule} ({group}): mean ln(our loss / its loss); below 0 ours is "
+            "lower",
             ("ours", "peer", "difference", "95 % interval", "verdict", "tasks"),
             left=("ours", "peer", "verdict"),
         )

@@ -15,6 +15,7 @@ __all__ = [
     "MACHINE",
     "OBJECTIVE_CONSTRAINTS",
     "OWN_STEP",
+    "POLISH",
     "PROCESS",
     "REASON",
     "RECORD",
@@ -49,6 +50,9 @@ REPEATS = "galatune_repeats"
 """What a trial of the stage "repeat" or "confirm" repeats: "of", how many such repeats there are; "trial",
 the number of the trial in the smaller study, None for the old study's best; "rates", the old best's values
 of the dropped dimensions, at which it is repeated."""
+
+POLISH = "galatune_polish"
+"""Of a trial of the stage "polish": its `Polish`."""
 
 WARM_START = "galatune_warm_start"
 """Number of the old trial whose configuration was enqueued, if the trial is part of the warm start."""

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from galatune.study.ledger.attributes import INTERRUPTED, REASON, RECORD, REPEATS, STAGE, WARM_START
+from galatune.study.ledger.attributes import INTERRUPTED, POLISH, REASON, RECORD, REPEATS, STAGE, WARM_START
 from galatune.study.ledger.constraints import feasible, known_to_the_sampler_alone
+from galatune.study.ledger.polish import Polish
 from galatune.study.ledger.provenance import Provenance
 from galatune.study.ledger.record import TrialRecord
 from galatune.study.ledger.trial_counts import seconds_of
@@ -43,8 +44,8 @@ class TrialRow:
         start: When it started, None if unknown.
         end: When it finished, None if unknown or unfinished.
         stage: "search", "warm-start" (of it, an old configuration that was enqueued), "repeat" (the old best
-            configuration at its own rates, without control), "confirm" (a match run once more) or "polish" (a
-            search over step scales).
+            configuration at its own rates, without control), "confirm" (a match run once more) or "polish"
+            (one of the best run once more with another rate).
         params: What the sampler chose.
         steps: Optimizer steps under control (all of them with control off), None if nothing was recorded.
         probes: Steps on which a gradient pair was measured, None if nothing was recorded.
@@ -52,10 +53,11 @@ class TrialRow:
         record: What galatune left in the trial, None in an ordinary trial.
         reason: Why a FAIL trial failed, None if unknown.
         feasible: Whether it violates no constraint.
+        polish: How its rate differs, if it is of the stage "polish"; None in every other trial.
+        old_trial: Number of the old trial whose configuration was enqueued; None in every other trial.
         repeat_of: Number of the trial of the same study that it repeats, None if it repeats none.
         repeats: How many such repeats there are, itself counted.
         interrupted: Whether it was stopped from outside: another trial has its configuration and its ticket.
-        old_trial: Number of the old trial whose configuration was enqueued; None in every other trial.
     """
 
     number: int
@@ -72,10 +74,11 @@ class TrialRow:
     record: TrialRecord | None = None
     reason: str | None = None
     feasible: bool = True
+    old_trial: int | None = None
+    polish: Polish | None = None
     repeat_of: int | None = None
     repeats: int = 1
     interrupted: bool = False
-    old_trial: int | None = None
 
     @property
     def finished(self) -> bool:
@@ -233,11 +236,22 @@ def _row(trial: FrozenTrial) -> TrialRow:
         record=record,
         reason=str(reason) if trial.state == TrialState.FAIL and reason else None,
         feasible=stage == "repeat" or feasible(trial),  # marked, so that Optuna takes it for no best
+        polish=Polish.from_attribute(trial.user_attrs.get(POLISH)) if stage == "polish" else None,
+        old_trial=_whole(trial.user_attrs.get(WARM_START)),
         repeat_of=repeated[0],
         repeats=repeated[1],
         interrupted=trial.state == TrialState.FAIL and bool(trial.user_attrs.get(INTERRUPTED)),
-        old_trial=None if INTERRUPTED in trial.user_attrs else _whole(trial.user_attrs.get(WARM_START)),
     )
+
+
+def warm_trials(rows: Ledger) -> tuple[WarmTrial, ...]:
+    """The finished trials of a warm start."""
+    found = [(row.number, row.old_trial) for row in rows.finished if not row.interrupted]
+    return tuple(WarmTrial(number, old) for number, old in found if old is not None)
+
+
+def _whole(number: Any) -> int | None:
+    return number if isinstance(number, int) else None
 
 
 def _repeated(trial: FrozenTrial) -> tuple[int | None, int]:
@@ -246,16 +260,6 @@ def _repeated(trial: FrozenTrial) -> tuple[int | None, int]:
     given = body if isinstance(body, Mapping) else {}
     number, count = given.get("trial"), given.get("of")
     return number if isinstance(number, int) else None, count if isinstance(count, int) and count > 0 else 1
-
-
-def warm_trials(rows: Ledger) -> tuple[WarmTrial, ...]:
-    """The finished trials of a warm start."""
-    found = [(row.number, row.old_trial) for row in rows.finished]
-    return tuple(WarmTrial(number, old) for number, old in found if old is not None)
-
-
-def _whole(number: Any) -> int | None:
-    return number if isinstance(number, int) else None
 
 
 def _values(trial: FrozenTrial) -> tuple[float, ...] | None:

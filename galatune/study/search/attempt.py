@@ -126,7 +126,7 @@ def _call(
     traced = rate_names(plan) if knowledge.traces else ()
     adopted = PlaceholderTrial.adopt(trial, plan.placeholders, traced=traced, varied=varied, curve=curve)
     selection = OptimizerSelection(plan, knowledge, adopted, stop=stop)
-    with tracing(), controlled(select=selection, **search.options.controller_options()) as capture:
+    with tracing(), controlled(select=selection, **search.control()) as capture:
         curve.capture = capture
         if search.watcher is not None and not stop:
             search.watcher.trial_started(trial.number, capture)

@@ -97,7 +97,7 @@ def create_or_continue(
         objective=objective.reference,
         objective_sha256=objective.sha256,
         options=options.to_json(),
-        sampler=sampler_name(sampler),
+        sampler=sampler.name,
         pruner=type(pruner).__name__,
         pruner_because=pruning.reason,
         seed=options.seed,

@@ -70,6 +70,7 @@ class RunOptions:
         max_growth_per_step: See `galatune.Guard`; None for its default.
         control: "on", or "off": the dropped rates are fixed at the old best's, and nothing is controlled.
         warm_start: The best configurations of the old study that are tried first, without their rates.
+        polish: The best configurations that are run again with other rates once the search is over.
         sampler: A name of `galatune.study.search.sampler.SAMPLERS`, "grid", or a sampler of Optuna's,
             which is used as it is. None: "grid" if the old study had one, else "tpe".
         pruner: A name of `galatune.study.search.pruning.PRUNERS`, or a pruner of Optuna's. None: no pruner if
@@ -91,6 +92,7 @@ class RunOptions:
     max_growth_per_step: float | None = None
     control: str = "on"
     warm_start: int = 0
+    polish: int = 0
     sampler: str | BaseSampler | None = None
     pruner: str | BasePruner | None = None
 
@@ -143,6 +145,7 @@ class Search:
         watcher: Told how it proceeds, None for nobody.
         knowledge: What its trials have shown of the objective.
         pruning: Its pruner.
+        step_scale_factor: See `galatune.attach`.
     """
 
     study: optuna.Study
@@ -153,3 +156,8 @@ class Search:
     watcher: Watcher | None = None
     knowledge: RateKnowledge = field(default_factory=RateKnowledge)
     pruning: Pruning = field(default_factory=Pruning)
+    step_scale_factor: float = 1.0
+
+    def control(self) -> dict[str, Any]:
+        """The options of `galatune.controlled`."""
+        return {**self.options.controller_options(), "step_scale_factor": self.step_scale_factor}

@@ -25,6 +25,7 @@ from galatune.study.search.fingerprint import Fingerprint
 from galatune.study.search.loop import run_trials
 from galatune.study.search.objective import Objective
 from galatune.study.search.options import RunOptions, Search, Watcher
+from galatune.study.search.polish import check_polish
 from galatune.study.search.pruning import OldPruning, Pruning, pruning_for
 from galatune.study.search.rate_bound import RateBound, rate_bound
 from galatune.study.search.stopping import Budget, budget_for
@@ -134,6 +135,7 @@ def _chosen(plan: ShrinkPlan, options: RunOptions | None, settings: Mapping[str,
     if not math.isfinite(options.min_lr):
         raise PlanError(f"--min-lr must be finite, however: {options.min_lr}")
     check_control(options)
+    check_polish(options)
     Options.of(options.controller_options())
     if not plan.placeholders:
         raise PlanError(
@@ -208,7 +210,9 @@ def _within_grid(budget: Budget, plan: ShrinkPlan, options: RunOptions) -> Budge
     drawn = options.sampler in (None, "grid") and plan.grid is not None
     if not drawn or options.trials is not None or plan.grid is None:
         return budget
-    return replace(budget, trials=min(budget.trials, plan.grid.cells))
+    if plan.grid.cells > budget.trials:
+        return budget
+    return replace(budget, trials=plan.grid.cells, whole_grid=True)
 
 
 def _best(goal: Goal | None) -> dict[str, Any]:

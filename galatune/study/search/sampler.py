@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -41,6 +42,21 @@ class _Sequence(samplers.QMCSampler):
         return self._ticket
 
 
+class _CovarianceMatrix(samplers.CmaEsSampler):
+    """CMA-ES whose draws depend on the ticket; Optuna's depend on the trial's number."""
+
+    def __init__(self, ticket_seed: int, ticket: int) -> None:
+        super().__init__(seed=ticket_seed, warn_independent_sampling=False)
+        self._ticket = ticket
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        numbered = copy.copy(trial)
+        numbered.number = self._ticket
+        return super().sample_relative(study, numbered, search_space)
+
+
 Make = Callable[[int, int, int], BaseSampler]
 """From the seed of the run, that of a ticket, and the ticket, to the sampler of one trial."""
 
@@ -49,7 +65,7 @@ SAMPLERS: Mapping[str, Make] = {
     "random": lambda _, seed, __: samplers.RandomSampler(seed=seed),
     "qmc": _Sequence,
     "gp": lambda _, seed, __: samplers.GPSampler(seed=seed),
-    "cmaes": lambda _, seed, __: samplers.CmaEsSampler(seed=seed, warn_independent_sampling=False),
+    "cmaes": lambda _, seed, ticket: _CovarianceMatrix(seed, ticket),
     "nsgaii": lambda _, seed, __: samplers.NSGAIISampler(seed=seed),
     "nsgaiii": lambda _, seed, __: samplers.NSGAIIISampler(seed=seed),
 }
@@ -124,7 +140,8 @@ class SeededSampler(BaseSampler):
     def name(self) -> str:
         """Of the sampler that draws."""
         kind = type(self._inner)
-        return "QMCSampler" if kind is _Sequence else kind.__name__
+        own = kind in (_Sequence, _CovarianceMatrix)
+        return kind.__base__.__name__ if own and kind.__base__ is not None else kind.__name__
 
     def _made(self, seed: int, ticket: int) -> BaseSampler:
         with warnings.catch_warnings():

@@ -44,6 +44,7 @@ class Budget:
         tries_again: Whether the search goes on once every configuration of a finite space was tried.
         old_best: What is repeated before the search; None for nothing.
         note: Why nothing is repeated although that was asked for.
+        whole_grid: Whether `trials` are the cells of a grid, each tried once.
     """
 
     trials: int
@@ -54,6 +55,7 @@ class Budget:
     tries_again: bool = True
     old_best: OldBest | None = None
     note: str | None = None
+    whole_grid: bool = False
 
     def text(self) -> str:
         """One sentence for the beginning of the run."""
@@ -91,9 +93,10 @@ class Budget:
         """Tickets that may begin.
 
         None of the search before every repeat of the old best has ended, nor once nothing but a confirmation
-        is left.
+        or a polish is left.
         """
-        return 0 if repeats_left(study) or self._end(study) is not None else self.trials
+        over = self._end(study) is not None or (self.until_match and self._matched(study) is not None)
+        return 0 if over or repeats_left(study) else self.trials
 
     def stop_reason(self, study: optuna.Study) -> str | None:
         """Why the search is over, None while it is not."""
@@ -106,7 +109,11 @@ class Budget:
         if reason is None or self._waits(study) or self.to_confirm(study) is not None:
             return None
         at_work = _running_on_top(study)
-        return f"the confirmation is {AT_WORK}" if at_work and not reason.endswith(AT_WORK) else reason
+        return (
+            f"what comes on top of the budget is {AT_WORK}"
+            if at_work and not reason.endswith(AT_WORK)
+            else reason
+        )
 
     def _matched(self, study: optuna.Study) -> str | None:
         goal = goal_in(study, self.goal)
@@ -125,7 +132,9 @@ class Budget:
         if used > self.trials:
             return f"{plural(used, 'trial')} are done, more than the budget of {self.trials}"
         if used == self.trials:
-            return f"the budget of {plural(self.trials, 'trial')} is used up"
+            return (
+                _all_tried(used) if self.whole_grid else f"the budget of {plural(used, 'trial')} is used up"
+            )
         if used + running(study) >= self.trials:
             return f"the rest of the budget of {plural(self.trials, 'trial')} is {AT_WORK}"
         if self.patience is not None and _stale(rows, _not_searched(study)) >= self.patience:
@@ -140,10 +149,7 @@ class Budget:
             return None
         if running(study):
             return f"the rest of {plural(space.size, 'configuration')} is {AT_WORK}"
-        return (
-            f"all {plural(space.size, 'configuration')} {TRIED} more trials, asked for with --trials, "
-            "repeat them with other seeds"
-        )
+        return _all_tried(space.size)
 
     def _waits(self, study: optuna.Study) -> bool:
         """Whether a repeat waits that nobody runs."""
@@ -162,6 +168,11 @@ class Budget:
         if not self.until_match and self._end(study) is None:
             return None
         return next_to_confirm(study.get_trials(deepcopy=False), goal, self.confirm, self.trials)
+
+
+def _all_tried(count: int) -> str:
+    what = plural(count, "configuration")
+    return f"all {what} {TRIED} more trials, asked for with --trials, repeat them with other seeds"
 
 
 def budget_for(

@@ -13,6 +13,7 @@ import optuna
 from galatune.formatting import plural, printable
 from galatune.study.ledger.attributes import INTERRUPTED, OWN_STEP
 from galatune.study.ledger.ending import Advice, advice, ending
+from galatune.study.ledger.polish import Polish
 from galatune.study.ledger.rows import Ledger, TrialRow, WarmTrial, ledger, warm_trials
 from galatune.study.storage.address import redact
 
@@ -63,6 +64,7 @@ class RunSummary:
         control: "on", or "off" if the rates were fixed.
         fixed_rates: Then: at what, in words.
         warm_start: Trials whose configuration is an old one that was enqueued first.
+        best_polish: How the rate of the best trial differs, if it is one that polishes; None otherwise.
     """
 
     study: str
@@ -90,6 +92,7 @@ class RunSummary:
     control: str = "on"
     fixed_rates: str | None = None
     warm_start: tuple[WarmTrial, ...] = ()
+    best_polish: Polish | None = None
 
     @classmethod
     def of(
@@ -131,6 +134,7 @@ class RunSummary:
             control="on" if rows.provenance.fixed_rates is None else "off",
             fixed_rates=rows.provenance.fixed_rates,
             warm_start=warm_trials(rows),
+            best_polish=None if best is None else best.polish,
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -214,7 +218,8 @@ class RunSummary:
     def _best_lines(self) -> list[tuple[str, str]]:
         value = "none" if self.best_value is None else f"{self.best_value:.6g}"
         params = self.best_params or {}
-        return [("best value", value), *((f"  {name}", str(chosen)) for name, chosen in params.items())]
+        lines = [("best value", value), *((f"  {name}", str(chosen)) for name, chosen in params.items())]
+        return lines if self.best_polish is None else [*lines, ("  polished", self.best_polish.text())]
 
     def _front_lines(self) -> list[tuple[str, str]]:
         front = self.best_trials

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from galatune.errors import PlanError
 from galatune.formatting import plural, printable
 from galatune.study.ledger.attributes import TICKET, WARM_START
-from galatune.study.ledger.constraints import feasible
 from galatune.study.scan.distributions import is_legal
 from galatune.study.scan.plan import ShrinkPlan
 from galatune.study.search.quota import held_tickets
+from galatune.study.search.ranking import best_first, is_scored
 from galatune.study.storage.reading import open_source
 
 __all__ = ["OldConfiguration", "best_configurations", "best_of_storage", "queue_first"]
@@ -64,9 +63,9 @@ def best_configurations(
     newest: dict[str, BaseDistribution] = {}
     for trial in trials:
         newest.update(trial.distributions)
-    able = [trial for trial in trials if _scored(trial) and _fits(trial, newest, dropped)]
+    able = [trial for trial in trials if is_scored(trial) and _fits(trial, newest, dropped)]
     found: dict[tuple[tuple[str, str], ...], OldConfiguration] = {}
-    for trial in _best_first(old, able):
+    for trial in best_first(old, able):
         if len(found) == count:
             break
         kept = {name: value for name, value in trial.params.items() if name not in dropped}
@@ -94,45 +93,6 @@ def queue_first(study: optuna.Study, configurations: Sequence[OldConfiguration])
         study.enqueue_trial(dict(one.params), user_attrs={TICKET: ticket, WARM_START: one.trial})
 
 
-def _scored(trial: FrozenTrial) -> bool:
-    complete = trial.state == TrialState.COMPLETE and trial.values is not None
-    return complete and feasible(trial) and all(map(math.isfinite, trial.values))
-
-
 def _fits(trial: FrozenTrial, newest: Mapping[str, BaseDistribution], dropped: Collection[str]) -> bool:
     kept = {name: value for name, value in trial.params.items() if name not in dropped}
     return bool(kept) and all(is_legal(newest[name], value) for name, value in kept.items())
-
-
-def _best_first(old: optuna.Study, trials: list[FrozenTrial]) -> Iterator[FrozenTrial]:
-    """By value; with several objectives front by front, each of them from its ends to its middle."""
-    signs = [-1 if d == optuna.study.StudyDirection.MAXIMIZE else 1 for d in old.directions]
-    points = {t.number: tuple(s * v for s, v in zip(signs, t.values, strict=True)) for t in trials}
-    left = sorted(trials, key=lambda trial: points[trial.number])
-    if len(signs) == 1:
-        yield from left
-        return
-    while left:
-        front = [t for t in left if not any(_beats(points[o.number], points[t.number]) for o in left)]
-        numbers = {trial.number for trial in front}
-        left = [trial for trial in left if trial.number not in numbers]
-        yield from (front[place] for place in _from_the_ends(len(front)))
-
-
-def _beats(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
-    return one != other and all(a <= b for a, b in zip(one, other, strict=True))
-
-
-def _from_the_ends(count: int) -> list[int]:
-    """Places from 0, so that however many one takes, they lie far apart.
-
-    >>> _from_the_ends(5)
-    [0, 4, 2, 1, 3]
-    """
-    order, gaps = [0, count - 1][:count], [(0, count - 1)]
-    for low, high in gaps:
-        middle = (low + high) // 2
-        if low < middle < high:
-            order.append(middle)
-            gaps += [(low, middle), (middle, high)]
-    return order

@@ -32,7 +32,7 @@ def results() -> list[Result]:
         return {"adam": own, "gala-graph": 1.0}.get(run.method, 30.0) * (1 + run.seed / 10)
 
     methods = find_methods("gala-graph,hypergradient-adam")
-    runs = plan([TASKS["line"], TASKS["wine"]], methods, ["cosine", "constant"], seeds=2)
+    runs = plan([TASKS["line"], TASKS["wine"]], methods, ["cosine", "constant"], seeds=range(2))
     curve = ((1, 1e-5), (60, 2e-3))
     return [
         Result(run, loss(run), 99.0, 60, 60, 2e-3, 1.0, 8.0, curve if run.method == "gala-graph" else ())

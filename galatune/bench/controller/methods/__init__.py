@@ -5,16 +5,29 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from galatune.bench.controller.methods.controlled import CONTROLLED
-from galatune.bench.controller.methods.fixed import FIXED
+from galatune.bench.controller.methods.fixed import FIXED, ONE_RATE
 from galatune.bench.controller.methods.hypergradient import HYPERGRADIENT
 from galatune.bench.controller.methods.learners import LEARNERS
 from galatune.bench.controller.methods.method import SCHEDULES, Driver, Method, Schedule
+from galatune.bench.controller.methods.parameter_free import PARAMETER_FREE
 from galatune.bench.controller.methods.peers import PEERS
 from galatune.errors import GalatuneError
 
-__all__ = ["METHODS", "SCHEDULES", "Driver", "Method", "Schedule", "controlled_first", "find_methods"]
+__all__ = [
+    "METHODS",
+    "ONE_RATE",
+    "SCHEDULES",
+    "Driver",
+    "Method",
+    "Schedule",
+    "controlled_first",
+    "find_methods",
+]
 
-METHODS = {method.name: method for method in (*FIXED, *CONTROLLED, *LEARNERS, *HYPERGRADIENT, *PEERS)}
+METHODS = {
+    method.name: method
+    for method in (*FIXED, *ONE_RATE, *CONTROLLED, *LEARNERS, *HYPERGRADIENT, *PARAMETER_FREE, *PEERS)
+}
 """Every method, by name."""
 
 

@@ -10,7 +10,7 @@ from torch.optim import Optimizer
 
 from galatune.bench.controller.methods.method import WEIGHT_DECAY, Driver, Method, Schedule, scheduler_for
 
-__all__ = ["BASES", "FIXED", "adam", "sgd"]
+__all__ = ["BASES", "FIXED", "ONE_RATE", "adam", "sgd"]
 
 RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
 
@@ -45,3 +45,16 @@ def _default_adam() -> Method:
 
 
 FIXED = (_fixed("adam"), _fixed("sgd"), _default_adam())
+
+
+def _one_rate(name: str, base: str) -> Method:
+    def make(
+        parameters: Iterable[Tensor], rate: float, scale: float, schedule: Schedule, steps: int
+    ) -> Driver:
+        raise ValueError("it is computed from the fixed rates and trains nothing of its own")
+
+    return Method(name, base, make, ())
+
+
+ONE_RATE = (_one_rate("one-rate", "adam"), _one_rate("one-rate-sgd", "sgd"))
+"""One fixed rate for all tasks, chosen on the others (`galatune.bench.controller.one_rate`)."""

@@ -76,7 +76,8 @@ class Method:
         name: As in the table.
         base: Optimizer family, "adam" or "sgd": which fixed rates it is compared with.
         make: (parameters, rate, loss scale, schedule, steps) to a `Driver`.
-        rates: Rates it is run at: a grid if it is tuned, else its own default.
+        rates: Rates it is run at: a grid if it is tuned, else its own default. Empty if its results are
+            computed from those of the fixed rates.
         tuned: Whether the best of its rates is taken with hindsight.
         schedules: Schedules that it can be run with.
         extra_gradients: Number of steps to gradient evaluations beyond one per step, for the comparison at

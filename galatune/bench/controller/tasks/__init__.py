@@ -13,14 +13,23 @@ from galatune.errors import GalatuneError
 
 __all__ = ["TASKS", "Batch", "Task", "Training", "available", "find_tasks"]
 
-LONG = ("digits-mlp", "digits-dropout", "table-letter", "table-diamonds")
-"""Tasks that exist a second time as ``<name>-long``, which is in no suite and does not count in the score."""
+LONG = (
+    "digits-mlp",
+    "digits-dropout",
+    "friedman1",
+    "friedman3",
+    "table-letter",
+    "table-diamonds",
+    "table-online_shoppers",
+    "table-hypothyroid",
+)
+"""Tasks that exist at other lengths as well, as ``<name>-<steps>``."""
 
-LONG_STEPS = 4000
+LONG_STEPS = (4_000, 20_000)
 
 TASKS = {task.name: task for task in (*IMAGES, *TABLES, *TEXT)}
 """Every task, by name."""
-TASKS |= {f"{n}-long": replace(TASKS[n], name=f"{n}-long", steps=LONG_STEPS, scored=False) for n in LONG}
+TASKS |= {f"{n}-{s}": replace(TASKS[n], name=f"{n}-{s}", steps=s) for s in LONG_STEPS for n in LONG}
 
 
 def find_tasks(names: str) -> list[Task]:

@@ -12,7 +12,15 @@ from typing import Any
 import numpy as np
 import torch
 from sklearn.compose import make_column_transformer
-from sklearn.datasets import load_breast_cancer, load_iris, load_wine, make_friedman1
+from sklearn.datasets import (
+    load_breast_cancer,
+    load_diabetes,
+    load_iris,
+    load_wine,
+    make_friedman1,
+    make_friedman2,
+    make_friedman3,
+)
 from sklearn.impute import SimpleImputer
 from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
@@ -26,6 +34,8 @@ __all__ = ["TABLES"]
 STEPS = 600
 INTERPOLATED_STEPS = 300
 FOLDER = Path(os.environ.get("GALATUNE_DATA", "../shared/data")) / "tabular"
+FRIEDMAN2_NOISE, FRIEDMAN3_NOISE = 125.0, 0.1
+"""A third of the standard deviation of the target without noise, as in Friedman 1991."""
 CONDITION = 1e4
 """Condition number of the inputs of the logistic regression."""
 
@@ -69,11 +79,30 @@ def _small(load: Callable[..., Any]) -> Data:
     return _data(scaler.transform(x_train), scaler.transform(x_valid), y_train, y_valid, False)
 
 
-def _friedman() -> Data:
-    x, y = make_friedman1(n_samples=2000, noise=1.0, random_state=0)
+def _regression(x: Any, y: Any) -> Data:
     x_train, x_valid, y_train, y_valid = train_test_split(x, y, test_size=0.25, random_state=0)
     scaler = StandardScaler().fit(x_train)
     return _data(scaler.transform(x_train), scaler.transform(x_valid), y_train, y_valid, True)
+
+
+@cache
+def _friedman1() -> Data:
+    return _regression(*make_friedman1(n_samples=2000, noise=1.0, random_state=0))
+
+
+@cache
+def _friedman2() -> Data:
+    return _regression(*make_friedman2(n_samples=2000, noise=FRIEDMAN2_NOISE, random_state=0))
+
+
+@cache
+def _friedman3() -> Data:
+    return _regression(*make_friedman3(n_samples=2000, noise=FRIEDMAN3_NOISE, random_state=0))
+
+
+@cache
+def _diabetes() -> Data:
+    return _regression(*load_diabetes(return_X_y=True))
 
 
 def _perceptron(
@@ -100,9 +129,13 @@ def _logistic(dtype: torch.dtype) -> Training:
     return supervised(nn.Linear(50, 2).to(dtype), data, batch_size=64)
 
 
-def _table(name: str) -> Task:
+def _table(name: str, *, held_out: bool = False) -> Task:
     start = partial(_perceptron, data=partial(_real, name))
-    return Task(f"table-{name}", STEPS, start, needs=str(FOLDER / f"{name}.parquet"))
+    return Task(f"table-{name}", STEPS, start, needs=str(FOLDER / f"{name}.parquet"), held_out=held_out)
+
+
+def _held_out(name: str, data: Callable[[], Data]) -> Task:
+    return Task(name, STEPS, partial(_perceptron, data=data, batch_size=64), held_out=True)
 
 
 def _interpolated(name: str, load: Callable[..., Any]) -> Task:
@@ -118,9 +151,13 @@ TABLES = (
         partial(_perceptron, data=partial(_real, "adult"), batch_size=4096),
         needs=str(FOLDER / "adult.parquet"),
     ),
-    Task("friedman1", STEPS, partial(_perceptron, data=_friedman, batch_size=64)),
+    Task("friedman1", STEPS, partial(_perceptron, data=_friedman1, batch_size=64)),
     Task("logistic-ill-conditioned", STEPS, _logistic),
     _interpolated("wine", load_wine),
     _interpolated("breast_cancer", load_breast_cancer),
     _interpolated("iris", load_iris),
+    *(_table(name, held_out=True) for name in ("credit_g", "hypothyroid", "online_shoppers")),
+    _held_out("diabetes", _diabetes),
+    _held_out("friedman2", _friedman2),
+    _held_out("friedman3", _friedman3),
 )

@@ -47,6 +47,8 @@ class Task:
         needs: File that must be there, None if nothing but the installed packages is needed.
         scored: Whether it counts in the score. Tasks that a net interpolates do not, since their loss
             ratios have no bound.
+        held_out: Whether no choice of the method was made on it, at any length (docs/research.md). Set it
+            to False as soon as one is.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Task:
     start: Callable[[torch.dtype], Training]
     needs: str | None = None
     scored: bool = True
+    held_out: bool = False
 
 
 @dataclass(frozen=True)
