@@ -38,6 +38,8 @@ class ToMatch:
         confirmed: Whether repeats of the matching configuration with other seeds reached it too; None if the
             smaller study did not match.
         confirmed_trial: Number of the trial that was so confirmed, None if there is none or it is unknown.
+        old_trial: Number of the old trial whose configuration that trial had (``--warm-start``), None if it
+            was found by the smaller search.
         goal: Mean of the repeats of the old best configuration; without repeats the old best, one value. A
             hypervolume if there are several objectives; None if no old trial is COMPLETE.
         goal_repeats: How many repeats `goal` is the mean of; 0 if it is the old best, one value.
@@ -61,6 +63,7 @@ class ToMatch:
     matched: bool
     confirmed: bool | None
     confirmed_trial: int | None
+    old_trial: int | None
     goal: float | None
     goal_repeats: int
     margin: float | None
@@ -192,6 +195,7 @@ def _to_match(baseline: Ledger, shrunk: Ledger, goal: Goal | None, tolerance: fl
         matched=after is not None,
         confirmed=None if after is None else confirmed is not None,
         confirmed_trial=confirmed.trial if confirmed else None,
+        old_trial=_old_trial(shrunk, confirmed),
         goal=goal.best if goal else None,
         goal_repeats=len(goal.repeats.values) if goal and goal.repeats else 0,
         margin=goal.margin if goal else None,
@@ -219,6 +223,13 @@ def _confirmed(shrunk: Ledger, goal: Goal | None) -> Confirmation | None:
     if goal is None or goal.reference_point is not None:
         return None
     return next((one for one in confirmations(shrunk, goal) if one.confirmed), None)
+
+
+def _old_trial(shrunk: Ledger, confirmed: Confirmation | None) -> int | None:
+    """Return the old trial whose configuration was confirmed, None if it is none of them."""
+    if confirmed is None:
+        return None
+    return next((row.old_trial for row in shrunk.finished if row.number == confirmed.trial), None)
 
 
 def _saved(to_match: ToMatch, order: RandomOrder, price: float | None, currency: str | None) -> Saved:
@@ -249,6 +260,8 @@ def _not_claimed(to_match: ToMatch, order: RandomOrder) -> str | None:
         return "the smaller study needed as many trials or more"
     if not to_match.confirmed:
         return "the match was not confirmed by repeats with other seeds"
+    if to_match.old_trial is not None:
+        return f"the match is the configuration of the old trial {to_match.old_trial}, not a new find"
     if order.explains:
         return f"a random order of the old trials does as well with a probability of more than {CHANCE:g}"
     return None

@@ -146,6 +146,15 @@ def test_no_saving_is_claimed_otherwise(old: list[float], trials: list[Trial], w
     assert report.verdict.saved.startswith(("nothing", "no saving is claimed"))
 
 
+def test_an_old_configuration_that_is_run_again_is_no_find() -> None:
+    new = smaller(CONFIRMED, REPEATS)
+    warm = replace(new, rows=tuple(replace(r, old_trial=39) if r.number == 4 else r for r in new.rows))
+    report = account(old_study(), warm)
+    assert report.to_match.old_trial == 39
+    assert not report.saved.claimed
+    assert "the configuration of the old trial 39" in report.verdict.saved
+
+
 def test_without_repeats_the_old_best_is_one_value() -> None:
     report = account(old_study(), smaller(CONFIRMED))
     assert report.to_match.goal_repeats == 0
