@@ -18,6 +18,7 @@ __all__ = [
     "Groups",
     "Mean",
     "Side",
+    "difference_of_means",
     "difference_of_minima",
     "holm",
     "log_ratio",
@@ -100,6 +101,36 @@ def difference_of_minima(old: Floats, new: Floats, *, paired: bool) -> tuple[flo
     order = np.argsort(differences, kind="stable")
     low, high = np.searchsorted(np.cumsum(chances.ravel()[order]), ENDS)
     return float(differences[order[low]]), float(differences[order[high]])
+
+
+def difference_of_means(old: Sequence[float], new: Sequence[float]) -> tuple[float, float] | None:
+    """95 % interval of ``mean(new) - mean(old)``: Student's, with one spread pooled over both sides.
+
+    Args:
+        old: Values of the one side, at least one.
+        new: Values of the other side, at least one.
+
+    Returns:
+        None if neither side has two values: nothing shows their spread.
+
+    Example:
+        >>> low, high = difference_of_means([1.0, 2.0, 3.0], [2.0, 3.0, 4.0])
+        >>> round(low, 3), round(high, 3)
+        (-1.267, 3.267)
+        >>> difference_of_means([1.0], [2.0]) is None
+        True
+    """
+    from scipy.special import stdtrit
+
+    free = len(old) + len(new) - 2
+    if free < 1:
+        return None
+    sides = [(side, statistics.fmean(side)) for side in (old, new)]
+    squares = math.fsum((value - mean) ** 2 for side, mean in sides for value in side)
+    error = math.sqrt(squares / free * (1 / len(old) + 1 / len(new)))
+    reach = float(stdtrit(free, ENDS[1])) * error
+    difference = sides[1][1] - sides[0][1]
+    return difference - reach, difference + reach
 
 
 def _at_least(values: Floats, bounds: Floats) -> Floats:

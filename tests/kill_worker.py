@@ -18,6 +18,7 @@ from galatune.study.scan.scan import scan
 from galatune.study.search.run import run
 
 NOTES = "executions.txt"
+REPEATS = 3
 
 
 def note(*words: object) -> None:
@@ -54,4 +55,4 @@ def work(folder: str, into: str, trials: int) -> None:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     output = Path(f"worker-{os.getpid()}.txt")
     with output.open("w") as lines, redirect_stderr(lines), suppress(KeyboardInterrupt):
-        run(scan("old.log"), objective, into=into, trials=trials, repeats=0)
+        run(scan("old.log"), objective, into=into, trials=trials, repeats=REPEATS)

@@ -24,7 +24,11 @@ ORDERS = {
     "galatune.study": ("storage", "ledger", "scan", "search"),
     "galatune.report": (
         "quality",
+        "spending",
+        "random_order",
         "comparison",
+        "headline",
+        "table_rows",
         "text",
         "savings",
         "plots",

@@ -215,14 +215,21 @@ def studies(
 @click.option(
     "--steps", type=click.IntRange(min=1), default=300, show_default=True, help="Steps of each training."
 )
-def cost(device: str, steps: int) -> None:
+@click.option(
+    "--gradients", is_flag=True, help="Measure instead what a probe counts, on small nets: about 2 minutes."
+)
+def cost(device: str, steps: int, gradients: bool) -> None:
     """Measure time and memory of each probe: a transformer with control and without, step by step in turns.
 
     Torch uses its own number of threads. On a CPU it takes 15 to 45 minutes.
 
     \b
     galatune bench cost --steps 80
+    galatune bench cost --gradients
     """  # noqa: D301  # click's mark of a paragraph that keeps its lines
+    if gradients:
+        _count_gradients(device, steps)
+        return
     from galatune.bench.cost.measure import measure, probes, workload_for
     from galatune.bench.cost.text import cost_table
     from galatune.cli.countdown import Countdown
@@ -232,6 +239,16 @@ def cost(device: str, steps: int) -> None:
         found = measure(workload, probe, steps, Countdown(f"steps with the {probe} probe"))
         _print([cost_table(found)])
     click.echo(f"{workload.name}, {workload.batch} x {workload.length} characters per step, AdamW.")
+
+
+def _count_gradients(device: str, steps: int) -> None:
+    from galatune.bench.cost.gradients import COUNTED, gradient_cost, gradient_table, nets
+    from galatune.cli.countdown import Countdown
+
+    if device != "cpu":
+        raise click.UsageError("--gradients measures processor time; leave --device out")
+    for probe in COUNTED:
+        _print([gradient_table(gradient_cost(probe, nets(), steps, Countdown(f"trainings with {probe}")))])
 
 
 @bench.command()

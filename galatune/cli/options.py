@@ -23,10 +23,13 @@ __all__ = [
     "name_option",
     "named",
     "objective_argument",
+    "polish_option",
     "pruner_option",
+    "sampler_option",
     "storage_argument",
     "study_option",
     "tolerance_option",
+    "warm_start_option",
 ]
 
 
@@ -123,6 +126,28 @@ control_option = click.option(
     default="on",
     show_default=True,
     help="With off the learning rate stays fixed at the old best's, and nothing is controlled.",
+)
+
+warm_start_option = click.option(
+    "--warm-start",
+    type=click.IntRange(min=0),
+    metavar="N",
+    default=0,
+    help="Try the N best configurations of the old study first, without their rates; they are counted.",
+)
+
+polish_option = click.option(
+    "--polish",
+    type=click.IntRange(min=0),
+    metavar="N",
+    default=0,
+    help="At the end, run the N best configurations again with other rates: at most 3 N trials more.",
+)
+
+sampler_option = click.option(
+    "--sampler",
+    type=click.Choice(["tpe", "random", "qmc", "gp", "cmaes", "nsgaii", "nsgaiii", "grid"]),
+    help="Draws the configurations.  [default: grid if the old study had one, else tpe]",
 )
 
 pruner_option = click.option(

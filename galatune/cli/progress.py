@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.text import Text
 
-from galatune.formatting import plural, printable, rate, time_left
-from galatune.study.ledger.attributes import REASON, RECORD, STAGE
+from galatune.formatting import listed, plural, printable, rate, time_left
+from galatune.study.ledger.attributes import REASON, RECORD, STAGE, WARM_START
 from galatune.study.ledger.constraints import feasible
 from galatune.study.ledger.goal import goal_lines
 from galatune.study.ledger.provenance import Provenance
@@ -36,11 +36,13 @@ if TYPE_CHECKING:
 __all__ = ["AboveTheBar", "RunProgress"]
 
 NARROWEST_BAR, WIDEST_BAR = 4, 40
+MOST_OLD = 10
+"""Old trials that are named."""
 NUMBERS_WIDTH = 70
 """Columns that the numbers beside the bar may need."""
 
 
-STAGES = {"repeat": "the old best again, ", "confirm": "a match again, "}
+STAGES = {"repeat": "the old best again, ", "confirm": "a match again, ", "polish": "polish, "}
 """What a line of a trial that repeats begins with."""
 
 
@@ -103,11 +105,23 @@ class RunProgress:
             self._say(CONSTRAINED)
         if bound := Provenance.of(study).source.get("bounds"):
             self._say(printable(str(bound)))
+        if self._plan.grid is not None and Provenance.of(study).sampler == "GridSampler":
+            self._say(self._plan.grid.text())
         if fixed := Provenance.of(study).fixed_rates:
             self._say(printable(f"Control off: {fixed.replace('was controlled', 'is controlled')}."))
+        old = (trial.user_attrs.get(WARM_START) for trial in study.get_trials(deepcopy=False))
+        if warm := [str(number) for number in dict.fromkeys(old) if number is not None]:
+            which = f"old {'trial' if len(warm) == 1 else 'trials'} {listed(warm, MOST_OLD)}"
+            self._say(
+                f"Warm start: first the configurations of {which}, without their rates; they are counted."
+            )
         if pruner := Provenance.of(study).pruner_because:
             self._say(printable(pruner))
         self._say(f"Budget: {budget.text()}, into {self._place}.")
+        from galatune.study.search.polish import polish_text
+
+        if polished := Provenance.of(study).options.get("polish"):
+            self._say(polish_text(int(polished)))
         if self._state.done:
             self._say(f"Continuing after {plural(self._state.done, 'trial')}.")
         if self._live:

@@ -20,10 +20,13 @@ from galatune.cli.options import (
     lr_option,
     name_option,
     objective_argument,
+    polish_option,
     pruner_option,
+    sampler_option,
     storage_argument,
     study_option,
     tolerance_option,
+    warm_start_option,
 )
 from galatune.errors import ObjectiveError
 from galatune.formatting import in_shell
@@ -76,6 +79,9 @@ __all__ = ["run"]
 @drop_schedule_option
 @control_option
 @control_options
+@warm_start_option
+@polish_option
+@sampler_option
 @pruner_option
 @click.option(
     "--seed",

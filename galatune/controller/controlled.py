@@ -37,6 +37,7 @@ def attach(
     probe: str | Probe = AUTO,
     probe_schedule: ProbeSchedule = ProbeSchedule(),  # noqa: B008  # a frozen value
     step_scale: float | None = None,
+    step_scale_factor: float = 1.0,
     min_lr: float = 0.0,
     max_lr: float = math.inf,
     per_group: bool = False,
@@ -58,6 +59,7 @@ def attach(
             first of them that works. Or an object of a class derived from `Probe`.
         probe_schedule: Which steps are probed (by default 56 of 1,000, 79 of 10,000).
         step_scale: Multiplier on the estimated rate. None selects it from the table in docs/method.md.
+        step_scale_factor: Multiplies it, whatever it is: 2 for rates twice as high as by default.
         min_lr: Lower bound of the rate before the schedule.
         max_lr: Upper bound of the rate as applied, after schedule and group ratio.
         per_group: A rate of its own for each parameter group.
@@ -97,6 +99,7 @@ def attach(
         probe=probe,
         probe_schedule=probe_schedule,
         step_scale=step_scale,
+        step_scale_factor=step_scale_factor,
         min_lr=min_lr,
         max_lr=max_lr,
         per_group=per_group,
@@ -304,6 +307,7 @@ def controlled(
     probe: str | Probe = AUTO,
     probe_schedule: ProbeSchedule = ProbeSchedule(),  # noqa: B008  # a frozen value
     step_scale: float | None = None,
+    step_scale_factor: float = 1.0,
     min_lr: float = 0.0,
     max_lr: float = math.inf,
     per_group: bool = False,
@@ -322,6 +326,7 @@ def controlled(
         probe: This and the following options are those of `attach`.
         probe_schedule: See `attach`.
         step_scale: See `attach`.
+        step_scale_factor: See `attach`.
         min_lr: See `attach`.
         max_lr: See `attach`.
         per_group: See `attach`.
@@ -351,6 +356,7 @@ def controlled(
         probe=probe,
         probe_schedule=probe_schedule,
         step_scale=step_scale,
+        step_scale_factor=step_scale_factor,
         min_lr=min_lr,
         max_lr=max_lr,
         per_group=per_group,

@@ -35,6 +35,7 @@ class Options:
     probe: str | Probe = AUTO
     probe_schedule: ProbeSchedule = field(default=ProbeSchedule())
     step_scale: float | None = None
+    step_scale_factor: float = 1.0
     min_lr: float = 0.0
     max_lr: float = math.inf
     per_group: bool = False
@@ -54,6 +55,11 @@ class Options:
         if self.step_scale is not None and not 0 < self.step_scale < math.inf:
             raise ControlError(
                 f"step_scale must be positive and finite, however: step_scale={self.step_scale:g}"
+            )
+        if not 0 < self.step_scale_factor < math.inf:
+            raise ControlError(
+                "step_scale_factor must be positive and finite, however: "
+                f"step_scale_factor={self.step_scale_factor:g}"
             )
         if not 0 <= self.min_lr <= self.max_lr or not self.max_lr:
             raise ControlError(

@@ -7,12 +7,15 @@ so in words. docs/accounting.md states how each number is computed.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from galatune.errors import ReportError
 from galatune.report.quality import Quality, quality_of
-from galatune.study.ledger.match import Goal, best_so_far, goal_of, trials_to_reach
+from galatune.report.random_order import CHANCE, RandomOrder, random_order
+from galatune.report.spending import StudySummary, Total, summary, total, untimed
+from galatune.study.ledger.confirmation import Confirmation, confirmations
+from galatune.study.ledger.goal import goal_for
+from galatune.study.ledger.match import Goal, best_so_far, oriented, trials_to_reach
 from galatune.study.ledger.rows import Ledger
 
 __all__ = ["NOT_REACHED", "Comparison", "Saved", "StudySummary", "ToMatch", "compare"]
@@ -22,45 +25,24 @@ NOT_REACHED = "the smaller study did not reach the old best"
 
 
 @dataclass(frozen=True)
-class StudySummary:
-    """What one study cost in all and what it reached.
-
-    Attributes:
-        study: Study name.
-        trials: Number of finished trials: complete, pruned and failed.
-        running: Number of trials without an end, which are listed and not counted.
-        hours: Sum of the durations of the finished trials, None if no duration was recorded.
-        best_value: None if there are several objectives, or if no trial is COMPLETE.
-        best_values: Best of each objective on its own, empty if no trial is COMPLETE.
-        by_state: Number of trials by state.
-        measured: Whether every finished trial recorded its duration.
-        why: What is not measured, None if everything is.
-        control: "on", or "off" if its rates were fixed; None if galatune did not make it.
-    """
-
-    study: str
-    trials: int
-    running: int
-    hours: float | None
-    best_value: float | None
-    best_values: tuple[float, ...]
-    by_state: Mapping[str, int]
-    measured: bool
-    why: str | None
-    control: str | None = None
-
-
-@dataclass(frozen=True)
 class ToMatch:
-    """What each study needed to come within the tolerance of the old study's best.
+    """What each study needed to come within the margin of the goal.
 
     Attributes:
-        baseline_trials: Finished trials up to and including the first that did; None if no old trial is
-            COMPLETE.
+        baseline_trials: Finished trials up to and including the first that did, never later than the old
+            best, whose configuration sets the goal; None if no old trial is COMPLETE.
         shrunk_trials: The same of the smaller study, None if it never did.
         baseline_hours: Sum of the durations of those trials, None if one of them is unknown.
         shrunk_hours: The same of the smaller study.
         matched: Whether the smaller study reached it.
+        confirmed: Whether repeats of the matching configuration with other seeds reached it too; None if the
+            smaller study did not match.
+        confirmed_trial: Number of the trial that was so confirmed, None if there is none or it is unknown.
+        goal: Mean of the repeats of the old best configuration; without repeats the old best, one value. A
+            hypervolume if there are several objectives; None if no old trial is COMPLETE.
+        goal_repeats: How many repeats `goal` is the mean of; 0 if it is the old best, one value.
+        margin: Differences up to this size count as none: the larger of tolerance x |median - best| of the
+            old values and one standard error of `goal`, in the units of the objective.
         tolerance: Fraction of |median - best| of the old values (of the hypervolume, if there are several
             objectives).
         threshold: The value that counts as reached; a hypervolume if there are several objectives.
@@ -77,6 +59,11 @@ class ToMatch:
     baseline_hours: float | None
     shrunk_hours: float | None
     matched: bool
+    confirmed: bool | None
+    confirmed_trial: int | None
+    goal: float | None
+    goal_repeats: int
+    margin: float | None
     tolerance: float
     threshold: float | None
     reference_point: tuple[float, ...] | None
@@ -97,6 +84,9 @@ class Saved:
         hours_percent: Percent of the old study's.
         cost: Hours times the price per hour, None if no price was given.
         currency: Of `cost`, None if no price was given.
+        claimed: Whether the report claims a saving of trials: fewer trials, a confirmed match, and earlier
+            than a random order of the old trials explains (`CHANCE`).
+        not_claimed: Why not, None if it is claimed.
         measured: Whether every number here is measured.
         hours_measured: Whether hours and cost are, which needs both studies on the same known machine.
         why: What is not measured, None if everything is.
@@ -108,6 +98,8 @@ class Saved:
     hours_percent: float | None
     cost: float | None
     currency: str | None
+    claimed: bool
+    not_claimed: str | None
     measured: bool
     hours_measured: bool
     why: str | None
@@ -123,6 +115,8 @@ class Comparison:
         shrunk: The smaller one.
         to_match: What each needed to reach the old best.
         saved: The difference.
+        total: All that the smaller search spent.
+        random_order: How early a random order of the old trials would have matched.
         quality: The smaller study's best compared with the old one's.
     """
 
@@ -131,6 +125,8 @@ class Comparison:
     shrunk: StudySummary
     to_match: ToMatch
     saved: Saved
+    total: Total
+    random_order: RandomOrder
     quality: Quality
 
 
@@ -148,14 +144,17 @@ def compare(
         ReportError: The studies have different directions, or an option makes no sense.
     """
     _check(baseline, shrunk, tolerance, price, currency)
-    goal = goal_of(baseline, tolerance)
+    goal = goal_for(baseline, shrunk, tolerance) if baseline.complete else None
     to_match = _to_match(baseline, shrunk, goal, tolerance)
+    order, old = random_order(baseline, shrunk, goal, to_match.shrunk_trials), summary(baseline)
     return Comparison(
         directions=baseline.directions,
-        baseline=_summary(baseline),
-        shrunk=_summary(shrunk),
+        baseline=old,
+        shrunk=summary(shrunk),
         to_match=to_match,
-        saved=_saved(to_match, price, currency),
+        saved=_saved(to_match, order, price, currency),
+        total=total(old, shrunk, _incomparable(baseline, shrunk)),
+        random_order=order,
         quality=quality_of(baseline, shrunk, goal),
     )
 
@@ -176,48 +175,26 @@ def _check(
         raise ReportError(f"a price and its currency go together, however: {price=}, {currency=}")
 
 
-def _summary(study: Ledger) -> StudySummary:
-    columns = list(zip(*(row.values or () for row in study.complete), strict=True))
-    pick = {"minimize": min, "maximize": max}
-    bests = tuple(pick[d](column) for d, column in zip(study.directions, columns, strict=False))
-    why = _untimed(study)
-    if not study.finished:
-        why = f"no trial of {study.study} is finished"
-    return StudySummary(
-        study=study.study,
-        trials=len(study.finished),
-        running=sum(row.state == "RUNNING" for row in study.rows),
-        hours=study.hours,
-        best_value=bests[0] if len(bests) == 1 else None,
-        best_values=bests,
-        by_state=study.by_state,
-        measured=why is None,
-        why=why,
-        control=_control(study),
-    )
-
-
-def _control(study: Ledger) -> str | None:
-    if not study.provenance.made_by_galatune:
-        return None
-    return "on" if study.provenance.fixed_rates is None else "off"
-
-
 def _to_match(baseline: Ledger, shrunk: Ledger, goal: Goal | None, tolerance: float) -> ToMatch:
-    before = trials_to_reach(baseline, goal) if goal else None
+    before = _trials_to_goal(baseline, goal) if goal else None
     after = trials_to_reach(shrunk, goal, confirmed=True) if goal and before else None
     old_hours, new_hours = _hours_of_first(baseline, before), _hours_of_first(shrunk, after)
     why = _why_no_match(baseline, shrunk, goal) if after is None else None
-    machines = _incomparable(baseline, shrunk)
+    machines, confirmed = _incomparable(baseline, shrunk), _confirmed(shrunk, goal)
     why = why or machines
     if why is None and (old_hours is None or new_hours is None):
-        why = "hours: " + (_untimed(baseline) or _untimed(shrunk) or "no durations")
+        why = "hours: " + (untimed(baseline) or untimed(shrunk) or "no durations")
     return ToMatch(
         baseline_trials=before,
         shrunk_trials=after,
         baseline_hours=old_hours,
         shrunk_hours=new_hours,
         matched=after is not None,
+        confirmed=None if after is None else confirmed is not None,
+        confirmed_trial=confirmed.trial if confirmed else None,
+        goal=goal.best if goal else None,
+        goal_repeats=len(goal.repeats.values) if goal and goal.repeats else 0,
+        margin=goal.margin if goal else None,
         tolerance=tolerance,
         threshold=goal.threshold if goal else None,
         reference_point=goal.reference_point if goal else None,
@@ -228,7 +205,24 @@ def _to_match(baseline: Ledger, shrunk: Ledger, goal: Goal | None, tolerance: fl
     )
 
 
-def _saved(to_match: ToMatch, price: float | None, currency: str | None) -> Saved:
+def _trials_to_goal(baseline: Ledger, goal: Goal) -> int | None:
+    """Old trials up to the first within the margin, and never beyond the best one, which sets the goal."""
+    reached = trials_to_reach(baseline, goal)
+    if reached is not None or goal.reference_point is not None:
+        return reached
+    best = min(baseline.complete, key=lambda row: oriented(row, baseline.directions))
+    return baseline.finished.index(best) + 1
+
+
+def _confirmed(shrunk: Ledger, goal: Goal | None) -> Confirmation | None:
+    """Return the confirmation that succeeded first."""
+    if goal is None or goal.reference_point is not None:
+        return None
+    return next((one for one in confirmations(shrunk, goal) if one.confirmed), None)
+
+
+def _saved(to_match: ToMatch, order: RandomOrder, price: float | None, currency: str | None) -> Saved:
+    why = _not_claimed(to_match, order)
     trials = _difference(to_match.baseline_trials, to_match.shrunk_trials)
     hours = _difference(to_match.baseline_hours, to_match.shrunk_hours)
     return Saved(
@@ -238,10 +232,26 @@ def _saved(to_match: ToMatch, price: float | None, currency: str | None) -> Save
         hours_percent=_percent(hours, to_match.baseline_hours),
         cost=None if hours is None or price is None else hours * price + 0.0,  # never -0.0
         currency=currency,
+        claimed=why is None,
+        not_claimed=why,
         measured=to_match.measured,
         hours_measured=to_match.hours_measured,
         why=to_match.why,
     )
+
+
+def _not_claimed(to_match: ToMatch, order: RandomOrder) -> str | None:
+    """Return why no saving is claimed, None if one is."""
+    before, after = to_match.baseline_trials, to_match.shrunk_trials
+    if before is None or after is None:
+        return to_match.why or NOT_REACHED
+    if after >= before:
+        return "the smaller study needed as many trials or more"
+    if not to_match.confirmed:
+        return "the match was not confirmed by repeats with other seeds"
+    if order.explains:
+        return f"a random order of the old trials does as well with a probability of more than {CHANCE:g}"
+    return None
 
 
 def _hours_of_first(study: Ledger, trials: int | None) -> float | None:
@@ -276,12 +286,6 @@ def _incomparable(baseline: Ledger, shrunk: Ledger) -> str | None:
         return None
     keys = [key for key in {**old[0], **new[0]} if old[0].get(key) != new[0].get(key)]
     return "hours: the machines differ" + (f" ({', '.join(keys)})" if keys else "")
-
-
-def _untimed(study: Ledger) -> str | None:
-    if not study.untimed:
-        return None
-    return f"{study.untimed} of {len(study.finished)} finished trials of {study.study} recorded no duration"
 
 
 def _difference(old: float | None, new: float | None) -> float | None:

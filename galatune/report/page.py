@@ -12,9 +12,9 @@ from galatune.formatting import duration, number, printable
 from galatune.report.comparison import NOT_REACHED
 from galatune.report.plots import best_by_trial, rate_by_step, svg
 from galatune.report.savings import SavingsReport
-from galatune.report.text import NOT_MEASURED, rows
+from galatune.report.table_rows import NOT_MEASURED, rows
 from galatune.report.trial_table import cell, csv_command, trial_table
-from galatune.study.ledger.match import goal_of
+from galatune.study.ledger.goal import goal_for
 from galatune.study.ledger.provenance import Provenance
 from galatune.study.ledger.rows import Ledger, TrialRow
 from galatune.study.storage.address import redact
@@ -105,7 +105,7 @@ def _notes(report: SavingsReport) -> list[str]:
 
 def _best_picture(report: SavingsReport, baseline: Ledger, shrunk: Ledger) -> Markup | None:
     match = report.to_match
-    goal = goal_of(baseline, match.tolerance)
+    goal = goal_for(baseline, shrunk, match.tolerance) if baseline.complete else None
     data = best_by_trial(baseline, shrunk, goal, (match.baseline_trials, match.shrunk_trials))
     if data is None:
         return None

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from galatune.statistics import Side, difference_of_minima, side
+from galatune.statistics import Side, difference_of_means, difference_of_minima, side
+from galatune.study.ledger.confirmation import confirmations
 from galatune.study.ledger.match import Goal, best_so_far, oriented
 from galatune.study.ledger.rows import Ledger, TrialRow
 
@@ -35,17 +37,24 @@ class Quality:
     """The smaller study's best minus the old one's, in the units of the objective.
 
     Attributes:
-        difference: Positive is worse, in both directions. None if one study has no COMPLETE trial.
+        difference: Positive is worse, in both directions. None if one study has no COMPLETE trial. If both
+            the old best and the match were repeated, of the means of these repeats.
         volumes: The hypervolumes of the old study and of the smaller one, None with one objective.
-        interval: 95 % interval of the same difference if trials are drawn again from those that ran.
-            None if there are too few, or several objectives.
+        interval: 95 % interval of the same difference: of the means of repeats Student's, with the spread
+            pooled over both; else if trials are drawn again from those that ran. None if there are too few,
+            or several objectives.
         verdict: "better" or "worse" if the interval lies beyond `margin`, "equal" if it lies within,
             else "undecided".
-        margin: Differences up to this size count as none: tolerance x |median - best| of the old values.
+        margin: Differences up to this size count as none: the larger of tolerance x |median - best| of the
+            old values and one standard error of the mean of the old best's repeats.
         pairs: Number of configurations that ran in both studies and were resampled together; 0 if each
             study was resampled on its own.
         method: How the interval was computed, in words.
         measured: Whether the difference is known.
+        reached: Mean of the repeats that confirmed the match, else the smaller study's best, which was
+            selected for being the best. None if no trial is COMPLETE, or with several objectives.
+        repeats: How many repeats `reached` is the mean of; 0 if it was seen once.
+        of_repeats: Whether `difference` is that of the means of repeats.
     """
 
     difference: float | None
@@ -56,6 +65,9 @@ class Quality:
     method: str
     measured: bool
     volumes: tuple[float, float] | None = None
+    reached: float | None = None
+    repeats: int = 0
+    of_repeats: bool = False
 
 
 def quality_of(baseline: Ledger, shrunk: Ledger, goal: Goal | None) -> Quality:
@@ -75,17 +87,29 @@ def quality_of(baseline: Ledger, shrunk: Ledger, goal: Goal | None) -> Quality:
         Difference, interval and verdict.
     """
     if goal is None or not shrunk.complete:
-        return Quality(None, None, "undecided", goal.margin if goal else None, 0, "not measured", False)
+        margin = goal.margin if goal else None
+        return Quality(None, None, "undecided", margin, 0, "not measured", False, reached=_best(shrunk))
     if goal.reference_point is not None:
         return _of_volumes(baseline, shrunk, goal)
+    matched = next((one.values for one in confirmations(shrunk, goal) if one.confirmed), ())
+    found = _of_trials(baseline, shrunk, goal)
+    if not matched:
+        return found
+    found = replace(found, reached=statistics.fmean(matched), repeats=len(matched))
+    return _of_repeats(found, goal, matched)
+
+
+def _of_trials(baseline: Ledger, shrunk: Ledger, goal: Goal) -> Quality:
+    """Compare best trials, each seen once."""
     old, new = _scores(baseline), _scores(shrunk)
     difference = float(new.min()) - float(old.min())
+    reached = _best(shrunk)
     pairs = _pairs(baseline, shrunk)
     if pairs is not None:
         old, new = pairs
     if min(len(old), len(new)) < FEWEST:
         method = f"none: fewer than {FEWEST} complete trials on a side"
-        return Quality(difference, None, "undecided", goal.margin, 0, method, True)
+        return Quality(difference, None, "undecided", goal.margin, 0, method, True, reached=reached)
     way = "unpaired" if pairs is None else "paired"
     interval = difference_of_minima(old, new, paired=pairs is not None)
     return Quality(
@@ -96,6 +120,33 @@ def quality_of(baseline: Ledger, shrunk: Ledger, goal: Goal | None) -> Quality:
         pairs=len(old) if pairs is not None else 0,
         method=f"{way} percentile bootstrap of the difference of bests",
         measured=True,
+        reached=reached,
+    )
+
+
+def _of_repeats(found: Quality, goal: Goal, matched: tuple[float, ...]) -> Quality:
+    """Compare the means of repeats, if both sides have them: none of these values was selected."""
+    values = goal.repeats.values if goal.repeats is not None else ()
+    if not values:
+        return found
+    sign = -1.0 if goal.bigger_is_better else 1.0
+    difference = sign * (statistics.fmean(matched) - statistics.fmean(values))
+    interval = difference_of_means(values, matched)
+    if interval is None:
+        method = "none: no configuration was repeated twice"
+        return replace(
+            found, difference=difference, interval=None, verdict="undecided", pairs=0, method=method,
+            of_repeats=True,
+        )  # fmt: skip
+    low, high = sorted(sign * end for end in interval)
+    return replace(
+        found,
+        difference=difference,
+        interval=(low, high),
+        verdict=VERDICTS[side((low, high), goal.margin)],
+        pairs=0,
+        method="Student's interval of the difference of means of repeats, spread pooled over both",
+        of_repeats=True,
     )
 
 
@@ -106,6 +157,14 @@ def _of_volumes(baseline: Ledger, shrunk: Ledger, goal: Goal) -> Quality:
     method = "none: several objectives make one hypervolume a study, with nothing to draw again"
     volumes = None if new is None else (goal.best, new)
     return Quality(difference, None, "undecided", goal.margin, 0, method, difference is not None, volumes)
+
+
+def _best(study: Ledger) -> float | None:
+    """Best value of a study with one objective, None if no trial is COMPLETE."""
+    if not study.complete or len(study.directions) > 1:
+        return None
+    best = float(_scores(study).min())
+    return -best if study.directions[0] == "maximize" else best
 
 
 def _pairs(baseline: Ledger, shrunk: Ledger) -> tuple[Floats, Floats] | None:

@@ -20,13 +20,13 @@ class SavingsReport(Comparison):
     """What the smaller study saved, and how good its best value is; the numbers are those of `Comparison`.
 
     Attributes:
-        verdict: The same in three sentences.
+        verdict: The same in four sentences.
     """
 
     verdict: Verdict
 
     def text(self, width: int | None = None) -> str:
-        """The three sentences and a table, as ``galatune report`` prints them.
+        """The four sentences and a table, as ``galatune report`` prints them.
 
         Args:
             width: Columns of the table; None for those of the terminal.
@@ -89,6 +89,8 @@ def account(
         shrunk=found.shrunk,
         to_match=found.to_match,
         saved=found.saved,
+        total=found.total,
+        random_order=found.random_order,
         quality=found.quality,
         verdict=verdict(found, shrunk),
     )

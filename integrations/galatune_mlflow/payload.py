@@ -120,8 +120,23 @@ def rate_curves(row: TrialRow) -> tuple[Curve, ...]:
 def report_metrics(report: SavingsReport) -> dict[str, float | None]:
     """Return the numbers of the report as ``galatune/<name>``; None if one was not measured."""
     match, saved, quality = report.to_match, report.saved, report.quality
+    total, order = report.total, report.random_order
     timed = saved.hours_measured
     found: dict[str, float | None] = {
+        "total_trials": total.trials,
+        "total_hours": total.hours,
+        "total_gradient_evaluations": None if report.shrunk.uncounted else total.gradient_evaluations,
+        "baseline_gradient_evaluations": (
+            None if report.baseline.uncounted else report.baseline.gradient_evaluations
+        ),
+        "goal": match.goal,
+        "goal_repeats": match.goal_repeats,
+        "reached": quality.reached,
+        "reached_repeats": quality.repeats,
+        "confirmed": None if match.confirmed is None else float(match.confirmed),
+        "saving_claimed": float(saved.claimed),
+        "random_order_probability": order.probability,
+        "random_order_median_trials": order.median_trials,
         "saved_trials": saved.trials,
         "saved_trials_percent": saved.trials_percent,
         "saved_hours": saved.hours if timed else None,
@@ -152,7 +167,7 @@ def split_finite(metrics: Mapping[str, float | None]) -> tuple[dict[str, float],
 
 
 def description(delivery: Delivery) -> str:
-    """Return the three sentences as markdown, with names escaped."""
+    """Return the four sentences as markdown, with names escaped."""
     sentences = delivery.report.verdict.lines
     lines = [f"**{heading}:** {_escaped(sentence)}" for heading, sentence in sentences]
     return "\n\n".join([*lines, "The page is the artifact report.html."])

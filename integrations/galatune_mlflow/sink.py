@@ -136,6 +136,7 @@ def _report_tags(delivery: Delivery, missing: Sequence[str]) -> dict[str, str]:
         "mlflow.note.content": description(delivery),
         "galatune.verdict": report.quality.verdict,
         "galatune.matched": str(report.to_match.matched).lower(),
+        "galatune.saving": "claimed" if report.saved.claimed else printable(report.saved.not_claimed or ""),
         "galatune.tolerance": f"{report.to_match.tolerance:g}",
         "galatune.currency": printable(report.saved.currency or ""),
         "galatune.not_measured": ", ".join(name.removeprefix("galatune/") for name in missing),

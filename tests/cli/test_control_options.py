@@ -14,8 +14,9 @@ from galatune.controller.probes import PROBES
 from galatune.controller.rule.guard import Guard
 from galatune.study.search.options import RunOptions
 
-IN_PYTHON_ONLY = {"alignment", "guard", "learner", "on_event", "probe_schedule"}
-"""Objects and functions, which a command line cannot say, and `alignment`, which is for experiments."""
+IN_PYTHON_ONLY = {"alignment", "guard", "learner", "on_event", "probe_schedule", "step_scale_factor"}
+"""Objects and functions, which a command line cannot say, `alignment`, which is for experiments, and what
+``--polish`` varies."""
 
 
 def options(command: str) -> dict[str, click.Option]:

@@ -47,10 +47,10 @@ def galatune(*arguments: str) -> Result:
     return CliRunner().invoke(main, ["report", *arguments])
 
 
-def test_report_prints_three_sentences_and_a_table() -> None:
+def test_report_prints_four_sentences_and_a_table() -> None:
     result = galatune("study.db")
     assert result.exit_code == 0
-    assert result.stdout.startswith("Saved: 3 of 5 trials (60 %)")
+    assert result.stdout.startswith("Cost:  the whole smaller search took 2 trials, the old one 6; ")
     assert "Risk:" in result.stdout
     assert "Next:" in result.stdout
     assert "best value" in result.stdout
@@ -61,7 +61,7 @@ def test_json_is_one_object_and_words_go_elsewhere(folder: Path) -> None:
     body = json.loads(result.stdout)
     assert body["saved"]["trials"] == 3
     assert body["saved"]["cost"] == pytest.approx(3.0)
-    assert body["verdict"]["saved"].startswith("3 of 5")
+    assert "Counted: 3 of 5 trials" in body["verdict"]["saved"]
     assert result.stderr == "written to report.html\n"
 
 

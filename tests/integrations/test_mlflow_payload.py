@@ -97,7 +97,7 @@ def test_description_obeys_no_markdown_of_a_name() -> None:
     text = description(Delivery(savings(old, new), ledger(old), ledger(new), ""))
     assert "[x](" not in text.replace("\\[", "")
     assert "<b>" not in text.replace("\\<", "")
-    assert text.startswith("**Saved:**")
+    assert text.startswith("**Cost:**")
 
 
 def test_chunks_lose_nothing() -> None:

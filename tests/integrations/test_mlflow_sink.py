@@ -71,7 +71,9 @@ def test_a_report_is_one_run_with_a_child_a_trial(uri: str, client: MlflowClient
     assert "4 trials (4 new)" in words
     assert parent.data.metrics["galatune/saved_trials"] == 3
     assert parent.data.metrics["galatune/saved_cost"] == pytest.approx(3.0)
-    assert parent.data.tags["mlflow.note.content"].startswith("**Saved:** 3 of 5 trials")
+    note = parent.data.tags["mlflow.note.content"]
+    assert note.startswith("**Cost:** the whole smaller search took 2 trials, the old one 6")
+    assert "3 of 5 trials" in note
     assert {a.path for a in client.list_artifacts(parent.info.run_id)} == {
         "plan.json",
         "report.html",

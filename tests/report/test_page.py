@@ -74,10 +74,16 @@ def test_page_fetches_nothing_and_runs_nothing(document: str) -> None:
     assert "url(" not in document.replace("url(#", "")
 
 
-def test_page_starts_with_the_three_sentences(document: str) -> None:
+def test_page_starts_with_the_four_sentences(document: str) -> None:
     text = " ".join(Reader(document[document.index("<main>") : document.index("</main>")]).words).split()
-    assert text[0] == "Saved"
-    assert text.index("Saved") < text.index("Risk") < text.index("Next") < text.index("Numbers")
+    assert text[0] == "Cost"
+    assert (
+        text.index("Cost")
+        < text.index("Saved")
+        < text.index("Risk")
+        < text.index("Next")
+        < text.index("Numbers")
+    )
 
 
 def test_page_is_readable_to_those_who_do_not_see_it(document: str) -> None:

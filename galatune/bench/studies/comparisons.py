@@ -8,8 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from galatune.bench.studies.testbed import AGAIN
-from galatune.bench.studies.unit import OLD, SHARES, Axis, Outcome, Unit
+from galatune.bench.studies.unit import AGAIN, OLD, SHARES, Axis, Outcome, Unit
 from galatune.bench.studies.ways import NULL, WAYS
 from galatune.statistics import Mean, holm, mean_over_groups
 
@@ -87,7 +86,7 @@ class Testbed:
     __test__ = False  # no class of tests
 
     def __init__(self, outcomes: Iterable[Outcome]) -> None:
-        outcomes = list(outcomes)
+        self.outcomes = outcomes = list(outcomes)
         self._found = {outcome.unit: outcome for outcome in outcomes if outcome.error is None}
         self.failed = [outcome for outcome in outcomes if outcome.error is not None]
         settings = {unit.setting for unit in self._found if unit.way == NULL.name}

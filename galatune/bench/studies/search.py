@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,17 +12,17 @@ import optuna
 import torch
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner
 from optuna.samplers import BaseSampler, PartialFixedSampler, TPESampler
-from optuna.trial import FixedTrial, FrozenTrial
+from optuna.trial import FixedTrial
 
 import galatune
+from galatune.bench.studies.controlled_search import Call, controlled_search
 from galatune.bench.studies.meter import Meter, TrialCost
 from galatune.bench.studies.objectives.objective import Objective, Rows, Setting
-from galatune.bench.studies.old_study import MOST_ENQUEUED, STUDY, OldStudy, open_journal
+from galatune.bench.studies.old_study import STUDY, OldStudy, open_journal
 from galatune.bench.studies.unit import SHARES, Axis, Budget
 from galatune.bench.studies.ways import Way
-from galatune.study.search.options import RunOptions
 
-__all__ = ["TRIALS", "best_at", "make_old_study", "retrain", "search"]
+__all__ = ["TRIALS", "best_at", "make_old_study", "metered", "retrain", "search"]
 
 TRIALS = 20
 """Number of trials of the old study, and of the old search run again."""
@@ -43,8 +42,6 @@ OLD_SEEDS, NEW_SEEDS, TEST_SEEDS = 0, 1_000_000, 2_000_000
 SEEDS_APART = 1_000
 """Seeds of the trainings of one unit seed."""
 
-Call = Callable[[optuna.trial.BaseTrial], float]
-
 
 def make_old_study(objective: Objective, setting: Setting, seed: int, file: Path) -> tuple[TrialCost, ...]:
     """Search as before, from nothing, into a journal that replaces ``file``."""
@@ -58,7 +55,7 @@ def make_old_study(objective: Objective, setting: Setting, seed: int, file: Path
         sampler=TPESampler(seed=seed),
         pruner=_pruner("as before", objective),
     )
-    call = _metered(objective, rows, setting, meter, OLD_SEEDS + SEEDS_APART * seed)
+    call = metered(objective, rows, setting, meter, OLD_SEEDS + SEEDS_APART * seed)
     study.optimize(call, n_trials=TRIALS, callbacks=[meter.finished])
     aside.replace(file)
     return tuple(meter.trials)
@@ -86,7 +83,8 @@ def search(
     meter = Meter(float("inf") if budget is None else budget.gradients)
     rows = objective.rows(seed, True, setting)
     if way.rate == "controlled":
-        _controlled(way, objective, setting, rows, seed, old, meter)
+        call = metered(objective, rows, setting, meter, None)
+        controlled_search(way, call, old, NEW_SEEDS + SEEDS_APART * seed, MOST_TRIALS, meter)
     else:
         _plain(way, objective, setting, rows, seed, known, meter, TRIALS if budget is None else MOST_TRIALS)
     return tuple(meter.trials)
@@ -110,51 +108,13 @@ def _plain(
     study = optuna.create_study(sampler=sampler, pruner=_pruner(way.pruner, objective))
     for params in known.first(with_rate=way.rate == "searched") if way.warm else ():
         study.enqueue_trial(params)
-    call = _metered(objective, rows, setting, meter, NEW_SEEDS + SEEDS_APART * seed)
+    call = metered(objective, rows, setting, meter, NEW_SEEDS + SEEDS_APART * seed)
     if way.rate == "narrowed":
         call = _narrowed(call, objective.rate, known.quarter)
     study.optimize(call, n_trials=trials, callbacks=[meter.finished])
 
 
-def _controlled(
-    way: Way, objective: Objective, setting: Setting, rows: Rows, seed: int, old: Path, meter: Meter
-) -> None:
-    """A search by `galatune.run`, as a user calls it, with the old study's file."""
-    plan = galatune.scan(str(old), STUDY)
-    options: dict[str, Any] = {"warm_start": MOST_ENQUEUED} if way.warm else {}
-    options |= {"pruner": way.pruner} if way.pruner != "as before" else {}
-    call = _metered(objective, rows, setting, meter, None)
-    with tempfile.TemporaryDirectory() as folder:
-        galatune.run(
-            plan,
-            call,
-            into=str(Path(folder, "new.log")),
-            options=RunOptions(trials=MOST_TRIALS, repeats=0, seed=NEW_SEEDS + SEEDS_APART * seed, **options),
-            watcher=_Watcher(meter),
-        )
-
-
-class _Watcher:
-    """Tells the meter of each finished trial."""
-
-    def __init__(self, meter: Meter) -> None:
-        self._meter = meter
-        self._study: optuna.Study | None = None
-
-    def run_started(self, budget: object, study: optuna.Study) -> None:
-        self._study = study
-
-    def trial_started(self, number: int, capture: object) -> None:
-        pass
-
-    def trial_finished(self, trial: FrozenTrial) -> None:
-        assert self._study is not None
-        self._meter.finished(self._study, trial)
-
-
-def _metered(
-    objective: Objective, rows: Rows, setting: Setting, meter: Meter, first_seed: int | None
-) -> Call:
+def metered(objective: Objective, rows: Rows, setting: Setting, meter: Meter, first_seed: int | None) -> Call:
     """The objective as its user wrote it, its cost measured.
 
     Args:

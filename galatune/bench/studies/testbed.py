@@ -16,14 +16,11 @@ import torch
 from galatune.bench.studies.objectives.objective import OBJECTIVES, SETTINGS
 from galatune.bench.studies.results import Results
 from galatune.bench.studies.search import best_at, make_old_study, retrain, search
-from galatune.bench.studies.unit import AXES, OLD, Budget, Outcome, Unit
+from galatune.bench.studies.unit import AGAIN, AXES, OLD, Budget, Outcome, Unit
 from galatune.bench.studies.ways import CORE, NULL, WAYS, Way
 from galatune.formatting import first_line
 
-__all__ = ["AGAIN", "Plan", "run_testbed"]
-
-AGAIN = "again"
-"""The setting in which nothing but the rows changed."""
+__all__ = ["Plan", "run_testbed"]
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from rich.table import Table
 
 from galatune.bench.studies.comparisons import Judged, Testbed, judge
+from galatune.bench.studies.second_searches import SecondSearches, second_searches
 from galatune.bench.studies.unit import SHARES, Axis
 from galatune.bench.studies.ways import NULL, WAYS
 from galatune.bench.text import plain_table
@@ -49,7 +50,7 @@ def studies_tables(testbed: Testbed) -> list[Table]:
     tables += [
         _ledgers(name, testbed, found) for name, found in (("again", again), ("moved", moved)) if found
     ]
-    return [*tables, _named(judge(testbed))]
+    return [*tables, _named(judge(testbed)), *_second_searches(second_searches(testbed.outcomes))]
 
 
 def _quality(title: str, testbed: Testbed, settings: Sequence[str], axis: Axis) -> Table:
@@ -102,6 +103,20 @@ def _ledgers(title: str, testbed: Testbed, settings: Sequence[str]) -> Table:
             times = sum(math.isfinite(cost) for cost, _ in costs)
             table.add_row(WAYS[way].title, f"{times} of {len(costs)}", _cost(new), _cost(both))
     return table
+
+
+def _second_searches(found: Sequence[SecondSearches]) -> Iterator[Table]:
+    """Random order beside real second searches, if there are pairs."""
+    if not found:
+        return
+    table = plain_table(
+        f"The old best reached within 1 %: by chance, and in {found[0].pairs} second searches",
+        ("within", "random order of the old trials", "second searches"),
+        left=("within",),
+    )
+    for one in found:
+        table.add_row(plural(one.first, "trial"), f"{one.random_order:.2f}", f"{one.found:.2f}")
+    yield table
 
 
 def _named(judged: Sequence[Judged]) -> Table:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from galatune.bench.studies.meter import TrialCost
 
-__all__ = ["AXES", "OLD", "SHARES", "Axis", "Budget", "Outcome", "Unit"]
+__all__ = ["AGAIN", "AXES", "OLD", "SHARES", "Axis", "Budget", "Outcome", "Unit"]
 
 Axis = Literal["seconds", "gradients", "trials"]
 
@@ -17,6 +17,9 @@ AXES: tuple[Axis, ...] = ("seconds", "gradients", "trials")
 
 SHARES = (1 / 3, 2 / 3, 1.0)
 """Shares of the old search's cost at which the best configuration so far is judged."""
+
+AGAIN = "again"
+"""The setting in which nothing but the rows changed."""
 
 OLD = "old"
 """Way of the old study itself."""

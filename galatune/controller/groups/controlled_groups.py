@@ -168,7 +168,7 @@ class ControlledGroups:
         limits_growth = self._exact and is_early_in_schedule(factor)
         scale = probe.step_scales.scale(decays=bool(state.decays), adaptive=adaptive, steps=state.step)
         settings = EstimateSettings(
-            step_scale=self._options.step_scale or scale,
+            step_scale=self._options.step_scale_factor * (self._options.step_scale or scale),
             use_direction_alignment=direction,
             own_share_removed=probe.echoes_minibatch,
             next_step_metric=probe.next_step_metric,

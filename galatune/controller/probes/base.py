@@ -74,7 +74,7 @@ class Probe:
     Attributes:
         name: Shown in events, and by which a checkpoint finds the probe again.
         gradient_evaluations: Gradients that a probe computes beside the loop's own; a Hessian-vector product
-            counts as 2. What `prepare` computes is not part of it.
+            counts as 3. What `prepare` computes is not part of it.
         step_scales: What the rate is multiplied by.
         echoes_minibatch: True if g0 and g1 are of the minibatch of the step between, which so has a share in
             that step.

@@ -9,10 +9,13 @@ __all__ = [
     "BEAT",
     "DEMO",
     "GOAL",
+    "GRID_CELL",
+    "GRID_VALUES",
     "INTERRUPTED",
     "MACHINE",
     "OBJECTIVE_CONSTRAINTS",
     "OWN_STEP",
+    "POLISH",
     "PROCESS",
     "REASON",
     "RECORD",
@@ -23,6 +26,7 @@ __all__ = [
     "STAGE",
     "TICKET",
     "UNFINISHED",
+    "WARM_START",
 ]
 
 RECORD = "galatune"
@@ -46,6 +50,12 @@ REPEATS = "galatune_repeats"
 """What a trial of the stage "repeat" or "confirm" repeats: "of", how many such repeats there are; "trial",
 the number of the trial in the smaller study, None for the old study's best; "rates", the old best's values
 of the dropped dimensions, at which it is repeated."""
+
+POLISH = "galatune_polish"
+"""Of a trial of the stage "polish": its `Polish`."""
+
+WARM_START = "galatune_warm_start"
+"""Number of the old trial whose configuration was enqueued, if the trial is part of the warm start."""
 
 REASON = "galatune_reason"
 """Why the trial is FAIL, in words."""
@@ -78,6 +88,12 @@ DEMO = "galatune_demo"
 """The options that `galatune demo` made the old study with."""
 
 # -- system attributes that Optuna writes
+
+GRID_CELL = "grid_id"
+"""The cell that GridSampler drew for a trial."""
+
+GRID_VALUES = "search_space"
+"""Its grid: parameter to list of values."""
 
 SAMPLER_CONSTRAINTS = "constraints"
 """A list: what a sampler's ``constraints_func`` said of the trial."""

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import statistics
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from galatune.study.ledger.rows import Ledger, TrialRow
-
-if TYPE_CHECKING:
-    from galatune.study.ledger.match import Goal
 
 __all__ = ["Confirmation", "confirmations"]
 
@@ -39,7 +36,14 @@ class Confirmation:
         return statistics.fmean(self.values) if self.values else None
 
 
-def confirmations(search: Ledger, goal: Goal) -> tuple[Confirmation, ...]:
+class Reachable(Protocol):
+    """What can be reached: a `galatune.study.ledger.match.Goal`."""
+
+    def reached(self, score: float | None) -> bool:
+        """Whether a value matches."""
+
+
+def confirmations(search: Ledger, goal: Reachable) -> tuple[Confirmation, ...]:
     """Every confirmation that was begun, in the order of its first repeat.
 
     Args:
@@ -54,7 +58,7 @@ def confirmations(search: Ledger, goal: Goal) -> tuple[Confirmation, ...]:
     return tuple(_confirmation(rows, goal) for rows in groups.values())
 
 
-def _confirmation(rows: list[TrialRow], goal: Goal) -> Confirmation:
+def _confirmation(rows: list[TrialRow], goal: Reachable) -> Confirmation:
     asked = rows[0].repeats
     values = tuple(row.value for row in rows if row.scored and row.value is not None)
     done = len(rows) >= asked

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from galatune.formatting import plural
-from galatune.study.ledger.match import Goal, best_so_far, trials_since_best
+from galatune.study.ledger.confirmation import Confirmation, confirmations
+from galatune.study.ledger.goal import goal_from_body
+from galatune.study.ledger.match import Goal, Repeats, best_so_far, trials_since_best
 from galatune.study.ledger.rows import Ledger, TrialRow
 
 __all__ = [
@@ -60,6 +62,9 @@ NEARLY_ALL = 0.75
 MOST_SHARE = 10.0
 """A difference that is more times as large as the old best is no share of it that says anything."""
 
+TELLING = 10
+"""So many trials, or as many as the old study had, tell whether the best value still improves."""
+
 FEWEST_MORE = 5
 """Trials to be added at least."""
 
@@ -76,12 +81,19 @@ class Ending:
     """What a smaller study reached.
 
     Attributes:
-        old_best: The old study's best value (its hypervolume, with several objectives); None if unknown.
-        best: The smaller study's; None if no trial is complete.
-        missed_by: How much worse `best` is, in the units of the objective; None if the old best was reached,
-            within the tolerance if that was looked for, or if one of the two is unknown.
+        old_best: What it is compared with: the mean of the repeats of the old best; without repeats the old
+            best itself, which is one value (the old hypervolume, with several objectives); None if unknown.
+        best: The smaller study's best value; None if no trial is complete.
+        missed_by: How much worse the smaller study is, in the units of the objective; None if the old best
+            was reached, within the margin if there is one, or if one of the two is unknown. It is `best` that
+            is compared, or `again` if there are repeats of what reached it.
         volume: Whether these are hypervolumes.
         matched: Whether the search ended since it matched.
+        repeats: The repeats of the old best, None without.
+        confirmed: Whether a configuration that reached it did so again; None if none was repeated.
+        again: Mean of the repeats of the best such configuration, None without.
+        chance: A miss up to this size is no more than the repeats vary by chance, in the units of the
+            objective: half a 95 % interval of the difference; None if unknown.
     """
 
     old_best: float | None
@@ -89,22 +101,54 @@ class Ending:
     missed_by: float | None
     volume: bool = False
     matched: bool = False
+    repeats: Repeats | None = None
+    confirmed: bool | None = None
+    again: float | None = None
+    chance: float | None = None
+
+    @property
+    def standard_errors(self) -> float | None:
+        """`missed_by` in standard errors of the mean of the old best's repeats; None if one is unknown."""
+        error = None if self.repeats is None else self.repeats.standard_error
+        return self.missed_by / error if self.missed_by is not None and error else None
 
     def text(self) -> str | None:
-        """The old best and how it compares, None if it is unknown.
+        """The old best, how it compares and what a miss means; None if it is unknown.
 
         >>> Ending(0.0583, 0.0612, 0.0029).text()
         '0.0583, missed by 0.0029 (5.0 %)'
         """
         if self.old_best is None:
             return None
+        goal = f"{self.old_best:.6g}{self._repeats_text()}"
         if self.best is None:
-            return f"{self.old_best:.6g}, not reached: no trial is complete"
+            return f"{goal}, not reached: no trial is complete"
         if self.missed_by is None:
-            return f"{self.old_best:.6g}, {'matched' if self.matched else 'reached'}"
+            return f"{goal}, {'matched' if self.matched else 'reached'}{self._confirmed_text()}"
         share = self.missed_by / abs(self.old_best) if self.old_best else math.inf
-        percent = f" ({100 * share:.1f} %)" if share < MOST_SHARE else ""
-        return f"{self.old_best:.6g}, missed by {self.missed_by:.6g}{percent}"
+        sizes = [f"{100 * share:.1f} %"] if share < MOST_SHARE else []
+        sizes += [] if self.standard_errors is None else [f"{self.standard_errors:.1f} standard errors"]
+        size = f" ({', '.join(sizes)})" if sizes else ""
+        once = f"reached once, not again (mean {self.again:.6g}): " if self.again is not None else ""
+        return f"{goal}, {once}missed by {self.missed_by:.6g}{size}{self._meaning()}"
+
+    def _repeats_text(self) -> str:
+        if self.repeats is None or not self.repeats.values:
+            return ""
+        return f" (mean of {plural(len(self.repeats.values), 'repeat')}; once {self.repeats.old_best:.6g})"
+
+    def _confirmed_text(self) -> str:
+        if self.confirmed:
+            return "" if self.again is None else f" and confirmed (mean {self.again:.6g})"
+        return "" if self.repeats is None else " once, not confirmed"
+
+    def _meaning(self) -> str:
+        """What a miss means; nothing if it is unknown how much chance does."""
+        if self.chance is None or self.missed_by is None:
+            return ""
+        if self.missed_by > self.chance:
+            return "; that is more than chance: the smaller search is worse"
+        return f"; chance alone makes up to {self.chance:.6g}: undecided"
 
 
 @dataclass(frozen=True)
@@ -142,11 +186,44 @@ def ending(shrunk: Ledger) -> Ending:
         return Ending(None, None, None, matched=matched)
     history = best_so_far(shrunk, goal)
     best = history[-1] if history else None
-    volume = goal.reference_point is not None
-    missed = None if best is None else goal.best - best if goal.bigger_is_better else best - goal.best
-    if matched or (missed is not None and missed <= 0):
-        missed = None
-    return Ending(goal.best, best, missed, volume, matched)
+    found = None if goal.reference_point is not None else _best_confirmation(shrunk, goal)
+    compared = best if found is None else found.mean
+    missed = None
+    if compared is not None and best is not None:
+        missed = goal.best - compared if goal.bigger_is_better else compared - goal.best
+        if matched or (found.confirmed if found is not None else goal.reached(best)):
+            missed = None
+    return Ending(
+        old_best=goal.best,
+        best=best,
+        missed_by=missed,
+        volume=goal.reference_point is not None,
+        matched=matched,
+        repeats=goal.repeats,
+        confirmed=None if found is None else matched or bool(found.confirmed),
+        again=None if found is None else found.mean,
+        chance=_chance(goal.repeats, 1 if found is None else len(found.values)),
+    )
+
+
+def _best_confirmation(shrunk: Ledger, goal: Goal) -> Confirmation | None:
+    """The repeats that confirm, else those with the best mean; None if none are complete."""
+    done = [one for one in confirmations(shrunk, goal) if one.confirmed is not None and one.mean is not None]
+    sign = -1.0 if goal.bigger_is_better else 1.0
+    return min(done, key=lambda one: (not one.confirmed, sign * (one.mean or 0.0)), default=None)
+
+
+def _chance(repeats: Repeats | None, values: int) -> float | None:
+    """Half the 95 % interval of a difference between the mean of the repeats and that of so many values.
+
+    Student's t, with the spread of the old best's repeats for both.
+    """
+    if repeats is None or not repeats.spread:
+        return None
+    from scipy.special import stdtrit
+
+    count = len(repeats.values)
+    return float(stdtrit(count - 1, 0.975)) * repeats.spread * math.sqrt(1 / count + 1 / values)
 
 
 def advice(shrunk: Ledger) -> Advice | None:
@@ -171,8 +248,13 @@ def _reached(end: Ending) -> bool:
 
 
 def _old_best(shrunk: Ledger) -> Goal | None:
-    """What the smaller study knows of the old best, as a goal without tolerance."""
-    source = shrunk.provenance.source
+    """What the smaller study knows of the old best, without tolerance if it was not repeated."""
+    source, kept = shrunk.provenance.source, shrunk.provenance.goal
+    tolerance = kept.get("tolerance")
+    if isinstance(tolerance, int | float):
+        goal = goal_from_body(kept, shrunk.directions, tolerance)
+        if goal is not None:
+            return goal
     point = source.get("reference_point")
     several = len(shrunk.directions) > 1
     best = source.get("hypervolume" if several else "best_value")
@@ -218,21 +300,27 @@ def _says(row: TrialRow, kind: str, words: str) -> bool:
 
 
 def _more_trials(shrunk: Ledger, reason: str) -> Advice | None:
-    """More trials, if the best has improved lately or if the old study had more of them."""
-    options, finished = shrunk.provenance.options, len(shrunk.finished)
+    """More trials, if the best value improved in their second half, or if they are too few to tell.
+
+    docs/accounting.md states the rule. Repeats and confirmations are no search and are not counted.
+    """
+    options, old = shrunk.provenance.options, sum(shrunk.provenance.old_trials.values())
     if not shrunk.complete or TRIED in reason:
         return None
     goal = _old_best(shrunk)
-    since = 0 if goal is None else trials_since_best(shrunk, goal)
-    if finished >= sum(shrunk.provenance.old_trials.values()) and since >= finished / 2:
+    searched = replace(shrunk, rows=tuple(r for r in shrunk.finished if r.stage not in ("repeat", "confirm")))
+    tried, since = len(searched.rows), 0 if goal is None else trials_since_best(searched, goal)
+    if tried >= min(TELLING, old or TELLING) and since >= tried / 2:
         words = (
-            f"more trials are not likely to close the gap: the last {since} of {finished} brought no better "
-            "value; search the learning rate, or run the old best once more: it may have been a lucky one"
+            f"more trials are not likely to close the gap: the last {since} of {tried} brought no better "
+            "value; search the learning rate"
         )
+        if goal is None or goal.repeats is None:
+            words += ", or run the old best once more: it may have been a lucky one"
         return Advice(words, runs=False)
     patience = options.get("patience")
     if reason.endswith(STALE) and isinstance(patience, int):
         return Advice("more patience", {"--patience": str(2 * patience)})
-    more = {"--trials": str(finished + max(finished // 2, FEWEST_MORE))}
+    more = {"--trials": str(tried + max(tried // 2, FEWEST_MORE))}
     looks = options.get("until_match") or options.get("trials") is None
     return Advice("more trials", {**more, "--until-match": ""} if looks else more)

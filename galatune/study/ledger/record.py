@@ -80,7 +80,7 @@ class TrialRecord:
         steps: Optimizer steps under control, summed over optimizers; with control off, of all of them.
         probes: Steps on which a gradient pair was measured.
         gradient_evaluations: Gradients computed for the controlled steps, probes included (a
-            Hessian-vector product counts 2).
+            Hessian-vector product counts 3; 2 in records of version 0.1.0).
         learning_rate: At most 200 points, thinned evenly; the highest and the last of each optimizer stay.
         events: At most 100.
         machine: "platform", "processor", "cores", "device".

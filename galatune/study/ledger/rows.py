@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from galatune.study.ledger.attributes import INTERRUPTED, REASON, RECORD, REPEATS, STAGE
+from galatune.study.ledger.attributes import INTERRUPTED, POLISH, REASON, RECORD, REPEATS, STAGE, WARM_START
 from galatune.study.ledger.constraints import feasible, known_to_the_sampler_alone
+from galatune.study.ledger.polish import Polish
 from galatune.study.ledger.provenance import Provenance
 from galatune.study.ledger.record import TrialRecord
 from galatune.study.ledger.trial_counts import seconds_of
@@ -25,9 +26,9 @@ from galatune.study.storage.database import FAIL_REASON
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Ledger", "TrialRow", "ledger"]
+__all__ = ["Ledger", "TrialRow", "WarmTrial", "ledger", "warm_trials"]
 
-STAGES = ("search", "repeat", "confirm", "polish")
+STAGES = ("search", "warm-start", "repeat", "confirm", "polish")
 FINISHED = ("COMPLETE", "PRUNED", "FAIL")
 
 
@@ -42,8 +43,9 @@ class TrialRow:
         seconds: Wall-clock duration, None if it was not recorded.
         start: When it started, None if unknown.
         end: When it finished, None if unknown or unfinished.
-        stage: "search", "repeat" (the old best configuration at its own rates, without control), "confirm" (a
-            match run once more) or "polish" (a search over step scales).
+        stage: "search", "warm-start" (of it, an old configuration that was enqueued), "repeat" (the old best
+            configuration at its own rates, without control), "confirm" (a match run once more) or "polish"
+            (one of the best run once more with another rate).
         params: What the sampler chose.
         steps: Optimizer steps under control (all of them with control off), None if nothing was recorded.
         probes: Steps on which a gradient pair was measured, None if nothing was recorded.
@@ -51,6 +53,8 @@ class TrialRow:
         record: What galatune left in the trial, None in an ordinary trial.
         reason: Why a FAIL trial failed, None if unknown.
         feasible: Whether it violates no constraint.
+        polish: How its rate differs, if it is of the stage "polish"; None in every other trial.
+        old_trial: Number of the old trial whose configuration was enqueued; None in every other trial.
         repeat_of: Number of the trial of the same study that it repeats, None if it repeats none.
         repeats: How many such repeats there are, itself counted.
         interrupted: Whether it was stopped from outside: another trial has its configuration and its ticket.
@@ -70,6 +74,8 @@ class TrialRow:
     record: TrialRecord | None = None
     reason: str | None = None
     feasible: bool = True
+    old_trial: int | None = None
+    polish: Polish | None = None
     repeat_of: int | None = None
     repeats: int = 1
     interrupted: bool = False
@@ -96,6 +102,14 @@ class TrialRow:
     def value(self) -> float | None:
         """The objective value, None if there are several."""
         return self.values[0] if self.values is not None and len(self.values) == 1 else None
+
+
+@dataclass(frozen=True)
+class WarmTrial:
+    """A trial of the smaller study whose configuration is that of an old trial, enqueued first."""
+
+    number: int
+    old_trial: int
 
 
 @dataclass(frozen=True)
@@ -204,7 +218,7 @@ def _row(trial: FrozenTrial) -> TrialRow:
     record = _record(trial.user_attrs.get(RECORD))
     # Without control a trial may train with something else than torch: nothing was counted then.
     counted = None if record and not record.optimizers and trial.state == TrialState.COMPLETE else record
-    stage = trial.user_attrs.get(STAGE, "search")
+    stage = trial.user_attrs.get(STAGE, "warm-start" if WARM_START in trial.user_attrs else "search")
     finished, repeated = trial.state.is_finished(), _repeated(trial)
     reason = trial.user_attrs.get(REASON, trial.system_attrs.get(FAIL_REASON))
     return TrialRow(
@@ -222,10 +236,22 @@ def _row(trial: FrozenTrial) -> TrialRow:
         record=record,
         reason=str(reason) if trial.state == TrialState.FAIL and reason else None,
         feasible=stage == "repeat" or feasible(trial),  # marked, so that Optuna takes it for no best
+        polish=Polish.from_attribute(trial.user_attrs.get(POLISH)) if stage == "polish" else None,
+        old_trial=_whole(trial.user_attrs.get(WARM_START)),
         repeat_of=repeated[0],
         repeats=repeated[1],
         interrupted=trial.state == TrialState.FAIL and bool(trial.user_attrs.get(INTERRUPTED)),
     )
+
+
+def warm_trials(rows: Ledger) -> tuple[WarmTrial, ...]:
+    """The finished trials of a warm start."""
+    found = [(row.number, row.old_trial) for row in rows.finished if not row.interrupted]
+    return tuple(WarmTrial(number, old) for number, old in found if old is not None)
+
+
+def _whole(number: Any) -> int | None:
+    return number if isinstance(number, int) else None
 
 
 def _repeated(trial: FrozenTrial) -> tuple[int | None, int]:

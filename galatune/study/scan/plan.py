@@ -13,6 +13,7 @@ from galatune.errors import PlanError
 from galatune.formatting import listed, printable
 from galatune.study.ledger.trial_counts import RunningTrial, TrialCounts
 from galatune.study.scan.dimensions import RateDimension, Refusal
+from galatune.study.scan.grid import Grid
 from galatune.study.scan.next_command import details_line, unsure_lines
 from galatune.study.scan.projection import Projection
 from galatune.study.scan.text import (
@@ -57,6 +58,7 @@ class ShrinkPlan:
         constrained: Whether the sampler knew constraints that the objective does not set: the smaller search
             cannot know them.
         options: What the user said of parameters, as options of a command: the next one repeats them.
+        grid: If the old study was drawn from a grid: what is left of that. None in other studies.
         note: What had to be done to read the storage, in words; None if nothing had to be done.
     """
 
@@ -75,6 +77,7 @@ class ShrinkPlan:
     running: tuple[RunningTrial, ...] = ()
     constrained: bool = False
     options: tuple[str, ...] = ()
+    grid: Grid | None = None
     note: str | None = None
 
     @property
@@ -113,6 +116,7 @@ class ShrinkPlan:
                 running=tuple(RunningTrial(**running) for running in body.get("running", ())),
                 constrained=bool(body.get("constrained", False)),
                 options=tuple(body.get("options", ())),
+                grid=Grid(**body["grid"]) if body.get("grid") else None,
                 note=body.get("note"),
             )
         except (KeyError, TypeError, AttributeError) as error:
@@ -142,6 +146,8 @@ class ShrinkPlan:
         for line in unsure_lines(self.storage, self.study, self.options, self.learning_rate):
             console.print(line, style="yellow", soft_wrap=True)
         console.print(f"Kept: {listed(self.kept) or 'nothing'}")
+        if self.grid is not None:
+            console.print(self.grid.text())
         remarks = left_alone_lines(self.refused) + [CONSTRAINED] * self.constrained
         for line in remarks + running_lines(self.running):
             console.print(line, style="yellow")

@@ -10,6 +10,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from galatune.formatting import duration
 from galatune.study.ledger.trial_counts import TrialCounts, hours_of
+from galatune.study.scan.grid import Grid
 
 __all__ = ["MOST_ALIKE", "Projection", "hours_per_trial", "project"]
 
@@ -44,13 +45,16 @@ def hours_per_trial(trials: Sequence[FrozenTrial]) -> float | None:
     return statistics.fmean(known) if known else None
 
 
-def project(counts: TrialCounts, each: float | None, kept: Collection[str]) -> tuple[Projection, ...]:
+def project(
+    counts: TrialCounts, each: float | None, kept: Collection[str], grid: Grid | None = None
+) -> tuple[Projection, ...]:
     """Project the cost of the smaller search, by the ways that `run` can go.
 
     Args:
         counts: Trials of the old study.
         each: Hours per complete trial in the old study, None if unknown.
         kept: Parameters that are still searched.
+        grid: What is left of a grid: each cell is tried once.
     """
     if not counts.finished:
         return ()
@@ -60,6 +64,8 @@ def project(counts: TrialCounts, each: float | None, kept: Collection[str]) -> t
         price = f"{duration(each)} each, as its complete trials took on average; {COST_OF_CONTROL}"
     most = counts.finished if kept else min(counts.finished, MOST_ALIKE)
     bound = "as many trials as the old study finished" if kept else "the same configuration, other seeds"
+    if kept and grid is not None and grid.cells < most:
+        most, bound = grid.cells, "each cell of the grid once"
     half = (most + 1) // 2
     ways = [("trials", half, f"--trials {half}, for example; {price}")]
     if counts.complete:

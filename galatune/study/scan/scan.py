@@ -19,6 +19,7 @@ from galatune.study.ledger.trial_counts import (
     unique_configurations,
 )
 from galatune.study.scan.dimensions import find_dimensions
+from galatune.study.scan.grid import grid_of
 from galatune.study.scan.next_command import options_said
 from galatune.study.scan.plan import ShrinkPlan, StoragePlans
 from galatune.study.scan.projection import hours_per_trial, project
@@ -126,6 +127,7 @@ def plan_study(
     found = find_dimensions(trials, _best_first(study), lr=lr, keep=keep, drop_schedule=drop_schedule)
     dropped = {dimension.name for dimension in found.learning_rate if dimension.dropped}
     counts = count_states(trials)
+    grid = grid_of(trials, dropped)
     tried = sum(1 for trial in trials if trial.params)
     return ShrinkPlan(
         storage=storage,
@@ -137,7 +139,8 @@ def plan_study(
         kept=found.kept,
         refused=found.refused,
         unique_configurations=unique_configurations(trials, dropped),
-        projected=project(counts, hours_per_trial(trials), found.kept) if dropped else (),
+        projected=project(counts, hours_per_trial(trials), found.kept, grid) if dropped else (),
+        grid=grid,
         tried=tried,
         repeated=tried - unique_configurations(trials, ()),
         running=running_trials(trials),

@@ -107,7 +107,7 @@ def attempt(search: Search, trial: optuna.trial.Trial, seed: int) -> Attempt:
         why = f"{outcome.reason}; it was begun before in this trial, and may have left something behind"
         outcome = replace(outcome, reason=why)
     events = [RateEvent(0, 0, "lineage", note) for note in notes]
-    events += curve.events(pruned=outcome.state == TrialState.PRUNED)
+    events += made.trial.events + curve.events(pruned=outcome.state == TrialState.PRUNED)
     if made.capture.controllers and reseeded(seed):
         events.append(RateEvent(0, 0, "seed", "the objective seeds torch itself"))
     return replace(made, outcome=outcome, events=tuple(events))
@@ -126,7 +126,7 @@ def _call(
     traced = rate_names(plan) if knowledge.traces else ()
     adopted = PlaceholderTrial.adopt(trial, plan.placeholders, traced=traced, varied=varied, curve=curve)
     selection = OptimizerSelection(plan, knowledge, adopted, stop=stop)
-    with tracing(), controlled(select=selection, **search.options.controller_options()) as capture:
+    with tracing(), controlled(select=selection, **search.control()) as capture:
         curve.capture = capture
         if search.watcher is not None and not stop:
             search.watcher.trial_started(trial.number, capture)

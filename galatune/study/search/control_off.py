@@ -136,7 +136,7 @@ def fixed_attempt(
             search.watcher.trial_started(trial.number, rates)
         seed_everything(seed)
         outcome = outcome_of(search.objective, adopted, len(search.study.directions))
-    events = curve.events(pruned=outcome.state == TrialState.PRUNED)
+    events = adopted.events + curve.events(pruned=outcome.state == TrialState.PRUNED)
     if rates.optimizers and reseeded(seed):
         events.append(RateEvent(0, 0, "seed", "the objective seeds torch itself"))
     return outcome, rates.record(fixed, events), adopted

@@ -18,7 +18,7 @@ from galatune.study.scan.plan import ShrinkPlan
 from galatune.study.search.fingerprint import Fingerprint
 from galatune.study.search.options import RunOptions
 from galatune.study.search.pruning import Pruning
-from galatune.study.search.sampler import SeededSampler
+from galatune.study.search.sampler import sampler_for, sampler_name
 from galatune.study.search.searched_view import SearchedSampler
 from galatune.study.storage.database import Database
 
@@ -26,14 +26,14 @@ __all__ = ["as_begun", "create_or_continue", "study_names"]
 
 DECISIVE = (
     *("seed", "min_lr", "max_lr", "probe", "step_scale", "per_group", "max_growth_per_step", "pruner"),
-    "control",
+    *("control", "warm_start", "sampler"),
 )
 """Options that decide what a trial does; the others only say when the search ends."""
 
 EARLIER = {"pace": "max_growth_per_step"}
 """Options under the names that studies begun with an earlier galatune have them."""
 
-NEWER = {"control": "on"}
+NEWER = {"control": "on", "warm_start": 0, "sampler": None}
 """Options that an earlier galatune did not have, and what it did."""
 
 
@@ -47,11 +47,12 @@ def as_begun(plan: ShrinkPlan, storage: optuna.storages.BaseStorage, name: str) 
     known = Provenance.of(optuna.load_study(study_name=name, storage=storage)).plan
     if not known:
         return plan
-    begun = ShrinkPlan.from_json(known).placeholders
+    old = ShrinkPlan.from_json(known)
+    begun = old.placeholders
     if set(begun) != set(plan.placeholders):
         return plan
     dimensions = [replace(d, placeholder=begun.get(d.name, d.placeholder)) for d in plan.learning_rate]
-    return replace(plan, learning_rate=tuple(dimensions))
+    return replace(plan, learning_rate=tuple(dimensions), grid=old.grid if "grid" in known else plan.grid)
 
 
 def create_or_continue(
@@ -80,8 +81,8 @@ def create_or_continue(
         PlanError: There is a study of this name that is another one's, or that was begun with other options
             or another objective.
     """
-    drawing = SeededSampler(options.seed)
-    sampler, pruner = SearchedSampler(drawing, drawing.name), pruning.pruner
+    drawing = sampler_for(options.sampler, plan, options.seed)
+    sampler, pruner = SearchedSampler(drawing, sampler_name(drawing)), pruning.pruner
     if name in study_names(storage):
         study = optuna.load_study(study_name=name, storage=storage, sampler=sampler, pruner=pruner)
         _check_same(study, plan)

@@ -11,7 +11,8 @@ from optuna.trial import FixedTrial
 
 from galatune.errors import PlanError, StorageError
 from galatune.formatting import printable
-from galatune.study.ledger.attributes import RECORD, SCHEMA
+from galatune.study.ledger.attributes import POLISH, RECORD, SCHEMA
+from galatune.study.ledger.polish import Polish
 from galatune.study.ledger.provenance import Provenance
 from galatune.study.ledger.record import TrialRecord
 from galatune.study.scan.dimensions import RateDimension
@@ -27,8 +28,9 @@ def fixed_trial(study: optuna.Study) -> FixedTrial:
 
     ``FixedTrial(study.best_params)`` raises once the objective suggests a dimension that was dropped. Here
     a dropped rate is answered with the peak of the rates that the controller found, at the nearest legal
-    value; any other dropped dimension with the value that it was fixed at. With ``--control off``
-    that holds for all of them. Train inside `galatune.controlled` to have the rate controlled again.
+    value; any other dropped dimension with the value that it was fixed at. If the rate itself was fixed, by
+    ``--control off`` or in a trial that polished, it has that value. Train inside `galatune.controlled` to
+    have it controlled again; with ``step_scale_factor``, if the trial polished with one.
 
     Args:
         study: A study made by `galatune.run`.
@@ -48,6 +50,8 @@ def fixed_trial(study: optuna.Study) -> FixedTrial:
     fixed = Provenance.of(study).fixed_rates is not None
     peak = None if fixed else _peak(TrialRecord.from_attribute(best.user_attrs.get(RECORD)))
     filled = {d.name: _fill(d, peak) for d in plan.learning_rate if d.dropped}
+    polish = Polish.from_attribute(best.user_attrs.get(POLISH))
+    filled |= {} if polish is None else polish.rates
     return _BestTrial({**filled, **best.params}, number=best.number)
 
 

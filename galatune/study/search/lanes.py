@@ -21,6 +21,7 @@ __all__ = [
     "confirm_tickets",
     "is_on_top",
     "noted_ticket",
+    "polish_tickets",
     "queue_on_top",
     "repeat_tickets",
 ]
@@ -30,6 +31,9 @@ FIRST_ON_TOP = 2**31
 
 FIRST_CONFIRM = FIRST_ON_TOP + 2**20
 """The first ticket of a repeat that confirms a match."""
+
+FIRST_POLISH = FIRST_ON_TOP + 2**30
+"""The first ticket of a trial that polishes."""
 
 MOST_TICKETS = 2**32
 """Seeds, which follow the tickets, differ below this."""
@@ -54,6 +58,16 @@ def confirm_tickets(number: int, count: int) -> list[int]:
         count: How many.
     """
     return [FIRST_CONFIRM + SPAN * number + i for i in range(count)]
+
+
+def polish_tickets(ticket: int, count: int) -> list[int]:
+    """Tickets of the trials that polish one trial.
+
+    Args:
+        ticket: Of the trial.
+        count: How many.
+    """
+    return [FIRST_POLISH + SPAN * ticket + i for i in range(count)]
 
 
 def is_on_top(ticket: int | None) -> bool:

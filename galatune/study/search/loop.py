@@ -16,6 +16,7 @@ from galatune.study.ledger.ending import FAILED, OWN_STEPS
 from galatune.study.ledger.provenance import note_stop
 from galatune.study.search.confirm import queue_confirmation
 from galatune.study.search.options import Search
+from galatune.study.search.polish import then_polish
 from galatune.study.search.quota import (
     claim,
     hand_back,
@@ -96,7 +97,7 @@ def _stop_reason(search: Search, workers: Workers, interruption: Interruption) -
             take_over(study, workers)
             let_go()
             _settle(search)
-        reason = budget.stop_reason(study)
+            reason = then_polish(search, budget.stop_reason(study))
         if reason is None or not reason.endswith(AT_WORK) or not workers.unknown(study):
             return reason
         time.sleep(LOOK_SECONDS)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import optuna
 from optuna.pruners import BasePruner
+from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial
 
 from galatune.controller.options import Options
@@ -68,6 +69,10 @@ class RunOptions:
         per_group: Whether each parameter group has a rate of its own.
         max_growth_per_step: See `galatune.Guard`; None for its default.
         control: "on", or "off": the dropped rates are fixed at the old best's, and nothing is controlled.
+        warm_start: The best configurations of the old study that are tried first, without their rates.
+        polish: The best configurations that are run again with other rates once the search is over.
+        sampler: A name of `galatune.study.search.sampler.SAMPLERS`, "grid", or a sampler of Optuna's,
+            which is used as it is. None: "grid" if the old study had one, else "tpe".
         pruner: A name of `galatune.study.search.pruning.PRUNERS`, or a pruner of Optuna's. None: no pruner if
             the old study has no PRUNED trial, else the median pruner.
     """
@@ -86,6 +91,9 @@ class RunOptions:
     per_group: bool = Options.per_group
     max_growth_per_step: float | None = None
     control: str = "on"
+    warm_start: int = 0
+    polish: int = 0
+    sampler: str | BaseSampler | None = None
     pruner: str | BasePruner | None = None
 
     def controller_options(self) -> dict[str, Any]:
@@ -113,11 +121,13 @@ class RunOptions:
     def to_json(self) -> dict[str, Any]:
         """For the study's attribute; an infinite bound is None, since JSON has no infinity.
 
-        A pruner is the name of its class.
+        A pruner or a sampler is the name of its class.
         """
-        given = self.pruner
-        name = type(given).__name__ if isinstance(given, BasePruner) else given
-        body = asdict(replace(self, pruner=name))
+        given = (self.pruner, self.sampler)
+        pruner, sampler = (
+            type(one).__name__ if isinstance(one, BasePruner | BaseSampler) else one for one in given
+        )
+        body = asdict(replace(self, pruner=pruner, sampler=sampler))
         body["max_lr"] = self.max_lr if math.isfinite(self._max_lr) else None
         return body
 
@@ -135,6 +145,7 @@ class Search:
         watcher: Told how it proceeds, None for nobody.
         knowledge: What its trials have shown of the objective.
         pruning: Its pruner.
+        step_scale_factor: See `galatune.attach`.
     """
 
     study: optuna.Study
@@ -145,3 +156,8 @@ class Search:
     watcher: Watcher | None = None
     knowledge: RateKnowledge = field(default_factory=RateKnowledge)
     pruning: Pruning = field(default_factory=Pruning)
+    step_scale_factor: float = 1.0
+
+    def control(self) -> dict[str, Any]:
+        """The options of `galatune.controlled`."""
+        return {**self.options.controller_options(), "step_scale_factor": self.step_scale_factor}

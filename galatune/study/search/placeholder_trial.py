@@ -16,6 +16,9 @@ from optuna.distributions import (
 )
 
 from galatune.controller.torch_hooks.traced_numbers import Origin, plain, traced
+from galatune.formatting import printable
+from galatune.study.ledger.attributes import WARM_START
+from galatune.study.ledger.record import RateEvent
 from galatune.study.scan.distributions import as_number, is_legal, nearest
 from galatune.study.search.stored_choices import as_stored, own_choice
 
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["PlaceholderTrial"]
 
 _ANSWERS = "_galatune_answers"
+_REFUSED = "_galatune_refused"
 
 
 @dataclass
@@ -79,6 +83,7 @@ class PlaceholderTrial(optuna.trial.Trial):
     def _suggest(self, name: str, distribution: BaseDistribution) -> Any:
         answers, stored = self._answers, as_stored(distribution)
         if name not in answers.placeholders:
+            self._refuse_old(name, stored)
             answer = own_choice(super()._suggest(name, stored), stored, distribution)
             if stored is not distribution:
                 answers.params[name], answers.distributions[name] = answer, distribution
@@ -92,6 +97,14 @@ class PlaceholderTrial(optuna.trial.Trial):
         answers.params[name] = answer
         answers.distributions[name] = distribution
         return answer
+
+    def _refuse_old(self, name: str, distribution: BaseDistribution) -> None:
+        """An old value that the space does not hold any more is drawn anew."""
+        if name not in self._fixed_params or WARM_START not in self._cached_frozen_trial.user_attrs:
+            return
+        if not is_legal(distribution, self._fixed_params[name]):
+            self._refused.append(f"{printable(name)}={self._fixed_params[name]!s:.20}")
+            self._fixed_params = {key: v for key, v in self._fixed_params.items() if key != name}
 
     def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int:
         """See `optuna.trial.Trial`, which makes a plain number of what `_suggest` returns."""
@@ -125,6 +138,19 @@ class PlaceholderTrial(optuna.trial.Trial):
     def answered(self) -> tuple[str, ...]:
         """Dropped dimensions that the objective has asked for."""
         return tuple(name for name in self._answers.params if name in self._answers.placeholders)
+
+    @property
+    def _refused(self) -> list[str]:
+        refused: list[str] = self.__dict__.setdefault(_REFUSED, [])
+        return refused
+
+    @property
+    def events(self) -> list[RateEvent]:
+        """What is to be said of it in the record, over all calls of the objective."""
+        if not self._refused:
+            return []
+        words = f"not in the search space any more, so drawn anew: {', '.join(self._refused)}"
+        return [RateEvent(0, 0, "warm start", words)]
 
     @property
     def origins(self) -> tuple[Origin, ...]:

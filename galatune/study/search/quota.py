@@ -25,7 +25,17 @@ from collections.abc import Iterable, Sequence
 import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from galatune.study.ledger.attributes import INTERRUPTED, OWN_STEP, PROCESS, REASON, REPEATS, STAGE, TICKET
+from galatune.study.ledger.attributes import (
+    INTERRUPTED,
+    OWN_STEP,
+    POLISH,
+    PROCESS,
+    REASON,
+    REPEATS,
+    STAGE,
+    TICKET,
+    WARM_START,
+)
 from galatune.study.search.lanes import is_on_top, noted_ticket
 from galatune.study.search.workers import Workers, new_claim
 
@@ -33,6 +43,7 @@ __all__ = [
     "FIXED",
     "claim",
     "hand_back",
+    "held_tickets",
     "is_interrupted",
     "next_trial",
     "release",
@@ -44,6 +55,9 @@ __all__ = [
 
 FIXED = "fixed_params"
 """System attribute in which Optuna keeps the parameters of a trial that was enqueued."""
+
+CARRIED = (STAGE, REPEATS, POLISH, WARM_START)
+"""User attributes of a trial that one with the same ticket has too."""
 
 
 def is_interrupted(trial: FrozenTrial) -> bool:
@@ -74,6 +88,13 @@ def ticket_of(study: optuna.Study, trial: optuna.trial.Trial | FrozenTrial) -> i
     """The ticket of a trial: the one it has noted, else the next after those of the trials before it."""
     trials = study.get_trials(deepcopy=False)
     return _tickets(one for one in trials if one._trial_id <= trial._trial_id)[trial._trial_id]
+
+
+def held_tickets(study: optuna.Study) -> dict[int, FrozenTrial]:
+    """The trial of each ticket, without those that were released."""
+    trials = study.get_trials(deepcopy=False)
+    numbers = _tickets(trials)
+    return {numbers[trial._trial_id]: trial for trial in trials if not is_interrupted(trial)}
 
 
 def next_trial(study: optuna.Study, tickets: int) -> optuna.trial.Trial | None:
@@ -268,5 +289,5 @@ def _close(study: optuna.Study, trial: FrozenTrial, reason: str) -> bool:
 def _queue(study: optuna.Study, trial: FrozenTrial, ticket: int) -> None:
     """Queue the configuration of a released trial, as far as it is known."""
     params = {**trial.system_attrs.get(FIXED, {}), **trial.params}
-    kept = {name: trial.user_attrs[name] for name in (STAGE, REPEATS) if name in trial.user_attrs}
+    kept = {name: trial.user_attrs[name] for name in CARRIED if name in trial.user_attrs}
     study.enqueue_trial(params, user_attrs={**kept, TICKET: ticket})

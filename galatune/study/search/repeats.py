@@ -17,7 +17,6 @@ from galatune.study.ledger.attributes import GOAL, PROCESS, REPEATS, SAMPLER_CON
 from galatune.study.ledger.goal import goal_body, goal_from_body, with_repeats
 from galatune.study.ledger.match import Goal, oriented
 from galatune.study.ledger.rows import Ledger, ledger
-from galatune.study.scan.plan import ShrinkPlan
 from galatune.study.search.lanes import is_on_top, noted_ticket, queue_on_top, repeat_tickets
 from galatune.study.search.quota import FIXED, is_interrupted
 
@@ -51,12 +50,17 @@ class OldBest:
     rates: Mapping[str, Any]
 
     @classmethod
-    def of(cls, old: Ledger, plan: ShrinkPlan, repeats: int) -> OldBest | None:
-        """The best trial of an old study with one objective; None if no trial is COMPLETE."""
+    def of(cls, old: Ledger, dropped: Mapping[str, Any], repeats: int) -> OldBest | None:
+        """The best trial of an old study with one objective; None if no trial is COMPLETE.
+
+        Args:
+            old: The old study.
+            dropped: Dropped dimension to the value that it is fixed at in the trials of the search.
+            repeats: How often.
+        """
         if not old.complete:
             return None
         best = min(old.complete, key=lambda row: oriented(row, old.directions))
-        dropped = plan.placeholders
         params = {name: value for name, value in best.params.items() if name not in dropped}
         return cls(repeats, params, {name: best.params.get(name, dropped[name]) for name in dropped})
 
@@ -80,15 +84,20 @@ def best_to_repeat(study: optuna.Study, best: OldBest | None) -> OldBest | None:
 
 
 def queue_repeats(study: optuna.Study, best: OldBest | None) -> None:
-    """Queue the repeats that are missing.
+    """Queue the repeats that are missing; all of them anew if nothing but failures has come of the study.
 
     Args:
         study: The smaller study.
         best: From `best_to_repeat`.
     """
-    if best is not None:
-        about = {"of": best.repeats, "trial": None, "rates": dict(best.rates)}
-        queue_on_top(study, repeat_tickets(best.repeats), "repeat", best.params, about)
+    if best is None:
+        return
+    trials = study.get_trials(deepcopy=False)
+    begun = len({noted_ticket(trial) for trial in trials if _is_repeat(trial)})
+    mended = begun and all(trial.state == TrialState.FAIL for trial in trials)
+    count = max(best.repeats, begun + best.repeats if mended else begun)
+    about = {"of": best.repeats, "trial": None, "rates": dict(best.rates)}
+    queue_on_top(study, repeat_tickets(count), "repeat", best.params, about)
 
 
 def repeats_left(study: optuna.Study) -> int:
@@ -109,13 +118,19 @@ def settle(study: optuna.Study, goal: Goal | None) -> Goal | None:
         The goal now.
     """
     trials = [trial for trial in study.get_trials(deepcopy=False) if _is_repeat(trial)]
-    if goal is None or not trials or GOAL in study.user_attrs or repeats_left(study):
-        return goal_in(study, goal)
-    first = {noted_ticket(t): t.number for t in reversed(trials) if t.state == TrialState.COMPLETE}
-    counted = [row for row in ledger(study).repeats if row.number in first.values()]
-    values = tuple(row.value for row in counted if row.value is not None)
+    kept = goal_in(study, goal)
+    if goal is None or not trials or repeats_left(study):
+        return kept
+    if kept is not None and kept.repeats is not None and kept.repeats.values:
+        return kept
+    complete = (trial for trial in reversed(trials) if trial.state == TrialState.COMPLETE)
+    first = {noted_ticket(trial) or 0: trial.number for trial in complete}
+    found = {row.number: row.value for row in ledger(study).repeats}
+    in_order = [found.get(number) for _, number in sorted(first.items())]  # whoever ran them, and when
+    values = tuple(value for value in in_order if value is not None)
     fixed = with_repeats(goal, asked=trials[0].user_attrs[REPEATS]["of"], values=values)
-    study.set_user_attr(GOAL, goal_body(fixed))
+    if fixed != kept:
+        study.set_user_attr(GOAL, goal_body(fixed))
     return fixed
 
 

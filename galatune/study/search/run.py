@@ -25,9 +25,11 @@ from galatune.study.search.fingerprint import Fingerprint
 from galatune.study.search.loop import run_trials
 from galatune.study.search.objective import Objective
 from galatune.study.search.options import RunOptions, Search, Watcher
+from galatune.study.search.polish import check_polish
 from galatune.study.search.pruning import OldPruning, Pruning, pruning_for
 from galatune.study.search.rate_bound import RateBound, rate_bound
 from galatune.study.search.stopping import Budget, budget_for
+from galatune.study.search.warm_start import best_of_storage, queue_first
 from galatune.study.storage.address import is_url, redact
 from galatune.study.storage.reading import open_source
 from galatune.study.storage.writing import default_target, find_target, open_target, storage_errors
@@ -91,7 +93,8 @@ def run(
         chosen = _few_alike(plan, chosen, agree, _begun(plan, into, name))
     place = _old_place(plan, source)
     budget, about_old, bound, pruning = _read_old(place, plan, chosen, objective)
-    chosen = chosen.bounded(bound)
+    chosen, budget = chosen.bounded(bound), _within_grid(budget, plan, chosen)
+    warm = best_of_storage(place, plan, chosen.warm_start)
     storage = open_target(into, plan.study, source=place, name=name)
     file, own_name = default_target(plan.study)
     with _quiet(), storage_errors(into or file), restored_afterwards():
@@ -100,6 +103,7 @@ def run(
         study = create_or_continue(storage, own_name, plan, code, chosen, pruning, about_old, agree)
         budget = budget.begun(study)
         with _not_deleted(storage, study):
+            queue_first(study, warm)
             run_trials(Search(study, plan, objective, chosen, budget, watcher, pruning=pruning))
     return study
 
@@ -131,6 +135,7 @@ def _chosen(plan: ShrinkPlan, options: RunOptions | None, settings: Mapping[str,
     if not math.isfinite(options.min_lr):
         raise PlanError(f"--min-lr must be finite, however: {options.min_lr}")
     check_control(options)
+    check_polish(options)
     Options.of(options.controller_options())
     if not plan.placeholders:
         raise PlanError(
@@ -181,7 +186,7 @@ def _read_old(
         old = opened.study(plan.study)
         budget = budget_for(
             old,
-            plan,
+            plan.placeholders,
             trials=options.trials,
             until_match=options.until_match,
             tolerance=options.tolerance,
@@ -198,6 +203,16 @@ def _read_old(
     if bound is not None:
         about["bounds"] = bound.reason
     return budget, about, bound, pruning
+
+
+def _within_grid(budget: Budget, plan: ShrinkPlan, options: RunOptions) -> Budget:
+    """Without ``--trials``, each cell of a grid is tried once."""
+    drawn = options.sampler in (None, "grid") and plan.grid is not None
+    if not drawn or options.trials is not None or plan.grid is None:
+        return budget
+    if plan.grid.cells > budget.trials:
+        return budget
+    return replace(budget, trials=plan.grid.cells, whole_grid=True)
 
 
 def _best(goal: Goal | None) -> dict[str, Any]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
@@ -14,7 +15,6 @@ from galatune.study.ledger.attributes import OWN_STEP
 from galatune.study.ledger.ending import AT_WORK, MATCHED, STALE, TRIED
 from galatune.study.ledger.match import Goal, goal_of, trials_since_best, trials_to_reach
 from galatune.study.ledger.rows import Ledger, ledger
-from galatune.study.scan.plan import ShrinkPlan
 from galatune.study.search.confirm import next_to_confirm
 from galatune.study.search.finite_space import finite_space
 from galatune.study.search.lanes import MOST_REPEATS, is_on_top, noted_ticket
@@ -44,6 +44,7 @@ class Budget:
         tries_again: Whether the search goes on once every configuration of a finite space was tried.
         old_best: What is repeated before the search; None for nothing.
         note: Why nothing is repeated although that was asked for.
+        whole_grid: Whether `trials` are the cells of a grid, each tried once.
     """
 
     trials: int
@@ -54,6 +55,7 @@ class Budget:
     tries_again: bool = True
     old_best: OldBest | None = None
     note: str | None = None
+    whole_grid: bool = False
 
     def text(self) -> str:
         """One sentence for the beginning of the run."""
@@ -91,9 +93,10 @@ class Budget:
         """Tickets that may begin.
 
         None of the search before every repeat of the old best has ended, nor once nothing but a confirmation
-        is left.
+        or a polish is left.
         """
-        return 0 if repeats_left(study) or self._end(study) is not None else self.trials
+        over = self._end(study) is not None or (self.until_match and self._matched(study) is not None)
+        return 0 if over or repeats_left(study) else self.trials
 
     def stop_reason(self, study: optuna.Study) -> str | None:
         """Why the search is over, None while it is not."""
@@ -106,7 +109,11 @@ class Budget:
         if reason is None or self._waits(study) or self.to_confirm(study) is not None:
             return None
         at_work = _running_on_top(study)
-        return f"the confirmation is {AT_WORK}" if at_work and not reason.endswith(AT_WORK) else reason
+        return (
+            f"what comes on top of the budget is {AT_WORK}"
+            if at_work and not reason.endswith(AT_WORK)
+            else reason
+        )
 
     def _matched(self, study: optuna.Study) -> str | None:
         goal = goal_in(study, self.goal)
@@ -125,7 +132,9 @@ class Budget:
         if used > self.trials:
             return f"{plural(used, 'trial')} are done, more than the budget of {self.trials}"
         if used == self.trials:
-            return f"the budget of {plural(self.trials, 'trial')} is used up"
+            return (
+                _all_tried(used) if self.whole_grid else f"the budget of {plural(used, 'trial')} is used up"
+            )
         if used + running(study) >= self.trials:
             return f"the rest of the budget of {plural(self.trials, 'trial')} is {AT_WORK}"
         if self.patience is not None and _stale(rows, _not_searched(study)) >= self.patience:
@@ -140,10 +149,7 @@ class Budget:
             return None
         if running(study):
             return f"the rest of {plural(space.size, 'configuration')} is {AT_WORK}"
-        return (
-            f"all {plural(space.size, 'configuration')} {TRIED} more trials, asked for with --trials, "
-            "repeat them with other seeds"
-        )
+        return _all_tried(space.size)
 
     def _waits(self, study: optuna.Study) -> bool:
         """Whether a repeat waits that nobody runs."""
@@ -164,9 +170,14 @@ class Budget:
         return next_to_confirm(study.get_trials(deepcopy=False), goal, self.confirm, self.trials)
 
 
+def _all_tried(count: int) -> str:
+    what = plural(count, "configuration")
+    return f"all {what} {TRIED} more trials, asked for with --trials, repeat them with other seeds"
+
+
 def budget_for(
     old: optuna.Study,
-    plan: ShrinkPlan,
+    dropped: Mapping[str, Any],
     *,
     trials: int | None,
     until_match: bool,
@@ -179,7 +190,7 @@ def budget_for(
 
     Args:
         old: The old study; only read.
-        plan: What is dropped from it.
+        dropped: Dropped dimension to the value that it is fixed at.
         trials: Number of trials; None for as many as the old study finished.
         until_match: End as soon as the old best is matched. This is also done if ``trials`` is None.
         tolerance: Share of |median - best| of the old values that counts as no difference.
@@ -201,7 +212,7 @@ def budget_for(
             "say how many trials with --trials"
         )
     single = len(old.directions) == 1
-    best = OldBest.of(rows, plan, repeats) if single and repeats else None
+    best = OldBest.of(rows, dropped, repeats) if single and repeats else None
     confirms = max(repeats, 1) if single and (repeats > 0 if confirm is None else confirm) else 0
     if goal is None or not (looks or repeats or confirm):
         goal, confirms = None, 0

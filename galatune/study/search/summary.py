@@ -13,7 +13,8 @@ import optuna
 from galatune.formatting import plural, printable
 from galatune.study.ledger.attributes import INTERRUPTED, OWN_STEP
 from galatune.study.ledger.ending import Advice, advice, ending
-from galatune.study.ledger.rows import Ledger, TrialRow, ledger
+from galatune.study.ledger.polish import Polish
+from galatune.study.ledger.rows import Ledger, TrialRow, WarmTrial, ledger, warm_trials
 from galatune.study.storage.address import redact
 
 if TYPE_CHECKING:
@@ -51,13 +52,19 @@ class RunSummary:
         events: Events of the controllers, over all trials.
         objectives: Number of objectives.
         old_best: The old study's best value (its hypervolume, with several objectives), None if unknown.
-        missed_by: How much worse the best of this one is; None if the old best was reached, or unknown.
+        goal: The mean of the old best's repeats, `old_best` without them; None if unknown.
+        repeats: Values of the old best's repeats.
+        confirmed: Whether a match was confirmed by repeats; None if nothing had to be.
+        missed_by: How much worse this one is than the goal; None if that was reached, or unknown.
+        standard_errors: The same in standard errors of the goal; None if they are unknown.
         compared: The old best and how this one compares, in words; None if it is unknown.
         advice: What may help if it was missed, in words; None if nothing is known.
         next: The command that carries it out; None if there is none, or if no command line is known.
         old_pruned: PRUNED trials of the old study, and its finished ones; 0 if unknown.
         control: "on", or "off" if the rates were fixed.
         fixed_rates: Then: at what, in words.
+        warm_start: Trials whose configuration is an old one that was enqueued first.
+        best_polish: How the rate of the best trial differs, if it is one that polishes; None otherwise.
     """
 
     study: str
@@ -73,6 +80,10 @@ class RunSummary:
     objectives: int = 1
     own_steps: int = 0
     old_best: float | None = None
+    goal: float | None = None
+    repeats: tuple[float, ...] = ()
+    confirmed: bool | None = None
+    standard_errors: float | None = None
     missed_by: float | None = None
     compared: str | None = None
     advice: str | None = None
@@ -80,6 +91,8 @@ class RunSummary:
     old_pruned: tuple[int, int] = (0, 0)
     control: str = "on"
     fixed_rates: str | None = None
+    warm_start: tuple[WarmTrial, ...] = ()
+    best_polish: Polish | None = None
 
     @classmethod
     def of(
@@ -108,7 +121,11 @@ class RunSummary:
             stopped_because=rows.provenance.stopped_because,
             events=sum(len(row.record.events) for row in rows.rows if row.record is not None),
             objectives=len(rows.directions),
-            old_best=end.old_best,
+            old_best=end.old_best if end.repeats is None else end.repeats.old_best,
+            goal=end.old_best,
+            repeats=() if end.repeats is None else end.repeats.values,
+            confirmed=end.confirmed,
+            standard_errors=end.standard_errors,
             missed_by=end.missed_by,
             compared=end.text(),
             advice=None if help_ is None else help_.text(),
@@ -116,11 +133,15 @@ class RunSummary:
             old_pruned=rows.provenance.old_pruned,
             control="on" if rows.provenance.fixed_rates is None else "off",
             fixed_rates=rows.provenance.fixed_rates,
+            warm_start=warm_trials(rows),
+            best_polish=None if best is None else best.polish,
         )
 
     def to_json(self) -> dict[str, Any]:
         """The keys of ``galatune run --json``."""
         body = asdict(self)
+        body["warm_start"] = list(body["warm_start"])
+        body["repeats"] = list(self.repeats)
         body["best_trials"] = [{**trial, "values": list(trial["values"])} for trial in body["best_trials"]]
         for key in ("objectives", "compared", "old_pruned", "fixed_rates"):
             del body[key]
@@ -162,6 +183,7 @@ class RunSummary:
             ("trials", states),
             *self._pruned_lines(),
             *([] if self.fixed_rates is None else [("control off", self.fixed_rates)]),
+            *self._warm_lines(),
             *(self._best_lines() if self.objectives == 1 else self._front_lines()),
             *self._ending_lines(),
         ]
@@ -173,15 +195,31 @@ class RunSummary:
         before = f", {old[0]} of {old[1]} in the old study" if old[1] else ""
         return [("pruned", f"{now} of {plural(self.trials, 'trial')}{before}")]
 
+    def _warm_lines(self) -> list[tuple[str, str]]:
+        warm = self.warm_start
+        if not warm:
+            return []
+        numbers = {trial.number for trial in warm}
+        best = [trial.number for trial in self.best_trials]
+        if self.objectives > 1:
+            share = f"; {sum(n in numbers for n in best)} of the Pareto front" if best else ""
+        else:
+            share = f"; the best is {'one' if best[0] in numbers else 'none'} of them" if best else ""
+        pairs = ", ".join(f"{trial.number} (old {trial.old_trial})" for trial in warm[:MOST_SHOWN])
+        more = ", ..." if len(warm) > MOST_SHOWN else ""
+        return [("warm start", f"old configurations first: trials {pairs}{more}{share}")]
+
     def _ending_lines(self) -> list[tuple[str, str]]:
         label = "old best" if self.objectives == 1 else "old hypervolume"
+        label = "goal" if self.repeats else label
         lines = [] if self.compared is None else [(label, self.compared)]
         return lines if self.advice is None else [*lines, ("what may help", self.advice)]
 
     def _best_lines(self) -> list[tuple[str, str]]:
         value = "none" if self.best_value is None else f"{self.best_value:.6g}"
         params = self.best_params or {}
-        return [("best value", value), *((f"  {name}", str(chosen)) for name, chosen in params.items())]
+        lines = [("best value", value), *((f"  {name}", str(chosen)) for name, chosen in params.items())]
+        return lines if self.best_polish is None else [*lines, ("  polished", self.best_polish.text())]
 
     def _front_lines(self) -> list[tuple[str, str]]:
         front = self.best_trials

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import optuna
@@ -12,8 +13,9 @@ from galatune.controller.controlled import Capture
 from galatune.controller.controller import Controller
 from galatune.errors import ObjectiveError
 from galatune.formatting import printable
-from galatune.study.ledger.attributes import OWN_STEP, REASON, RECORD
+from galatune.study.ledger.attributes import OWN_STEP, POLISH, REASON, RECORD
 from galatune.study.ledger.machine import this_machine, versions
+from galatune.study.ledger.polish import Polish
 from galatune.study.ledger.provenance import note_stop
 from galatune.study.ledger.record import OptimizerRecord, RateEvent, RatePoint, TrialRecord
 from galatune.study.ledger.rows import ledger
@@ -81,6 +83,11 @@ def _under_control(search: Search, trial: optuna.trial.Trial) -> tuple[Outcome, 
     if (rates := old_rates(frozen)) is not None:
         mark(trial)
         return _at_fixed_rate(search, trial, seed, rates)
+    polish = Polish.from_attribute(frozen.user_attrs.get(POLISH))
+    if polish is not None and polish.rates:
+        return _at_fixed_rate(search, trial, seed, {**search.plan.placeholders, **polish.rates})
+    if polish is not None:
+        search = replace(search, step_scale_factor=polish.step_scale_factor)
     if search.options.control == "off":
         return _at_fixed_rate(search, trial, seed, search.plan.placeholders)
     made = attempt(search, trial, seed)

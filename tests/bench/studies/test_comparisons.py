@@ -10,6 +10,7 @@ import pytest
 from galatune.bench.studies.comparisons import NAMED, Testbed, judge
 from galatune.bench.studies.meter import TrialCost
 from galatune.bench.studies.search import best_at
+from galatune.bench.studies.second_searches import second_searches
 from galatune.bench.studies.suites import choose
 from galatune.bench.studies.text import studies_tables, studies_words
 from galatune.bench.studies.unit import AXES, OLD, Budget, Outcome, Unit
@@ -89,7 +90,22 @@ def test_tables_and_words_name_the_best_way_and_a_bench_that_is_too_small() -> N
     assert "Hyperband, from nothing (0.8" in words[0]
     assert any("Too small to claim anything: 6 objectives and 1 seed" in line for line in words)
     assert not any("Too small" in line for line in studies_words(Testbed(outcomes({}))))
-    assert len(studies_tables(small)) == 10
+    titles = [str(table.title) for table in studies_tables(small)]
+    assert sum(title.startswith("Named before the first run") for title in titles) == 1
+    assert sum(title.startswith("again: test loss") for title in titles) == len(AXES)
+
+
+def test_a_random_order_stands_beside_second_searches() -> None:
+    def searched(values: list[float], way: str) -> Outcome:
+        trials = tuple(TrialCost(value, "COMPLETE", {}, i + 1.0, i + 1) for i, value in enumerate(values))
+        return Outcome(Unit("a", "again", way, 0), trials)
+
+    old = searched([9.0, 8.0, 7.0, 6.0, 5.0, 1.0, 9.0, 9.0, 9.0, 9.0], OLD)
+    new = searched([9.0] * 7 + [1.0, 9.0, 9.0], "null")
+    five, ten, *_ = second_searches([old, new])
+    assert (five.first, five.random_order, five.found) == (5, 0.5, 0.0)
+    assert (ten.first, ten.random_order, ten.found) == (10, 1.0, 1.0)
+    assert second_searches([old]) == []
 
 
 def test_seeds_that_are_held_out_need_a_frozen_method() -> None:

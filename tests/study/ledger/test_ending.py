@@ -114,7 +114,8 @@ def test_an_old_best_of_another_shape_is_not_guessed(best: Any) -> None:
     [
         ([3.0, 2.0], {}, "more trials; galatune run with --trials 7 --until-match"),
         ([3.0, 2.0], {"options": {"trials": 2}}, "more trials; galatune run with --trials 7"),
-        ([3.0] * 20, {}, "more trials; galatune run with --trials 30 --until-match"),
+        ([4.0] * 10 + [3.0] * 10, {}, "more trials; galatune run with --trials 30 --until-match"),
+        ([3.0] * 9, {}, "more trials; galatune run with --trials 14 --until-match"),
         (
             [3.0, 4.0, 4.0],
             {"reason": f"2 trials {STALE}", "options": {"patience": 2}},
@@ -163,6 +164,13 @@ def test_more_trials_are_not_advised_once_they_bring_nothing() -> None:
     still = advice(ended([3.0, 3.0, 3.0, 2.0], old=4))
     assert still is not None
     assert "--trials" in still.options
+
+
+def test_more_trials_are_not_advised_because_the_old_study_had_more() -> None:
+    found = advice(ended([3.0] * 10, reason=f"8 trials {STALE}", old=400, options={"patience": 8}))
+    assert found is not None
+    assert found.text().startswith("more trials are not likely to close the gap: the last 9 of 10 brought no")
+    assert not found.options
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,8 @@ import optuna
 import pytest
 from tiny_search import old_study
 
+from galatune.study.ledger.attributes import GOAL, STAGE
+from galatune.study.search.lanes import FIRST_ON_TOP, repeat_tickets
 from galatune.study.search.quota import ticket_of, uses_ticket
 from galatune.study.storage.writing import open_target
 
@@ -177,8 +179,9 @@ def check_laws(study: optuna.Study, runs: dict[int, list[Execution]]) -> None:
     finished = [trial for trial in trials if uses_ticket(trial)]
     assert sorted(tickets[trial.number] for trial in finished) == list(range(TRIALS))
     left = [tickets[trial.number] for trial in trials if not trial.state.is_finished()]
-    assert all(ticket >= TRIALS for ticket in left), "a ticket of the budget is left"
+    assert all(TRIALS <= ticket < FIRST_ON_TOP for ticket in left), "a ticket of the budget is left"
     assert {trial.state.name for trial in finished} == {"COMPLETE"}
+    check_repeats(study, tickets)
     for ticket, made in runs.items():
         for one, next_one in itertools.pairwise(made):
             assert one["last"] <= next_one["begin"], f"two executions of ticket {ticket} overlap"
@@ -189,6 +192,21 @@ def check_laws(study: optuna.Study, runs: dict[int, list[Execution]]) -> None:
         (ran,) = [one for one in runs[tickets[trial.number]] if one["number"] == trial.number]
         assert ran["value"] == trial.value
     check_configurations(trials, tickets)
+
+
+def check_repeats(study: optuna.Study, tickets: dict[int, int]) -> None:
+    """Exactly so many, each once, all before the first trial of the search, and the goal is their mean."""
+    complete = [trial for trial in study.get_trials() if trial.state.name == "COMPLETE"]
+    repeats = [trial for trial in complete if trial.user_attrs.get(STAGE) == "repeat"]
+    assert sorted(tickets[trial.number] for trial in repeats) == repeat_tickets(kill_worker.REPEATS)
+    searched = [trial for trial in complete if uses_ticket(trial)]
+    assert max(t.datetime_complete for t in repeats) <= min(t.datetime_start for t in searched)
+    in_order = sorted(repeats, key=lambda trial: tickets[trial.number])
+    assert study.user_attrs[GOAL]["values"] == [trial.value for trial in in_order]
+    confirming = [trial for trial in complete if trial.user_attrs.get(STAGE) == "confirm"]
+    used = [tickets[trial.number] for trial in confirming]
+    assert len(set(used)) == len(used), "a repeat that confirms ran twice"
+    assert len(used) % kill_worker.REPEATS == 0, "a repeat that confirms is missing"
 
 
 def check_configurations(trials: list[optuna.trial.FrozenTrial], tickets: dict[int, int]) -> None:

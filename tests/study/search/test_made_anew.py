@@ -35,5 +35,5 @@ def test_steps_are_counted_once(tmp_path) -> None:
     assert all(one["controlled"] for one in record["optimizers"])
     assert record["steps"] == 30
     assert [step for _, step, _ in record["learning_rate"]] == list(range(1, 31))
-    assert record["gradient_evaluations"] == 30 + 2 * record["probes"]
+    assert record["gradient_evaluations"] == 30 + 3 * record["probes"]
     assert len(json.dumps(record)) < 32_000

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("folder")
 def test_a_run_says_what_it_did_and_leaves_the_source_alone(folder: Path) -> None:
     old_study("sqlite:///old.db")
     before = hashlib.sha256((folder / "old.db").read_bytes()).hexdigest()
-    study = run(scan("old.db"), objective, trials=2)
+    study = run(scan("old.db"), objective, trials=2, repeats=0)
     assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 2
     attribute = study.user_attrs[RECORD]
     json.dumps([attribute, *(trial.user_attrs for trial in study.trials)], allow_nan=False)

@@ -11,6 +11,8 @@ from optuna.trial import TrialState, create_trial
 
 from galatune.errors import PlanError
 from galatune.study.ledger.attributes import INTERRUPTED
+from galatune.study.search.confirm import queue_confirmation
+from galatune.study.search.lanes import confirm_tickets, queue_on_top
 from galatune.study.search.quota import uses_ticket
 from galatune.study.search.stopping import Budget, budget_for
 
@@ -37,9 +39,10 @@ def budget(old: optuna.Study, **given: Any) -> Budget:
         "until_match": False,
         "tolerance": 0.01,
         "patience": None,
-        "confirm": False,
+        "confirm": None,
+        "repeats": 0,
     }
-    return budget_for(old, **{**usual, **given})
+    return budget_for(old, {}, **{**usual, **given})
 
 
 OLD = [9.0, 5.0, TrialState.FAIL, TrialState.PRUNED, 1.0, TrialState.RUNNING]
@@ -76,7 +79,8 @@ def test_a_number_of_trials_bounds_a_match() -> None:
         ({"tolerance": 1.0}, "--tolerance"),
         ({"tolerance": -0.1}, "--tolerance"),
         ({"tolerance": float("nan")}, "--tolerance"),
-        ({"trials": 3, "confirm": True}, "--until-match"),
+        ({"repeats": -1}, "--repeats"),
+        ({"repeats": 51}, "--repeats"),
     ],
 )
 def test_a_number_out_of_range_is_refused(given: dict[str, Any], words: str) -> None:
@@ -165,39 +169,128 @@ def test_several_objectives_match_the_old_hypervolume() -> None:
         budget(old, confirm=True)
 
 
-def test_a_match_is_repeated_once_before_it_counts() -> None:
-    found = budget(study_of(OLD), confirm=True)
-    assert "twice" in found.text()
-    study = study_of([3.0, 1.0])
+def run_queued(study: optuna.Study, *values: float | TrialState) -> None:
+    """Run what is queued, with these outcomes."""
+    for value in values:
+        trial = study.ask()
+        trial.suggest_float("x", -100.0, 100.0)
+        if isinstance(value, TrialState):
+            study.tell(trial, state=value)
+        else:
+            study.tell(trial, value)
+    assert not study.get_trials(states=[TrialState.WAITING])
+
+
+def begin_confirmation(found: Budget, study: optuna.Study) -> int:
+    """Queue the repeats of what is to be confirmed, and say of which trial."""
     again = found.to_confirm(study)
     assert again is not None
-    assert again.number == 1
     assert found.stop_reason(study) is None
-
-    study.enqueue_trial(again.params, user_attrs={"galatune_stage": "confirm"})
+    queue_confirmation(study, again, found.confirm)
     assert found.to_confirm(study) is None, "it is queued already"
-    trial = study.ask()
-    trial.suggest_float("x", -100.0, 100.0)
-    study.tell(trial, 2.0)
+    assert found.stop_reason(study) is None, "it waits"
+    return again.number
+
+
+def test_a_match_counts_once_its_repeat_matches() -> None:
+    found = budget(study_of(OLD), confirm=True)
+    assert found.text().endswith("on top of that 1 repeat of a trial that matches")
+    study = study_of([3.0, 1.0])
+    assert begin_confirmation(found, study) == 1
+    run_queued(study, 2.0)
     assert found.stop_reason(study) is None, "the first one was a lucky one"
     assert found.to_confirm(study) is None
 
     study.add_trial(create_trial(value=1.0, params={"x": 50.0}, distributions=SPACE))
+    assert begin_confirmation(found, study) == 3
+    run_queued(study, 1.0)
+    assert found.stop_reason(study) == "the old best was matched after 5 trials, confirmed by repeats"
+    assert found.used(study) == 3, "repeats come on top"
+
+
+def test_the_mean_of_the_repeats_has_to_match() -> None:
+    found = budget(study_of(OLD), confirm=True, repeats=3, trials=12, until_match=True)
+    study = study_of([3.0, 0.2])
+    begin_confirmation(found, study)
+    run_queued(study, 0.9, 1.4, 1.0)
+    assert found.stop_reason(study) is None, "their mean is 1.1; 0.2, which was selected, is no part of it"
+    study.add_trial(create_trial(value=1.0, params={"x": 50.0}, distributions=SPACE))
+    assert begin_confirmation(found, study) == 5
+    run_queued(study, 0.9, 1.2, 0.9)
+    assert found.stop_reason(study) == "the old best was matched after 9 trials, confirmed by repeats"
+
+
+def test_a_failed_repeat_confirms_nothing_and_is_not_tried_for_ever() -> None:
+    found = budget(study_of(OLD), repeats=2, trials=12, until_match=True)
+    study = study_of([1.0])
+    begin_confirmation(found, study)
+    run_queued(study, 1.0, TrialState.FAIL)
+    assert found.stop_reason(study) is None
+    assert found.to_confirm(study) is None
+
+
+def test_a_configuration_is_confirmed_once() -> None:
+    found = budget(study_of(OLD), repeats=2, trials=12, until_match=True)
+    study = study_of([1.0])
+    begin_confirmation(found, study)
+    run_queued(study, 3.0, 3.0)
+    study.add_trial(create_trial(value=0.9, params={"x": 0.0}, distributions=SPACE))
+    assert found.to_confirm(study) is None, "drawn again in a finite space"
+
+
+def test_confirmations_are_bounded_by_the_budget() -> None:
+    found = budget(study_of(OLD), repeats=3, trials=12, until_match=True)
+    study = study_of([1.0, 0.9, 0.8, 0.7])
+    for number in (3, 2):
+        assert begin_confirmation(found, study) == number, "the best first"
+        run_queued(study, 3.0, 3.0, 3.0)
+    assert found.to_confirm(study) is None, "6 repeats are half of 12 trials"
+
+
+def test_repeats_that_a_killed_process_did_not_queue_are_queued() -> None:
+    found = budget(study_of(OLD), repeats=3, trials=12, until_match=True)
+    study = study_of([1.0])
     again = found.to_confirm(study)
     assert again is not None
-    assert again.number == 3
-    study.enqueue_trial(again.params, user_attrs={"galatune_stage": "confirm"})
-    trial = study.ask()
-    trial.suggest_float("x", -100.0, 100.0)
-    study.tell(trial, 1.0)
-    assert found.stop_reason(study) == "the old best was matched after 5 trials"
+    about = {"of": 3, "trial": 0}
+    queue_on_top(study, confirm_tickets(0, 3)[:1], "confirm", again.params, about)
+    begin_confirmation(found, study)
+    run_queued(study, 1.0, 1.0, 1.0)
+    assert found.stop_reason(study) is not None
 
 
-def test_a_failed_repeat_is_not_tried_for_ever() -> None:
+def test_without_until_match_the_best_is_confirmed_after_the_search() -> None:
+    found = budget(study_of(OLD), repeats=2, trials=3)
+    assert found.goal is not None
+    study = study_of([0.9, 5.0])
+    assert found.to_confirm(study) is None, "the search goes on in any case"
+    study.add_trial(create_trial(value=0.8, params={"x": 50.0}, distributions=SPACE))
+    assert begin_confirmation(found, study) == 2
+    run_queued(study, 0.8, 0.8)
+    assert found.stop_reason(study) == "the budget of 3 trials is used up"
+
+
+def test_a_repeat_of_an_earlier_version_still_confirms() -> None:
     found = budget(study_of(OLD), confirm=True)
     study = study_of([1.0])
     study.enqueue_trial({"x": 0.0}, user_attrs={"galatune_stage": "confirm"})
-    trial = study.ask()
-    trial.suggest_float("x", -100.0, 100.0)
-    study.tell(trial, state=TrialState.FAIL)
-    assert found.to_confirm(study) is None
+    run_queued(study, 1.0)
+    assert found.stop_reason(study) == "the old best was matched after 2 trials, confirmed by repeats"
+    failed = study_of([1.0])
+    failed.enqueue_trial({"x": 0.0}, user_attrs={"galatune_stage": "confirm"})
+    run_queued(failed, TrialState.FAIL)
+    assert found.to_confirm(failed) is None
+
+
+@pytest.mark.parametrize("repeats", [0, 3])
+def test_confirm_is_asked_for_by_repeats_unless_it_is_given(repeats: int) -> None:
+    assert budget(study_of(OLD), repeats=repeats).confirm == repeats
+    assert budget(study_of(OLD), repeats=repeats, confirm=False).confirm == 0
+    assert budget(study_of(OLD), repeats=repeats, confirm=True).confirm == max(repeats, 1)
+
+
+def test_several_objectives_are_not_repeated_and_that_is_said() -> None:
+    both = ("minimize", "maximize")
+    found = budget(study_of([(3.0, 1.0), (2.0, 2.0)], both), repeats=3)
+    assert (found.old_best, found.confirm) == (None, 0)
+    assert found.text().endswith("several objectives have no single best trial")

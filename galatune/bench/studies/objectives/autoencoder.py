@@ -21,7 +21,7 @@ FACTORS, COLUMNS = 4, 24
 MASKED = 0.2
 """Share of the values that are missing (0) in validation and test rows."""
 TRAIN, VALIDATION, TEST = 1280, 1000, 4000
-EPOCHS = 12
+EPOCHS = 10
 
 
 @cache

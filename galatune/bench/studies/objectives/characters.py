@@ -24,7 +24,7 @@ KINDS, WORDS = 5, 12
 """Kinds of words, and how many words each has."""
 TYPOS = 0.02
 TRAIN, VALIDATION, TEST = 2048, 2000, 6000
-EPOCHS = 15
+EPOCHS = 10
 
 
 @cache
@@ -115,7 +115,7 @@ class Characters:
         """
         context = trial.suggest_int("context", 2, WINDOW)
         embedding = trial.suggest_categorical("embedding", [4, 8, 16])
-        width = setting.hidden(trial.suggest_categorical("width", [32, 64, 128]))
+        width = setting.hidden(trial.suggest_categorical("width", [32, 48, 64]))
         dropout = trial.suggest_float("dropout", 0.0, 0.5)
         batch_size = setting.batch_size(trial.suggest_categorical("batch_size", [64, 128, 256]))
         clip = trial.suggest_float("clip", 0.1, 10.0, log=True)

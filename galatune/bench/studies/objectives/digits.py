@@ -22,7 +22,7 @@ COPIES = {"train": 2, "validation": 3, "test": 6}
 """How often each image is shifted and blurred anew."""
 NOISE = 0.15
 """Standard deviation of what is added to a pixel; pixels are from 0 to 1."""
-EPOCHS = 9
+EPOCHS = 7
 
 
 @cache
@@ -86,7 +86,7 @@ class Digits:
         channels = setting.hidden(trial.suggest_categorical("channels", [4, 8]))
         growth = trial.suggest_int("growth", 1, 3)
         dropout = trial.suggest_float("dropout", 0.0, 0.5)
-        batch_size = setting.batch_size(trial.suggest_categorical("batch_size", [32, 64, 96]))
+        batch_size = setting.batch_size(trial.suggest_categorical("batch_size", [48, 64, 96]))
         weight_decay = trial.suggest_float("weight_decay", 1e-6, 1e-2, log=True)
         lr = trial.suggest_float("lr", 5e-4, 5e-2, log=True)
 

@@ -23,7 +23,7 @@ __all__ = ["Shoppers"]
 FOLDER = Path(os.environ.get("GALATUNE_DATA", "../shared/data")) / "tabular"
 CATEGORIES = ("Month", "OperatingSystems", "Browser", "Region", "TrafficType", "VisitorType", "Weekend")
 TRAIN, VALIDATION, TEST = 1024, 1500, 3000
-EPOCHS = 7
+EPOCHS = 6
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh, "gelu": nn.GELU}
 
 
