@@ -100,7 +100,12 @@ def test_docs_name_only_commands_and_options_that_exist(page: str) -> None:
 
 @pytest.mark.parametrize("page", [page for page in PAGES if page != "docs/research.md"])
 def test_pages_name_only_options_that_exist(page: str) -> None:
-    known = {spelling for command in commands().values() for p in command.params for spelling in p.opts}
+    known = {
+        spelling
+        for command in commands().values()
+        for p in command.params
+        for spelling in (*p.opts, *p.secondary_opts)
+    }
     foreign = {"--help", "--no-deps", "--backend-store-uri"}
     assert not set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", PAGES[page])) - known - foreign
 

@@ -73,6 +73,15 @@ LIST = {
         "torch.manual_seed()",
         "torch.set_rng_state()",
     },
+    # by the testbed
+    "galatune/bench/cost/gradients.py": {"torch.manual_seed()"},  # its own process seeds itself
+    "galatune/bench/studies/meter.py": {"register_optimizer_step_post_hook()"},  # a block around one training
+    "galatune/bench/studies/search.py": {"torch.manual_seed()"},  # as in the first line
+    "galatune/bench/studies/testbed.py": {
+        *("optuna.logging.set_verbosity()", "torch.set_num_threads()"),  # the command is a process of its own
+        "warnings.simplefilter()",  # a block around one unit
+    },
+    "galatune/study/search/sampler.py": {"warnings.simplefilter()"},  # a block around making a sampler
     "galatune/controller/torch_hooks/traced_rates.py": {
         # off with the last `tracing` block
         *("Patch(Optimizer.add_param_group)", "Patch(Optimizer.state_dict)"),

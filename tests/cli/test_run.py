@@ -255,7 +255,7 @@ def objective(trial):
     return unchanged(trial)
 """
     objective_file(folder, text)
-    result = run_apart("--trials", "2", "--json")
+    result = run_apart("--trials", "2", "--repeats", "0", "--json")
     assert result.returncode == 0, result.stderr
     assert json.loads(result.stdout)["trials"] == 2
     for words in ("hello from the import", "by descriptor", "by a child", "a log line", "careful"):

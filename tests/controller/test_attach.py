@@ -207,7 +207,7 @@ def test_evaluations_are_counted():
         train(net, optimizer, batches(61), closure=closure)
         return controller.probes, controller.gradient_evaluations
 
-    assert spent("graph", False) == (42, 61 + 2 * 42)
+    assert spent("graph", False) == (42, 61 + 3 * 42)
     assert spent("closure", True) == (42, 61 + 42 + 1)  # one more, to see that the closure repeats itself
     assert spent("consecutive", False) == (42, 61)
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import optuna
 from optuna.trial import TrialState
-from torch.optim import Optimizer
 
 from galatune.controller.controlled import Capture, Choice, LeftAlone, device_of
 from galatune.controller.options import Options
@@ -62,7 +61,7 @@ class FixedRates(Capture):
         self.optimizers: list[str] = []
         self.steps: list[int] = []
         self._curves: list[RateCurve] = []
-        self._place: weakref.WeakKeyDictionary[Optimizer, int] = weakref.WeakKeyDictionary()
+        self._place: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
         self._latest: float | None = None
 
     @property
@@ -70,7 +69,7 @@ class FixedRates(Capture):
         """Rate of the last step, None before any."""
         return self._latest
 
-    def stepping(self, optimizer: Optimizer) -> None:
+    def stepping(self, optimizer: Any) -> None:
         """An optimizer is about to step; of one within another, only the inner one counts."""
         super().stepping(optimizer)
         place = self._place.get(optimizer)
@@ -80,10 +79,10 @@ class FixedRates(Capture):
         self._latest = max(self._initial[optimizer].present(), default=0.0)
         self._curves[place].add(self.steps[place], self._latest)
 
-    def loaded(self, optimizer: Optimizer) -> None:
+    def loaded(self, optimizer: Any) -> None:
         """A state that was loaded needs nothing."""
 
-    def _leave(self, optimizer: Optimizer, left: LeftAlone) -> None:
+    def _leave(self, optimizer: Any, left: LeftAlone) -> None:
         super()._leave(optimizer, left)
         if not self.optimizers:
             self.device = device_of(optimizer)

@@ -57,7 +57,7 @@ def run_trial(search: Search, trial: optuna.trial.Trial, interruption: Interrupt
         except (RuntimeError, ValueError):
             if not search.study._storage.get_trial(trial._trial_id).state.is_finished():
                 raise  # else it was released: another process took this one for gone
-    alone = ended.reason == NO_OPTIMIZER or _repeated_without_torch(search, trial, record)
+    alone = ended.reason == NO_OPTIMIZER or _repeated_without_torch(search, trial, ended, record)
     if alone and not _controlled_before(search.study):
         note_stop(search.study, NO_OPTIMIZER)
         raise ObjectiveError(f"Trial {trial.number} ended the run: {NO_OPTIMIZER}. {WHAT_TO_DO}")
@@ -73,8 +73,12 @@ def _write_down(study: optuna.Study, trial: optuna.trial.Trial, ended: Outcome, 
     study.tell(trial, ended.values, state=ended.state)
 
 
-def _repeated_without_torch(search: Search, trial: optuna.trial.Trial, record: TrialRecord) -> bool:
-    """Whether the first trial of all repeats the old best, and no torch optimizer stepped in it."""
+def _repeated_without_torch(
+    search: Search, trial: optuna.trial.Trial, ended: Outcome, record: TrialRecord
+) -> bool:
+    """Whether the first trial of all repeats the old best and ended without a step of a torch optimizer."""
+    if ended.state != TrialState.COMPLETE:
+        return False
     trials = search.study.get_trials(deepcopy=False)
     first = sum(one.state.is_finished() for one in trials) == 1
     repeats = old_rates(search.study._storage.get_trial(trial._trial_id)) is not None

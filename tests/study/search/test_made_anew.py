@@ -29,7 +29,7 @@ def test_steps_are_counted_once(tmp_path) -> None:
     old, new = f"sqlite:///{tmp_path}/old.db", f"sqlite:///{tmp_path}/new.db"
     sampler = optuna.samplers.RandomSampler(seed=1)
     optuna.create_study(study_name="anew", storage=old, sampler=sampler).optimize(objective, n_trials=5)
-    (trial,) = galatune.run(galatune.scan(old), objective, into=new, trials=1).trials
+    (trial,) = galatune.run(galatune.scan(old), objective, into=new, trials=1, repeats=0).trials
     record = trial.user_attrs["galatune"]
     assert len(record["optimizers"]) == 20
     assert all(one["controlled"] for one in record["optimizers"])

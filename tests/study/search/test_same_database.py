@@ -32,7 +32,7 @@ def test_one_database_is_enough(server_url: str, folder: Path) -> None:
     old_study(server_url)
     before = content(server_url, "old")
     for trials in (1, 2):  # begun and continued by the same command, which names no study
-        study = run(scan(server_url), objective, source=server_url, into=server_url, trials=trials)
+        study = run(scan(server_url), objective, source=server_url, into=server_url, trials=trials, repeats=0)
         assert (study.study_name, len(study.trials)) == ("old-gala", trials)
     assert [plan.study for plan in scan_storage(server_url).plans] == ["old"]
     pair = read_pair(server_url, into=server_url)

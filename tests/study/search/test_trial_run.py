@@ -39,7 +39,7 @@ def once(
     """One trial of the smaller study."""
     old_study("old.log", rates=rates, **settings)
     plan = scan("old.log", lr=lr)
-    study = run(plan, function, into="new.log", trials=1)
+    study = run(plan, function, into="new.log", trials=1, repeats=0)
     return study.get_trials()[0]
 
 
@@ -163,7 +163,7 @@ def test_a_training_too_short_for_its_rate_may_grow_it_faster() -> None:
         return train(torch.optim.AdamW(net.parameters(), lr=lr), net, steps=30)
 
     def events(**growth: float) -> set[str]:
-        study = run(plan, short, into=f"{len(growth)}.log", trials=1, **growth)
+        study = run(plan, short, into=f"{len(growth)}.log", trials=1, repeats=0, **growth)
         return {event.kind for event in record(study.get_trials()[0]).events}
 
     old_study("old.log")
@@ -290,7 +290,7 @@ def test_an_objective_of_another_study_fails_with_the_reason() -> None:
     )
     study = optuna.load_study(study_name="old-gala", storage=_journal())
     with pytest.raises(ObjectiveError, match=r"5 trials in a row failed.*it belongs to another study"):
-        run(scan("old.log"), of_another_study, into="new.log", trials=30)
+        run(scan("old.log"), of_another_study, into="new.log", trials=30, repeats=0)
     assert len(study.trials) == 6
 
 

@@ -82,9 +82,9 @@ def test_a_study_that_went_on_after_a_trial_was_deleted_loses_none(folder: Path)
 def test_a_deleted_trial_of_the_smaller_study_is_run_again(folder: Path) -> None:
     old_study("old.log", (4.0, 3.0, 2.0))
     plan = scan("old.log")
-    before = run(plan, objective, into="new.db", trials=4).trials
+    before = run(plan, objective, into="new.db", trials=4, repeats=0).trials
     execute("new.db", "DELETE FROM trials WHERE number IN (1, 2)")
-    after = run(plan, objective, into="new.db", trials=5).trials
+    after = run(plan, objective, into="new.db", trials=5, repeats=0).trials
     assert [trial.number for trial in after] == [0, 1, 2, 3, 4]
     assert all(trial.state == TrialState.COMPLETE for trial in after)
     assert [after[i].value for i in (0, 3)] == [before[i].value for i in (0, 3)]
@@ -93,11 +93,11 @@ def test_a_deleted_trial_of_the_smaller_study_is_run_again(folder: Path) -> None
 def test_the_best_old_trial_is_deleted_between_two_runs(folder: Path) -> None:
     """The dropped rate stays at what the trials before had."""
     old_study("sqlite:///old.db", (4.0, 1.0, 2.0))
-    begun = run(scan("old.db"), objective, into="new.log", trials=1).user_attrs["galatune"]["plan"]
+    begun = run(scan("old.db"), objective, into="new.log", trials=1, repeats=0).user_attrs["galatune"]["plan"]
     execute("old.db", "DELETE FROM trials WHERE number = 1")
     plan = scan("old.db")
     assert plan.placeholders["lr"] != begun["learning_rate"][0]["placeholder"]
-    study = run(plan, objective, into="new.log", trials=2)
+    study = run(plan, objective, into="new.log", trials=2, repeats=0)
     assert len(study.trials) == 2
     assert study.user_attrs["galatune"]["plan"]["learning_rate"] == begun["learning_rate"]
 
