@@ -32,6 +32,9 @@ SHARE_NAMES = ("a third", "two thirds", "the whole")
 
 CERTAIN = 0.05
 
+FEWEST = 3
+"""Of two objectives' means an interval says nothing."""
+
 ENOUGH_SEEDS = 5
 ENOUGH_OBJECTIVES = 6
 
@@ -187,7 +190,7 @@ def _ratio(mean: Mean | None) -> str:
 
 
 def _interval(mean: Mean | None) -> str:
-    if mean is None or mean.interval is None:
+    if mean is None or mean.interval is None or mean.groups < FEWEST:
         return ""
     low, high = mean.interval
     return f"{math.exp(low):.3f} to {math.exp(high):.3f}"
