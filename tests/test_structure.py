@@ -37,7 +37,7 @@ ORDERS = {
         "pair",
         "sinks",
     ),
-    "galatune.bench": ("text", "drawing", "controller", "studies", "cost", "sensitivity"),
+    "galatune.bench": ("text", "drawing", "processes", "controller", "studies", "cost", "sensitivity"),
 }
 """Parts of a folder in the order of the way; each may import those before it."""
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-import multiprocessing
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 from galatune.bench.controller.runs import Result, Run, execute
+from galatune.bench.processes import side_by_side
 from galatune.errors import GalatuneError
 
 __all__ = ["Collection", "make_folder"]
@@ -60,7 +59,7 @@ class Collection:
         progress(total - len(missing), total)
         if missing:
             self._append()  # a folder that cannot be written is noticed before hours of training
-        for done, result in enumerate(_execute(missing, jobs), start=total - len(missing) + 1):
+        for done, result in enumerate(side_by_side(execute, missing, jobs), start=total - len(missing) + 1):
             self.results[result.run] = result
             self._append(result)
             progress(done, total)
@@ -91,20 +90,6 @@ def make_folder(folder: Path) -> None:
         raise GalatuneError(
             f"cannot make the folder {folder}: {error.strerror}; name another with --out"
         ) from error
-
-
-def _execute(runs: Sequence[Run], jobs: int) -> Iterable[Result]:
-    if jobs == 1 or len(runs) < 2:
-        yield from map(execute, runs)
-        return
-    # A fresh interpreter each: a forked one would share torch's threads.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(jobs, len(runs)), mp_context=context) as pool:
-        try:
-            for future in as_completed([pool.submit(execute, run) for run in runs]):
-                yield future.result()
-        finally:
-            pool.shutdown(cancel_futures=True)
 
 
 def _whole_lines(path: Path) -> bytes:

@@ -27,17 +27,19 @@ class OldStudy:
     Attributes:
         trials: COMPLETE trials, the best first.
         rate: Name of the rate parameter.
+        file: Its journal.
     """
 
     trials: tuple[FrozenTrial, ...]
     rate: str
+    file: Path
 
     @classmethod
     def read(cls, file: Path, rate: str) -> OldStudy:
         """Read the journal of an old study."""
         study = optuna.load_study(study_name=STUDY, storage=open_journal(file))
         complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        return cls(tuple(sorted(complete, key=_value)), rate)
+        return cls(tuple(sorted(complete, key=_value)), rate, file)
 
     @property
     def best(self) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from galatune.bench.studies.old_study import STUDY, OldStudy, open_journal
 from galatune.bench.studies.unit import SHARES, Axis, Budget
 from galatune.bench.studies.ways import Way
 
-__all__ = ["TRIALS", "best_at", "make_old_study", "metered", "retrain", "search"]
+__all__ = ["TRIALS", "Task", "best_at", "make_old_study", "retrain", "search"]
 
 TRIALS = 20
 """Number of trials of the old study, and of the old search run again."""
@@ -55,66 +56,76 @@ def make_old_study(objective: Objective, setting: Setting, seed: int, file: Path
         sampler=TPESampler(seed=seed),
         pruner=_pruner("as before", objective),
     )
-    call = metered(objective, rows, setting, meter, OLD_SEEDS + SEEDS_APART * seed)
+    call = _metered(objective, rows, setting, meter, OLD_SEEDS + SEEDS_APART * seed)
     study.optimize(call, n_trials=TRIALS, callbacks=[meter.finished])
     aside.replace(file)
     return tuple(meter.trials)
 
 
-def search(
-    way: Way, objective: Objective, setting: Setting, seed: int, old: Path, budget: Budget | None
-) -> tuple[TrialCost, ...]:
+@dataclass(frozen=True)
+class Task:
+    """What a new search is about.
+
+    Attributes:
+        objective: What is trained.
+        setting: What was changed since the old study.
+        seed: Of the unit.
+        rows: Which the old study has not seen.
+        old: The old study.
+    """
+
+    objective: Objective
+    setting: Setting
+    seed: int
+    rows: Rows
+    old: OldStudy
+
+    def metered(self, meter: Meter, first_seed: int | None) -> Call:
+        """Its objective as a search calls it, see `_metered`."""
+        return _metered(self.objective, self.rows, self.setting, meter, first_seed)
+
+
+def search(way: Way, task: Task, budget: Budget | None) -> tuple[TrialCost, ...]:
     """Search the objective on rows that the old study has not seen.
 
     Args:
         way: How.
-        objective: What is trained.
-        setting: What was changed since the old study.
-        seed: Of the unit.
-        old: Journal of the old study.
+        task: What.
         budget: What the old search costs in this setting; None runs `TRIALS` trials.
 
     Returns:
         Its trials with what each cost. Without a search, the old best configuration at no cost.
     """
-    known = OldStudy.read(old, objective.rate)
     if not way.searches:
-        return (TrialCost(known.trials[0].value, "COMPLETE", known.best, 0.0, 0),)
+        return (TrialCost(task.old.trials[0].value, "COMPLETE", task.old.best, 0.0, 0),)
     meter = Meter(float("inf") if budget is None else budget.gradients)
-    rows = objective.rows(seed, True, setting)
     if way.rate == "controlled":
-        call = metered(objective, rows, setting, meter, None)
-        controlled_search(way, call, old, NEW_SEEDS + SEEDS_APART * seed, MOST_TRIALS, meter)
+        seed = NEW_SEEDS + SEEDS_APART * task.seed
+        controlled_search(way, task.metered(meter, None), task.old.file, seed, MOST_TRIALS, meter)
     else:
-        _plain(way, objective, setting, rows, seed, known, meter, TRIALS if budget is None else MOST_TRIALS)
+        _plain(way, task, meter, TRIALS if budget is None else MOST_TRIALS)
     return tuple(meter.trials)
 
 
-def _plain(
-    way: Way,
-    objective: Objective,
-    setting: Setting,
-    rows: Rows,
-    seed: int,
-    known: OldStudy,
-    meter: Meter,
-    trials: int,
-) -> None:
+def _plain(way: Way, task: Task, meter: Meter, trials: int) -> None:
     """A search by Optuna alone."""
-    sampler: BaseSampler = TPESampler(seed=NEW_SEEDS + seed)
+    name, old = task.objective.rate, task.old
+    sampler: BaseSampler = TPESampler(seed=NEW_SEEDS + task.seed)
     if way.rate in ("old best", "1e-3"):
-        rate = known.best_rate if way.rate == "old best" else FIXED
-        sampler = PartialFixedSampler({objective.rate: rate}, sampler)
-    study = optuna.create_study(sampler=sampler, pruner=_pruner(way.pruner, objective))
-    for params in known.first(with_rate=way.rate == "searched") if way.warm else ():
+        rate = old.best_rate if way.rate == "old best" else FIXED
+        sampler = PartialFixedSampler({name: rate}, sampler)
+    study = optuna.create_study(sampler=sampler, pruner=_pruner(way.pruner, task.objective))
+    for params in old.first(with_rate=way.rate == "searched") if way.warm else ():
         study.enqueue_trial(params)
-    call = metered(objective, rows, setting, meter, NEW_SEEDS + SEEDS_APART * seed)
+    call = task.metered(meter, NEW_SEEDS + SEEDS_APART * task.seed)
     if way.rate == "narrowed":
-        call = _narrowed(call, objective.rate, known.quarter)
+        call = _narrowed(call, name, old.quarter)
     study.optimize(call, n_trials=trials, callbacks=[meter.finished])
 
 
-def metered(objective: Objective, rows: Rows, setting: Setting, meter: Meter, first_seed: int | None) -> Call:
+def _metered(
+    objective: Objective, rows: Rows, setting: Setting, meter: Meter, first_seed: int | None
+) -> Call:
     """The objective as its user wrote it, its cost measured.
 
     Args:
@@ -180,18 +191,15 @@ def best_at(trials: Sequence[TrialCost], axis: Axis, budget: Budget) -> tuple[in
     return tuple(found)
 
 
-def retrain(
-    way: Way, objective: Objective, setting: Setting, seed: int, old: Path, params: dict[str, Any]
-) -> tuple[float, ...]:
+def retrain(way: Way, task: Task, params: dict[str, Any]) -> tuple[float, ...]:
     """Test losses of a configuration, trained as its way trains, with `RETRAININGS` new seeds."""
-    rows = objective.rows(seed, True, setting)
     if way.rate == "controlled":
-        params = {**params, objective.rate: OldStudy.read(old, objective.rate).best_rate}  # it has no effect
+        params = {**params, task.objective.rate: task.old.best_rate}  # it has no effect
     losses = []
     for i in range(RETRAININGS):
-        torch.manual_seed(TEST_SEEDS + SEEDS_APART * seed + i)
+        torch.manual_seed(TEST_SEEDS + SEEDS_APART * task.seed + i)
         with _its_own_way(way):
-            losses.append(objective.train(FixedTrial(params), rows, setting).test)
+            losses.append(task.objective.train(FixedTrial(params), task.rows, task.setting).test)
     return tuple(losses)
 
 

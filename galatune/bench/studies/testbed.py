@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import traceback
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import optuna
 import torch
 
+from galatune.bench.processes import side_by_side
 from galatune.bench.studies.objectives.objective import OBJECTIVES, SETTINGS
+from galatune.bench.studies.old_study import OldStudy
 from galatune.bench.studies.results import Results
-from galatune.bench.studies.search import best_at, make_old_study, retrain, search
+from galatune.bench.studies.search import Task, best_at, make_old_study, retrain, search
 from galatune.bench.studies.unit import AGAIN, AXES, OLD, Budget, Outcome, Unit
 from galatune.bench.studies.ways import CORE, NULL, WAYS, Way
 from galatune.formatting import first_line
@@ -99,7 +99,7 @@ def run_testbed(plan: Plan, folder: Path, jobs: int, progress: Callable[[int, in
     for stage in stages:
         missing = [unit for unit in stage if not results.done(unit)]
         ready = [job for unit in missing for job in _job(results, unit)]
-        for outcome in _execute(ready, jobs):
+        for outcome in side_by_side(_outcome, ready, jobs):
             results.add(outcome)
             done += 1
             progress(done, total)
@@ -116,20 +116,6 @@ def _job(results: Results, unit: Unit) -> Iterator[_Job]:
     null = results.outcomes.get(Unit(unit.objective, unit.setting, NULL.name, unit.seed))
     if null is not None and null.error is None and old.exists():
         yield _Job(unit, old, null.spent)
-
-
-def _execute(jobs: Sequence[_Job], processes: int) -> Iterable[Outcome]:
-    if processes == 1 or len(jobs) < 2:
-        yield from map(_outcome, jobs)
-        return
-    # A fresh interpreter each: a forked one would share torch's threads.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(processes, len(jobs)), mp_context=context) as pool:
-        try:
-            for future in as_completed([pool.submit(_outcome, job) for job in jobs]):
-                yield future.result()
-        finally:
-            pool.shutdown(cancel_futures=True)
 
 
 def _outcome(job: _Job) -> Outcome:
@@ -153,12 +139,11 @@ def _run(job: _Job) -> Outcome:
     if unit.way == OLD:
         return Outcome(unit, make_old_study(objective, setting, unit.seed, job.old))
     way = WAYS[unit.way]
-    trials = search(way, objective, setting, unit.seed, job.old, job.budget)
-    spent = Outcome(unit, trials).spent
-    budget = job.budget or spent
+    known = OldStudy.read(job.old, objective.rate)
+    task = Task(objective, setting, unit.seed, objective.rows(unit.seed, True, setting), known)
+    trials = search(way, task, job.budget)
+    budget = job.budget or Outcome(unit, trials).spent
     bests = {axis: best_at(trials, axis, budget) for axis in AXES}
     places = sorted({place for found in bests.values() for place in found})
-    retrained = {
-        place: retrain(way, objective, setting, unit.seed, job.old, trials[place].params) for place in places
-    }
+    retrained = {place: retrain(way, task, trials[place].params) for place in places}
     return Outcome(unit, trials, bests, retrained)

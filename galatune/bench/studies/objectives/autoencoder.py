@@ -12,7 +12,7 @@ from optuna.trial import BaseTrial
 from torch import Tensor, nn
 from torch.nn import functional
 
-from galatune.bench.studies.objectives.rows import Losses, Part, Rows, generated, losses, report_epoch, stream
+from galatune.bench.studies.objectives.rows import Losses, Part, Rows, generated, losses, report_epoch
 from galatune.bench.studies.objectives.setting import Setting
 
 __all__ = ["Autoencoder"]
@@ -66,13 +66,13 @@ class Autoencoder:
 
     def rows(self, seed: int, fresh: bool, setting: Setting) -> Rows:
         """Rows of the old study, or fresh ones of the same factors; training rows miss nothing."""
+        sizes = (setting.training_rows(TRAIN), VALIDATION, TEST)
         return generated(
-            lambda part, rows: _draw(
-                stream(self.name, seed, fresh, part), rows, 0.0 if part == "train" else MASKED
-            ),
-            setting.training_rows(TRAIN),
-            VALIDATION,
-            TEST,
+            self.name,
+            seed,
+            fresh,
+            sizes,
+            lambda generator, rows, part: _draw(generator, rows, 0.0 if part == "train" else MASKED),
         )
 
     def train(self, trial: BaseTrial, rows: Rows, setting: Setting) -> Losses:

@@ -12,7 +12,7 @@ from optuna.trial import BaseTrial
 from torch import Tensor, nn
 from torch.nn import functional
 
-from galatune.bench.studies.objectives.rows import Losses, Part, Rows, generated, losses, report_epoch, stream
+from galatune.bench.studies.objectives.rows import Losses, Part, Rows, generated, losses, report_epoch
 from galatune.bench.studies.objectives.setting import Setting
 
 __all__ = ["Characters"]
@@ -100,11 +100,9 @@ class Characters:
 
     def rows(self, seed: int, fresh: bool, setting: Setting) -> Rows:
         """Windows of the old study, or fresh ones; no window is on both sides."""
+        sizes = (setting.training_rows(TRAIN), VALIDATION, TEST)
         return generated(
-            lambda part, rows: _draw(stream(self.name, seed, fresh, part), rows, fresh),
-            setting.training_rows(TRAIN),
-            VALIDATION,
-            TEST,
+            self.name, seed, fresh, sizes, lambda generator, rows, _: _draw(generator, rows, fresh)
         )
 
     def train(self, trial: BaseTrial, rows: Rows, setting: Setting) -> Losses:

@@ -8,7 +8,7 @@ from optuna.trial import BaseTrial
 from torch import Tensor, nn
 from torch.nn import functional
 
-from galatune.bench.studies.objectives.rows import Losses, Part, Rows, generated, losses, report_epoch, stream
+from galatune.bench.studies.objectives.rows import Losses, Part, Rows, generated, losses, report_epoch
 from galatune.bench.studies.objectives.setting import Setting
 
 __all__ = ["Friedman"]
@@ -59,12 +59,8 @@ class Friedman:
 
     def rows(self, seed: int, fresh: bool, setting: Setting) -> Rows:
         """Rows of the old study, or fresh ones."""
-        return generated(
-            lambda part, rows: _draw(stream(self.name, seed, fresh, part), rows),
-            setting.training_rows(TRAIN),
-            VALIDATION,
-            TEST,
-        )
+        sizes = (setting.training_rows(TRAIN), VALIDATION, TEST)
+        return generated(self.name, seed, fresh, sizes, lambda generator, rows, _: _draw(generator, rows))
 
     def train(self, trial: BaseTrial, rows: Rows, setting: Setting) -> Losses:
         """Train one configuration; mean squared errors in variances of the target.

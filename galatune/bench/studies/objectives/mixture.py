@@ -11,7 +11,7 @@ from optuna.trial import BaseTrial
 from torch import nn
 from torch.nn import functional
 
-from galatune.bench.studies.objectives.rows import Losses, Part, Rows, generated, losses, report_epoch, stream
+from galatune.bench.studies.objectives.rows import Losses, Part, Rows, generated, losses, report_epoch
 from galatune.bench.studies.objectives.setting import Setting
 
 __all__ = ["Mixture"]
@@ -61,12 +61,8 @@ class Mixture:
 
     def rows(self, seed: int, fresh: bool, setting: Setting) -> Rows:
         """Rows of the old study, or fresh ones of the same classes."""
-        return generated(
-            lambda part, rows: _draw(stream(self.name, seed, fresh, part), rows),
-            setting.training_rows(TRAIN),
-            VALIDATION,
-            TEST,
-        )
+        sizes = (setting.training_rows(TRAIN), VALIDATION, TEST)
+        return generated(self.name, seed, fresh, sizes, lambda generator, rows, _: _draw(generator, rows))
 
     def train(self, trial: BaseTrial, rows: Rows, setting: Setting) -> Losses:
         """Train one configuration; cross entropies in nats.

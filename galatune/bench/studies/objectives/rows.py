@@ -5,7 +5,6 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 import optuna
@@ -15,9 +14,6 @@ from optuna.trial import BaseTrial
 from torch import Tensor, nn
 
 __all__ = ["Losses", "Part", "Rows", "generated", "half", "losses", "mean_loss", "report_epoch", "stream"]
-
-Array = NDArray[np.float64]
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -72,16 +68,24 @@ def half(rows: int, fresh: bool) -> NDArray[np.int64]:
     return order[rows // 2 :] if fresh else order[: rows // 2]
 
 
-def generated(draw: Callable[[str, int], Part], train: int, validation: int, test: int) -> Rows:
-    """Rows of three parts.
+def generated(
+    name: str,
+    seed: int,
+    fresh: bool,
+    sizes: tuple[int, int, int],
+    draw: Callable[[np.random.Generator, int, str], Part],
+) -> Rows:
+    """Rows that are drawn, each part from a `stream` of its own.
 
     Args:
-        draw: (name of the part, number of rows) to those rows.
-        train: Number of training rows.
-        validation: Number of validation rows.
-        test: Number of test rows.
+        name: Of the objective.
+        seed: Of the study.
+        fresh: Whether the rows are the new search's.
+        sizes: Numbers of training, validation and test rows.
+        draw: (random numbers, number of rows, name of the part) to those rows.
     """
-    return Rows(draw("train", train), draw("validation", validation), draw("test", test))
+    parts = zip(("train", "validation", "test"), sizes, strict=True)
+    return Rows(*(draw(stream(name, seed, fresh, part), rows, part) for part, rows in parts))
 
 
 def mean_loss(net: nn.Module, part: Part, loss: Callable[[Tensor, Tensor], Tensor]) -> float:
