@@ -27,6 +27,7 @@ from galatune.controller.refusals import refuse, refuse_sparse, shown_by_step, s
 from galatune.controller.rollback import Snapshot
 from galatune.controller.rule.estimate import Observation
 from galatune.controller.rule.loss_trend import Rise
+from galatune.controller.rule.prior import Prior
 from galatune.controller.rule.rate import Outcome, RateState
 from galatune.controller.state import KEY, Pending, lost_hooks
 from galatune.controller.torch_hooks.closure_call import ignores_closure
@@ -58,7 +59,7 @@ class Controller:
         self._options, guard = options, options.rule.guard
         self._log = EventLog(lambda: self.steps + 1, options.on_event, kept.events)
         self._groups = ControlledGroups(optimizer, options, self._log.note_once)
-        wanted = options.probe, options.probe_schedule
+        wanted = options.probe, options.schedule
         self._selector = selector = ProbeSelector(*wanted, self._log.note, self._groups.rate_starts)
         self._lengths, self._begun = None if is_plain(optimizer) else StepLengths(), self.steps
         self._given_back: str | None = None
@@ -119,6 +120,11 @@ class Controller:
     def probe(self) -> str:
         """Name of the probe that gradient pairs come from."""
         return self._selector.probe.name
+
+    @property
+    def prior(self) -> Prior | None:
+        """What is known of good rates."""
+        return self._options.prior
 
     @property
     def unseen(self) -> str | None:
