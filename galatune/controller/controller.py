@@ -314,8 +314,7 @@ class Controller:
         self._next_full_step = 0
 
     def _after_load(self, optimizer: Optimizer) -> None:
-        # The remembered step belongs to parameters that may just have been replaced.
-        self._selector.forget()
+        self._selector.forget()  # the remembered step belongs to parameters that may have been replaced
         self._snapshot.forget()
         self._watch.forget()
         self._groups.forget_schedule()
@@ -370,8 +369,6 @@ class Controller:
             self._accept(one, one.after_rise(self._watch.trend))
         self._selector.owed = True
 
-    # -- groups, state, records
-
     def _spend(self, evaluations: int) -> None:
         self._groups.update(gradient_evaluations=self.gradient_evaluations + evaluations)
 
@@ -389,8 +386,6 @@ class Controller:
                     played_rate=rate,
                 )
             )
-
-    # -- the end, and optimizers made anew
 
     def _leave(self, *, alive: bool) -> Heritage | None:
         """What the next optimizer over the same parameters goes on with; None if there was no step."""

@@ -301,6 +301,10 @@ class Rule:
         if settings.prior is not None and clipped < proposed and not state.settled:
             clipped = max(clipped, min(settings.prior.rate, proposed))
         held = (clipped < proposed) - (clipped > proposed)
+        if settings.prior is not None and held > 0 and clipped >= settings.prior.rate:
+            held = (
+                0  # it is where good rates are known to lie; what gradients ask beyond that is a refinement
+            )
         findings: tuple[Finding, ...] = ()
         if held and held != state.limited:
             values = {"previous": previous, "proposed": proposed, "rate": clipped}

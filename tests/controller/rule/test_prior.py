@@ -172,3 +172,22 @@ def test_what_is_no_prior_is_refused() -> None:
     optimizer = torch.optim.Adam([torch.nn.Parameter(torch.ones(1))])
     with pytest.raises(ControlError, match=r"prior is a Prior or None, however: prior=0\.1"):
         galatune.attach(optimizer, prior=0.1)  # type: ignore[arg-type]
+
+
+def test_the_rate_has_arrived_as_soon_as_it_is_where_good_rates_lie() -> None:
+    def steps_until_arrived(**options: Prior) -> int:
+        torch.manual_seed(0)
+        net = torch.nn.Sequential(torch.nn.Linear(5, 16), torch.nn.Tanh(), torch.nn.Linear(16, 1))
+        x = torch.randn(256, 5)
+        with galatune.controlled(**options) as capture:  # type: ignore[arg-type]
+            optimizer = torch.optim.Adam(net.parameters())
+            for step in range(400):
+                optimizer.zero_grad()
+                (net(x) - x[:, :1] * x[:, 1:2]).square().mean().backward()
+                optimizer.step()
+                if capture.rates_arrived:
+                    return step + 1
+        return 400
+
+    assert steps_until_arrived(prior=Prior(0.01, 0.3)) <= 4
+    assert steps_until_arrived() > 10
