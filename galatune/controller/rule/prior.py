@@ -20,8 +20,8 @@ from galatune.errors import ControlError
 
 __all__ = ["Prior", "Weighed"]
 
-RULE_SPREAD = 0.9
-"""Spread of ln(rate that the gradients ask for / best rate) over tasks: a factor of 2.5 either way."""
+RULE_SPREAD = 1.2
+"""Spread of ln(rate that the gradients ask for / best rate) over tasks: a factor of 3.3 either way."""
 
 BEYOND = 2.0
 """Times both spreads, from where the prior and the gradients contradict each other."""
@@ -52,7 +52,7 @@ class Prior:
         ControlError: One of them is out of range.
 
     Example:
-        >>> prior = Prior(rate=0.01, spread=0.9)
+        >>> prior = Prior(rate=0.01, spread=1.2)
         >>> round(prior.weigh(0.0025).rate, 6)  # as sure as the gradients: the geometric mean
         0.005
         >>> prior.weigh(1e-6).disagree

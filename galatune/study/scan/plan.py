@@ -150,11 +150,11 @@ class ShrinkPlan:
             console.print(dimension_table(self.learning_rate))
         if ratio := ratio_line(self.learning_rate):
             console.print(ratio, style="yellow")
-        for line in prior_text(self.prior):
-            console.print(line)
         for line in unsure_lines(self.storage, self.study, self.options, self.learning_rate):
             console.print(line, style="yellow", soft_wrap=True)
         console.print(f"Kept: {listed(self.kept) or 'nothing'}")
+        for line in prior_text(self.prior):
+            console.print(line)
         if self.grid is not None:
             console.print(self.grid.text())
         remarks = left_alone_lines(self.refused) + [CONSTRAINED] * self.constrained
