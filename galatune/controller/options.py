@@ -112,7 +112,7 @@ class Options:
         """Which steps are probed; fewer if a prior says most of the level."""
         if self.probe_schedule is not None:
             return self.probe_schedule
-        return ProbeSchedule() if self.prior is None else WITH_PRIOR
+        return WITH_PRIOR if self.prior is not None and self.prior.sure else ProbeSchedule()
 
     @property
     def rule(self) -> Rule:
@@ -126,8 +126,8 @@ class Options:
         return automatic or self.alignment == "previous_update"
 
 
-WITH_PRIOR = ProbeSchedule(every=16, first=5, thinning=0.16)
-"""13 probes in 128 steps, 21 in 500."""
+WITH_PRIOR = ProbeSchedule(every=24, first=4, thinning=0.24)
+"""9 probes in 128 steps, 14 in 500."""
 
 _PROTOCOL = tuple(
     name

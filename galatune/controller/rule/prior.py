@@ -26,8 +26,14 @@ RULE_SPREAD = 1.2
 BEYOND = 2.0
 """Times both spreads, from where the prior and the gradients contradict each other."""
 
+SURE = 0.7
+"""Spread up to which the first probe may take the rate to the prior's at once."""
+
+CAUTION = 1.5
+"""Beyond it, by how much of its excess the rate stays below: too high a start may not be undone."""
+
 START = 8.0
-"""The first step is made with this part of the prior's rate; the first probe may take the rate there."""
+"""The first step is made with this part of where the first probe may take the rate."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +93,16 @@ class Prior:
         return Weighed(math.exp(share * known + (1 - share) * seen), disagree)
 
     @property
+    def safe_rate(self) -> float:
+        """Where the first probe may take the rate at once: the prior's, or below it if that is unsure."""
+        return self.rate * math.exp(-CAUTION * max(self.spread - SURE, 0.0))
+
+    @property
     def first_rate(self) -> float:
         """The rate of the first step, before anything was measured."""
-        return self.rate / START
+        return self.safe_rate / START
+
+    @property
+    def sure(self) -> bool:
+        """Whether it says most of the level, so that fewer probes do."""
+        return self.spread <= SURE

@@ -299,9 +299,9 @@ class Rule:
         steps = self._growth_steps(state, proposed, settings)
         clipped = self.guard.limit(previous, proposed, steps)
         if settings.prior is not None and clipped < proposed and not state.settled:
-            clipped = max(clipped, min(settings.prior.rate, proposed))
+            clipped = max(clipped, min(settings.prior.safe_rate, proposed))
         held = (clipped < proposed) - (clipped > proposed)
-        if settings.prior is not None and held > 0 and clipped >= settings.prior.rate:
+        if settings.prior is not None and held > 0 and clipped >= settings.prior.safe_rate:
             held = (
                 0  # it is where good rates are known to lie; what gradients ask beyond that is a refinement
             )
