@@ -127,7 +127,7 @@ class Options:
 
 
 WITH_PRIOR = ProbeSchedule(every=24, first=4, thinning=0.24)
-"""9 probes in 128 steps, 14 in 500."""
+"""10 probes in 128 steps, 15 in 500."""
 
 _PROTOCOL = tuple(
     name
