@@ -110,7 +110,8 @@ class RatePrior:
 
     def to_json(self) -> dict[str, Any]:
         """For the plan."""
-        return asdict(self)
+        lists = {"mean": list(self.mean), "covariance": [list(row) for row in self.covariance]}
+        return {**asdict(self), "features": [asdict(feature) for feature in self.features], **lists}
 
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> RatePrior:
