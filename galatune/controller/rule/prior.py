@@ -30,7 +30,7 @@ SURE = 0.9
 """Spread up to which the first probe may take the rate to the prior's at once."""
 
 SOME = 1.2
-"""Spread up to which a prior says as much of the level as the gradients do, so that fewer probes are enough."""
+"""Spread up to which a prior says as much of the level as the gradients do: fewer probes are enough."""
 
 CAUTION = 1.5
 """Beyond it, by how much of its excess the rate stays below: too high a start may not be undone."""
