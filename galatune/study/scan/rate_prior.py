@@ -53,7 +53,7 @@ OTHER_UNITS = frozenset(("sgd", "asgd", "momentum", "nesterov", "adadelta", "lio
 """Optimizers whose rates have another unit than those of Adam and its kin."""
 
 OF_OTHER_UNITS = 2.0
-"""Standard deviation of the coefficient of such a choice: rates of SGD are 10 to 1,000 times those of Adam."""
+"""Standard deviation of the coefficient of such a choice: SGD wants 10 to 1,000 times the rates of Adam."""
 
 
 @dataclass(frozen=True)
