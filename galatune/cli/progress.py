@@ -42,7 +42,12 @@ NUMBERS_WIDTH = 70
 """Columns that the numbers beside the bar may need."""
 
 
-STAGES = {"repeat": "the old best again, ", "confirm": "a match again, ", "polish": "polish, "}
+STAGES = {
+    "repeat": "the old best again, ",
+    "pilot": "pilot, ",
+    "confirm": "a match again, ",
+    "polish": "polish, ",
+}
 """What a line of a trial that repeats begins with."""
 
 
@@ -103,6 +108,8 @@ class RunProgress:
         self._say(f"Dropped: {dropped}. Searched: {searched}.")
         if self._plan.constrained:
             self._say(CONSTRAINED)
+        if pilot := Provenance.of(study).source.get("pilot"):
+            self._say(printable(str(pilot)))
         if bound := Provenance.of(study).source.get("bounds"):
             self._say(printable(str(bound)))
         if self._plan.grid is not None and Provenance.of(study).sampler == "GridSampler":
@@ -221,6 +228,7 @@ class _State:
     def __init__(self) -> None:
         self.total = self.done = 0
         self.capture: Capture | None = None
+        self._budget: Budget | None = None
         self._best: float | None = None
         self._maximize = False
         self._single = True
@@ -230,7 +238,7 @@ class _State:
     def start(self, budget: Budget, study: optuna.Study) -> None:
         from optuna.study import StudyDirection
 
-        self.total, self.done = budget.trials, budget.used(study)
+        self._budget, self.total, self.done = budget, budget.trials, budget.used(study)
         self._began = self._last = time.monotonic()
         self._single = len(study.directions) == 1
         self._maximize = study.directions[0] == StudyDirection.MAXIMIZE
@@ -238,9 +246,7 @@ class _State:
             self._look(trial)
 
     def finish(self, trial: FrozenTrial) -> None:
-        from galatune.study.search.quota import uses_ticket
-
-        self.done += uses_ticket(trial)
+        self.done += self._budget is not None and self._budget.counts(trial)
         self._ran += 1  # repeats too, which come on top
         self.capture, self._last = None, time.monotonic()
         self._look(trial)

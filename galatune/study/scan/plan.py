@@ -11,6 +11,7 @@ from optuna.distributions import CategoricalChoiceType
 
 from galatune.errors import PlanError
 from galatune.formatting import listed, printable
+from galatune.study.ledger.pilot import PilotReport
 from galatune.study.ledger.trial_counts import RunningTrial, TrialCounts
 from galatune.study.scan.dimensions import RateDimension, Refusal
 from galatune.study.scan.grid import Grid
@@ -59,6 +60,7 @@ class ShrinkPlan:
             cannot know them.
         options: What the user said of parameters, as options of a command: the next one repeats them.
         grid: If the old study was drawn from a grid: what is left of that. None in other studies.
+        pilot: What a pilot chose, if it was run and this plan saved; None in a plan that `scan` made.
         note: What had to be done to read the storage, in words; None if nothing had to be done.
     """
 
@@ -79,6 +81,7 @@ class ShrinkPlan:
     options: tuple[str, ...] = ()
     grid: Grid | None = None
     note: str | None = None
+    pilot: PilotReport | None = None
 
     @property
     def placeholders(self) -> dict[str, CategoricalChoiceType]:
@@ -90,6 +93,7 @@ class ShrinkPlan:
         body = asdict(self)
         for key in ("directions", "learning_rate", "kept", "refused", "projected", "running", "options"):
             body[key] = list(body[key])
+        body["pilot"] = None if self.pilot is None else self.pilot.to_json()
         return body
 
     @classmethod
@@ -118,6 +122,7 @@ class ShrinkPlan:
                 options=tuple(body.get("options", ())),
                 grid=Grid(**body["grid"]) if body.get("grid") else None,
                 note=body.get("note"),
+                pilot=PilotReport.from_json(body["pilot"]) if body.get("pilot") else None,
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise PlanError(

@@ -97,6 +97,7 @@ def _stop_reason(search: Search, workers: Workers, interruption: Interruption) -
             take_over(study, workers)
             let_go()
             _settle(search)
+            search.budget.prepare(study)
             reason = then_polish(search, budget.stop_reason(study))
         if reason is None or not reason.endswith(AT_WORK) or not workers.unknown(study):
             return reason

@@ -69,6 +69,7 @@ class RunOptions:
         per_group: Whether each parameter group has a rate of its own.
         max_growth_per_step: See `galatune.Guard`; None for its default.
         control: "on", or "off": the dropped rates are fixed at the old best's, and nothing is controlled.
+            None: as a pilot of the study or of the plan chose, else "on".
         warm_start: The best configurations of the old study that are tried first, without their rates.
         polish: The best configurations that are run again with other rates once the search is over.
         sampler: A name of `galatune.study.search.sampler.SAMPLERS`, "grid", or a sampler of Optuna's,
@@ -90,7 +91,7 @@ class RunOptions:
     step_scale: float | None = Options.step_scale
     per_group: bool = Options.per_group
     max_growth_per_step: float | None = None
-    control: str = "on"
+    control: str | None = None
     warm_start: int = 0
     polish: int = 0
     sampler: str | BaseSampler | None = None

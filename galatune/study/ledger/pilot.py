@@ -1,0 +1,366 @@
+"""A pilot: pairs of trainings that choose how the smaller search sets its rates.
+
+Everything is read from the smaller study, in which the pairs are trials of the stage "pilot", so that
+`pilot`, `run` and `report` say the same.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from typing import TYPE_CHECKING, Any
+
+from galatune.errors import PlanError
+from galatune.formatting import plural
+from galatune.study.ledger.attributes import SCHEMA
+from galatune.study.ledger.pilot_arm import ARMS, Arm, PilotArm
+from galatune.study.ledger.pilot_choice import LEAVE, Choice, PairValues, Terms, Verdict, Way, choose
+from galatune.study.ledger.rows import Ledger, TrialRow
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["CARRIED_OPTIONS", "PilotCost", "PilotPair", "PilotReport", "PilotTerms", "pilot_of"]
+
+CARRIED_OPTIONS = ("min_lr", "max_lr", "probe", "step_scale", "per_group", "max_growth_per_step")
+"""Options of control that a run takes over from its pilot."""
+
+
+@dataclass(frozen=True)
+class PilotTerms:
+    """What is set before the first pair and kept in the smaller study.
+
+    Attributes:
+        most: Pairs at most.
+        margin: Differences up to this size count as none, in the units of the objective.
+        goal: Mean of the repeats of the old best; without repeats the old best itself.
+        old_best: The value that the old study saw.
+        error: Standard error of `goal`, None if it is unknown.
+        repeats: How many repeats `goal` is the mean of.
+        old_trials: Finished trials of the old study.
+        old_values: Old trial to its value, of those whose configurations are run.
+    """
+
+    most: int
+    margin: float
+    goal: float
+    old_best: float
+    error: float | None
+    repeats: int
+    old_trials: int
+    old_values: Mapping[int, float] = field(default_factory=dict)
+
+    def to_attribute(self) -> dict[str, Any]:
+        """JSON-ready form."""
+        body = asdict(self)
+        body["old_values"] = {str(number): value for number, value in self.old_values.items()}
+        return {"schema": SCHEMA, **body}
+
+    @classmethod
+    def from_attribute(cls, body: Mapping[str, Any]) -> PilotTerms | None:
+        """Read it back; None if there is none, or if it does not have the agreed shape."""
+        numbers = [body.get(name) for name in ("most", "margin", "goal", "old_best", "repeats", "old_trials")]
+        error, values = body.get("error"), body.get("old_values")
+        shaped = body.get("schema") == SCHEMA and isinstance(values, Mapping) and all(map(_finite, numbers))
+        if not shaped or not (error is None or _finite(error)) or not all(map(_finite, values.values())):  # type: ignore[union-attr]
+            return None
+        most, margin, goal, old_best, repeats, old_trials = numbers
+        known = {int(number): float(value) for number, value in values.items()}  # type: ignore[union-attr]
+        return cls(most, margin, goal, old_best, error, repeats, old_trials, known)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class PilotPair:
+    """Two trainings of one configuration with one seed.
+
+    Attributes:
+        old_trial: Number of the old trial that has this configuration.
+        controlled: What the controlled training reached, in the units and sign of the objective; None if it
+            failed.
+        fixed: The same with the rate fixed at the old best's.
+        own: What the configuration reaches at its own old rate; of the old best the mean of its repeats, of
+            any other its one old value less the luck that the repeats of the old best show. None without
+            repeats.
+        difference: controlled - fixed, positive is worse for control; None if one of them failed.
+        why: Why one of them has no value, None if both have one.
+    """
+
+    old_trial: int | None
+    controlled: float | None
+    fixed: float | None
+    own: float | None
+    difference: float | None
+    why: str | None
+
+
+@dataclass(frozen=True)
+class PilotCost:
+    """What the pairs cost, and beside them the repeats of the old best, which a run does not repeat.
+
+    Attributes:
+        trainings: Of the pairs, in whatever state they ended.
+        trainings_percent: Percent of the old study's finished trials.
+        gradient_evaluations: Of these trainings; None if one of them recorded none.
+        hours: Of these trainings, as recorded; None if one of them recorded none.
+        per_training: Way to the mean gradient evaluations of one training; None if unknown.
+        repeats: Trainings that repeated the old best.
+        repeats_gradient_evaluations: Of the repeats; None if one of them recorded none.
+        repeats_hours: Of the repeats; None if one of them recorded none.
+    """
+
+    trainings: int
+    trainings_percent: float | None
+    gradient_evaluations: int | None
+    hours: float | None
+    per_training: Mapping[Arm, float | None]
+    repeats: int
+    repeats_gradient_evaluations: int | None
+    repeats_hours: float | None
+
+
+@dataclass(frozen=True)
+class PilotReport:
+    """What a pilot found.
+
+    Attributes:
+        study: Name of the smaller study, which holds its trainings.
+        storage: File or URL of it as it was given, without a password; None if unknown.
+        direction: "minimize" or "maximize".
+        values: Every pair that is done.
+        pairs: How many of them are complete.
+        most: Pairs at most.
+        margin: Differences up to this size count as none, in the units of the objective.
+        difference: Mean of controlled - fixed, positive is worse for control; None without a complete pair.
+        relative: The same in margins; None if the margin is 0.
+        interval: Of the difference; None with fewer than two complete pairs.
+        confidence: Of the interval at this look. Over all looks together it is 95 %.
+        detectable: The true difference that as many pairs tell from 0 in 4 of 5 cases; None if unknown.
+        over: Whether the pilot is over: a way is shown to be good enough, or no pair is left.
+        verdict: "go" with control, "no-go" or "undecided".
+        way: What to do.
+        why: The reason, in words.
+        cost: What it cost.
+        goal: Mean of the repeats of the old best, else the old best.
+        goal_repeats: How many repeats that is.
+        options: Options of control that its controlled trainings had.
+    """
+
+    study: str
+    storage: str | None
+    direction: str
+    values: tuple[PilotPair, ...]
+    pairs: int
+    most: int
+    margin: float
+    difference: float | None
+    relative: float | None
+    interval: tuple[float, float] | None
+    confidence: float
+    detectable: float | None
+    over: bool
+    verdict: Verdict
+    way: Way
+    why: str
+    cost: PilotCost
+    goal: float
+    goal_repeats: int
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def control(self) -> str:
+        """What ``--control`` follows from it; of a search that is better left, that of the better way."""
+        if self.way == LEAVE:
+            return "on" if self.difference is not None and self.difference < 0 else "off"
+        return "on" if self.way == "controlled" else "off"
+
+    def sentence(self) -> str:
+        """The choice in one sentence.
+
+        It begins with the way, and ends with the reason.
+        """
+        ways = {
+            "controlled": "control the learning rate",
+            "fixed": "fix the learning rate at the old best's (--control off)",
+        }
+        if not self.over:
+            return (
+                f"the pilot is not over: {len(self.values)} of at most {plural(self.most, 'pair')} are done"
+            )
+        undecided = "undecided: " if self.verdict == "undecided" else ""
+        return f"{undecided}{ways.get(self.way, self.way)}, for {self.why}"
+
+    def to_json(self) -> dict[str, Any]:
+        """The keys of ``galatune pilot --json``; every number is finite or None."""
+        body: dict[str, Any] = asdict(self)
+        body["values"] = [asdict(pair) for pair in self.values]
+        body["interval"] = None if self.interval is None else list(self.interval)
+        return body
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> PilotReport:
+        """Read it back.
+
+        Raises:
+            PlanError: It was not written by `to_json`.
+        """
+        try:
+            known = {one.name for one in fields(cls)}
+            given = {name: value for name, value in body.items() if name in known}
+            given["values"] = tuple(PilotPair(**pair) for pair in given["values"])
+            given["interval"] = None if given["interval"] is None else tuple(given["interval"])
+            given["cost"] = PilotCost(**given["cost"])
+            report = cls(**given)
+            good = report.verdict in ("go", "no-go", "undecided") and report.way in (*ARMS, LEAVE)
+            if not good or not isinstance(report.options, Mapping):
+                raise ValueError("verdict or way")
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise PlanError(
+                f"the pilot in this plan is not galatune's ({type(error).__name__} {error}); make it again: "
+                "galatune pilot --save"
+            ) from error
+        return report
+
+    def text(self, width: int = 80) -> str:
+        """What ``galatune pilot`` prints, as plain text.
+
+        Args:
+            width: Characters per line.
+        """
+        from galatune.study.ledger.pilot_text import as_text
+
+        return as_text(self, width)
+
+    def show(self, console: Console) -> None:
+        """Print it: the choice, a table of the pairs and what they say."""
+        from galatune.study.ledger.pilot_text import show
+
+        show(self, console)
+
+
+def pilot_of(shrunk: Ledger) -> PilotReport | None:
+    """The pilot that a smaller study holds; None if it holds none, or if its terms are not set yet."""
+    terms = PilotTerms.from_attribute(shrunk.provenance.pilot)
+    if terms is None or len(shrunk.directions) != 1:
+        return None
+    sign = -1.0 if shrunk.directions[0] == "maximize" else 1.0
+    arms = _arms(shrunk)
+    done = [arms[pair] for pair in sorted(arms) if len(arms[pair]) == len(ARMS)]
+    pairs = tuple(_pair(rows, terms, sign) for rows in done)
+    costs = {arm: _mean_gradients([rows[arm] for rows in done]) for arm in ARMS}
+    found = _chosen(pairs, terms, costs, sign)
+    all_rows = [row for rows in arms.values() for row in rows.values()]
+    return PilotReport(
+        study=shrunk.study,
+        storage=shrunk.storage,
+        direction=shrunk.directions[0],
+        values=pairs,
+        pairs=found.pairs,
+        most=terms.most,
+        margin=terms.margin,
+        difference=found.difference,
+        relative=found.difference / terms.margin if found.difference is not None and terms.margin else None,
+        interval=found.interval,
+        confidence=found.confidence,
+        detectable=found.detectable,
+        over=found.decided or len(pairs) >= terms.most,
+        verdict=found.verdict,
+        way=found.way,
+        why=found.why,
+        cost=_cost(shrunk, all_rows, terms, costs),
+        goal=terms.goal,
+        goal_repeats=terms.repeats,
+        options={name: shrunk.provenance.options.get(name) for name in CARRIED_OPTIONS},
+    )
+
+
+def _chosen(
+    pairs: Sequence[PilotPair], terms: PilotTerms, costs: Mapping[Arm, float | None], sign: float
+) -> Choice:
+    def turned(value: float | None) -> float | None:
+        return None if value is None else sign * value
+
+    values = [PairValues(turned(p.controlled), turned(p.fixed), turned(p.own)) for p in pairs]
+    return choose(values, Terms(terms.most, terms.margin, terms.error or 0.0), costs)
+
+
+def _arms(shrunk: Ledger) -> dict[int, dict[Arm, TrialRow]]:
+    """The trainings that have ended, by pair; of several for one place the first."""
+    found: dict[int, dict[Arm, TrialRow]] = {}
+    for row in shrunk.finished:
+        if row.pilot is not None and not row.interrupted:
+            found.setdefault(row.pilot.pair, {}).setdefault(row.pilot.arm, row)
+    return found
+
+
+def _pair(rows: Mapping[Arm, TrialRow], terms: PilotTerms, sign: float) -> PilotPair:
+    controlled, fixed = (rows[arm].value if rows[arm].has_result else None for arm in ARMS)
+    place = rows["controlled"].pilot
+    why = "; ".join(f"{arm}: {_why(rows[arm])}" for arm in ARMS if not rows[arm].has_result) or None
+    if why is None and not _same(rows):
+        controlled = fixed = None
+        why = "the two drew different values of what the old trial does not have"
+    difference = None if controlled is None or fixed is None else sign * (controlled - fixed)
+    return PilotPair(
+        old_trial=None if place is None else place.trial,
+        controlled=controlled,
+        fixed=fixed,
+        own=None if place is None else _own(place, terms),
+        difference=difference,
+        why=why,
+    )
+
+
+def _same(rows: Mapping[Arm, TrialRow]) -> bool:
+    """Whether both trainings had one configuration."""
+    one, other = ({name: repr(v) for name, v in rows[arm].params.items()} for arm in ARMS)
+    return one == other
+
+
+def _why(row: TrialRow) -> str:
+    if row.state == "PRUNED":
+        return "pruned by the objective"
+    return row.reason or ("its value is not finite" if row.values is not None else "failed")
+
+
+def _own(place: PilotArm, terms: PilotTerms) -> float | None:
+    value = None if place.trial is None else terms.old_values.get(place.trial)
+    if value is None or not terms.repeats:
+        return None
+    return value + (terms.goal - terms.old_best)
+
+
+def _mean_gradients(rows: Sequence[TrialRow]) -> float | None:
+    counts = [row.gradient_evaluations for row in rows if row.has_result]
+    known = [count for count in counts if count is not None]
+    return sum(known) / len(known) if known and len(known) == len(counts) else None
+
+
+def _cost(
+    shrunk: Ledger, rows: Sequence[TrialRow], terms: PilotTerms, costs: Mapping[Arm, float | None]
+) -> PilotCost:
+    repeats = [row for row in shrunk.finished if row.stage == "repeat" and not row.interrupted]
+    return PilotCost(
+        trainings=len(rows),
+        trainings_percent=100 * len(rows) / terms.old_trials if terms.old_trials else None,
+        gradient_evaluations=_gradients(rows),
+        hours=_hours(rows),
+        per_training=dict(costs),
+        repeats=len(repeats),
+        repeats_gradient_evaluations=_gradients(repeats),
+        repeats_hours=_hours(repeats),
+    )
+
+
+def _gradients(rows: Sequence[TrialRow]) -> int | None:
+    counts = [row.gradient_evaluations for row in rows if row.gradient_evaluations is not None]
+    return sum(counts) if rows and len(counts) == len(rows) else None
+
+
+def _hours(rows: Sequence[TrialRow]) -> float | None:
+    seconds = [row.seconds for row in rows if row.seconds is not None]
+    return math.fsum(seconds) / 3600 if rows and len(seconds) == len(rows) else None
+
+
+def _finite(number: Any) -> bool:
+    return isinstance(number, int | float) and not isinstance(number, bool) and math.isfinite(number)
