@@ -16,9 +16,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.text import Text
 
 from galatune.formatting import listed, plural, printable, rate, time_left
-from galatune.study.ledger.attributes import REASON, RECORD, STAGE, WARM_START
+from galatune.study.ledger.attributes import PILOT, REASON, RECORD, STAGE, WARM_START
 from galatune.study.ledger.constraints import feasible
 from galatune.study.ledger.goal import goal_lines
+from galatune.study.ledger.pilot_arm import PilotArm
 from galatune.study.ledger.provenance import Provenance
 from galatune.study.ledger.record import TrialRecord
 from galatune.study.scan.text import CONSTRAINED
@@ -44,7 +45,6 @@ NUMBERS_WIDTH = 70
 
 STAGES = {
     "repeat": "the old best again, ",
-    "pilot": "pilot, ",
     "confirm": "a match again, ",
     "polish": "polish, ",
 }
@@ -160,7 +160,7 @@ class RunProgress:
     def _line(self, trial: FrozenTrial) -> str:
         values = "" if trial.values is None else f" {', '.join(f'{value:.6g}' for value in trial.values)}"
         seconds = trial.duration.total_seconds() if trial.duration else 0.0
-        stage = STAGES.get(str(trial.user_attrs.get(STAGE)), "")
+        stage = _pilot(trial) or STAGES.get(str(trial.user_attrs.get(STAGE)), "")
         parts = [
             f"{stage}{trial.state.name.lower()}{values}",
             f"{seconds:.1f} s",
@@ -285,6 +285,14 @@ class _Numbers(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         return Text(self._numbers.text(), no_wrap=True, overflow="ellipsis")
+
+
+def _pilot(trial: FrozenTrial) -> str | None:
+    """Which training of which pair a trial of a pilot is; None of any other trial."""
+    place = PilotArm.from_attribute(trial.user_attrs.get(PILOT))
+    if trial.user_attrs.get(STAGE) != "pilot" or place is None:
+        return None
+    return f"pilot, old trial {place.trial} {place.arm}, "
 
 
 def _peak(trial: FrozenTrial) -> str | None:

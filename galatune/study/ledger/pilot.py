@@ -40,6 +40,8 @@ class PilotTerms:
         repeats: How many repeats `goal` is the mean of.
         old_trials: Finished trials of the old study.
         old_values: Old trial to its value, of those whose configurations are run.
+        first: The first pair that counts. Pairs before it ran an objective that failed in every trial; they
+            are paid for.
     """
 
     most: int
@@ -50,6 +52,7 @@ class PilotTerms:
     repeats: int
     old_trials: int
     old_values: Mapping[int, float] = field(default_factory=dict)
+    first: int = 0
 
     def to_attribute(self) -> dict[str, Any]:
         """JSON-ready form."""
@@ -61,13 +64,18 @@ class PilotTerms:
     def from_attribute(cls, body: Mapping[str, Any]) -> PilotTerms | None:
         """Read it back; None if there is none, or if it does not have the agreed shape."""
         numbers = [body.get(name) for name in ("most", "margin", "goal", "old_best", "repeats", "old_trials")]
+        first = body.get("first", 0)
         error, values = body.get("error"), body.get("old_values")
-        shaped = body.get("schema") == SCHEMA and isinstance(values, Mapping) and all(map(_finite, numbers))
+        shaped = (
+            body.get("schema") == SCHEMA
+            and isinstance(values, Mapping)
+            and all(map(_finite, (*numbers, first)))
+        )
         if not shaped or not (error is None or _finite(error)) or not all(map(_finite, values.values())):  # type: ignore[union-attr]
             return None
         most, margin, goal, old_best, repeats, old_trials = numbers
         known = {int(number): float(value) for number, value in values.items()}  # type: ignore[union-attr]
-        return cls(most, margin, goal, old_best, error, repeats, old_trials, known)  # type: ignore[arg-type]
+        return cls(most, margin, goal, old_best, error, repeats, old_trials, known, first)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -144,6 +152,7 @@ class PilotReport:
         goal: Mean of the repeats of the old best, else the old best.
         goal_repeats: How many repeats that is.
         options: Options of control that its controlled trainings had.
+        first: Number of the first of these pairs in the study.
     """
 
     study: str
@@ -166,6 +175,7 @@ class PilotReport:
     goal: float
     goal_repeats: int
     options: Mapping[str, Any] = field(default_factory=dict)
+    first: int = 0
 
     @property
     def control(self) -> str:
@@ -245,7 +255,7 @@ def pilot_of(shrunk: Ledger) -> PilotReport | None:
         return None
     sign = -1.0 if shrunk.directions[0] == "maximize" else 1.0
     arms = _arms(shrunk)
-    done = [arms[pair] for pair in sorted(arms) if len(arms[pair]) == len(ARMS)]
+    done = [arms[pair] for pair in sorted(arms) if pair >= terms.first and len(arms[pair]) == len(ARMS)]
     pairs = tuple(_pair(rows, terms, sign) for rows in done)
     costs = {arm: _mean_gradients([rows[arm] for rows in done]) for arm in ARMS}
     found = _chosen(pairs, terms, costs, sign)
@@ -271,6 +281,7 @@ def pilot_of(shrunk: Ledger) -> PilotReport | None:
         goal=terms.goal,
         goal_repeats=terms.repeats,
         options={name: shrunk.provenance.options.get(name) for name in CARRIED_OPTIONS},
+        first=terms.first,
     )
 
 

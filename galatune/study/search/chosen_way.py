@@ -67,9 +67,10 @@ def with_pilot(
         PlanError: The search is better left as it is and nobody agrees, or an option contradicts the choice.
     """
     report = begun.pilot or plan.pilot
-    if report is None or not report.over:
-        said = None if report is None else f"{_first(report.sentence())}; galatune pilot goes on with it."
-        return replace(options, control=options.control or "on"), said
+    if report is None:
+        return replace(options, control=options.control or "on"), None
+    if not report.over:
+        return _without(report, options, begun, agree)
     control = options.control or _control(report, begun, agree)
     said = f"Pilot: {report.sentence()}."
     if options.control not in (None, report.control):
@@ -84,6 +85,17 @@ def with_pilot(
             "--control on"
         )
     return replace(options, control=control), said
+
+
+def _without(
+    report: PilotReport, options: RunOptions, begun: BegunStudy, agree: Callable[[str], bool] | None
+) -> tuple[RunOptions, str]:
+    """With control unless something else is said, since the pilot was stopped before it had chosen."""
+    words = report.sentence()
+    asked = options.control is not None or begun.searched
+    if not asked and (agree is None or not agree(f"{_first(words)}. Run without its choice?")):
+        raise PlanError(f"{words}; finish it with galatune pilot, or run without its choice with --yes")
+    return replace(options, control=options.control or "on"), f"{_first(words)}, so it has chosen nothing."
 
 
 def _control(report: PilotReport, begun: BegunStudy, agree: Callable[[str], bool] | None) -> str:

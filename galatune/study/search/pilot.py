@@ -12,6 +12,7 @@ import optuna
 from galatune.controller.torch_hooks.random_state import restored_afterwards
 from galatune.errors import PlanError
 from galatune.formatting import printable
+from galatune.study.ledger.attributes import PILOT
 from galatune.study.ledger.match import oriented
 from galatune.study.ledger.pilot import PilotReport, pilot_of
 from galatune.study.ledger.pilot_arm import ARMS
@@ -24,7 +25,7 @@ from galatune.study.search.fingerprint import Fingerprint
 from galatune.study.search.loop import run_trials
 from galatune.study.search.objective import Objective
 from galatune.study.search.options import RunOptions, Search, Watcher
-from galatune.study.search.pilot_budget import PilotBudget, most_pairs
+from galatune.study.search.pilot_budget import PilotBudget, most_pairs, nothing_but_failures
 from galatune.study.search.run import checked, not_deleted, old_place, quiet, read_old
 from galatune.study.search.warm_start import OldConfiguration, best_configurations
 from galatune.study.storage.address import redact
@@ -101,6 +102,8 @@ def pilot(
         if done is None:
             study = create_or_continue(storage, own_name, plan, code, chosen, pruning, about_old, agree)
             budget = own.begun(study)
+            if nothing_but_failures(study):  # of an objective that is mended now
+                study.set_user_attr(PILOT, {})
             with not_deleted(storage, study):
                 run_trials(Search(study, plan, objective, chosen, budget, watcher, pruning=pruning))
                 done = pilot_of(ledger(study))
@@ -164,5 +167,7 @@ def _done(
     if Provenance.of(study).plan.get("study") != plan.study:
         return None  # what is wrong is said where it is continued
     budget.check(study, pairs)
+    if nothing_but_failures(study):
+        return None
     found = pilot_of(ledger(study))
     return found if found is not None and found.over else None

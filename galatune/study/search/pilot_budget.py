@@ -22,7 +22,7 @@ from galatune.study.search.repeats import goal_in, repeats_left
 from galatune.study.search.stopping import Budget
 from galatune.study.search.warm_start import OldConfiguration
 
-__all__ = ["OVER", "PilotBudget", "arm_of", "most_pairs", "search_began"]
+__all__ = ["OVER", "PilotBudget", "arm_of", "most_pairs", "nothing_but_failures", "search_began"]
 
 OVER = "the pilot is over"
 """Why no other trial follows; a run goes on from there."""
@@ -65,6 +65,12 @@ def search_began(study: optuna.Study) -> bool:
         if (at_work or ended) and not is_on_top(noted_ticket(trial)):
             return True
     return False
+
+
+def nothing_but_failures(study: optuna.Study) -> bool:
+    """Whether every trial that has ended failed, and one has."""
+    ended = [t for t in study.get_trials(deepcopy=False) if t.state.is_finished() and not is_interrupted(t)]
+    return bool(ended) and all(trial.state == TrialState.FAIL for trial in ended)
 
 
 @dataclass(frozen=True)
@@ -113,8 +119,9 @@ class PilotBudget(Budget):
         report = pilot_of(ledger(study))
         if report is None or report.over:
             return
-        pair = len(report.values)
-        chosen = self.configurations[pair % len(self.configurations)]
+        number = len(report.values)
+        chosen = self.configurations[number % len(self.configurations)]
+        pair = report.first + number
         known = {noted_ticket(trial) for trial in study.get_trials(deepcopy=False)}
         for arm, ticket in zip(ARMS, pilot_tickets(pair), strict=True):
             if ticket not in known:
@@ -126,6 +133,7 @@ class PilotBudget(Budget):
         goal = goal_in(study, self.goal)
         assert goal is not None  # an old study without a complete trial is refused
         repeats = goal.repeats
+        places = [arm_of(trial) for trial in study.get_trials(deepcopy=False)]
         return PilotTerms(
             most=self.pairs,
             margin=goal.margin if self.margin is None else self.margin,
@@ -135,6 +143,7 @@ class PilotBudget(Budget):
             repeats=0 if repeats is None else len(repeats.values),
             old_trials=self.old_trials,
             old_values=dict(self.old_values),
+            first=max((place.pair + 1 for place in places if place is not None), default=0),
         )
 
     def stop_reason(self, study: optuna.Study) -> str | None:
@@ -158,16 +167,16 @@ class PilotBudget(Budget):
             asked: Pairs that the user asked for, None if none.
 
         Raises:
-            PlanError: They differ, or the search has begun without a pilot.
+            PlanError: They differ, or the search has begun without its choice.
         """
         name = printable(study.study_name)
-        terms = PilotTerms.from_attribute(Provenance.of(study).pilot)
+        terms, report = PilotTerms.from_attribute(Provenance.of(study).pilot), pilot_of(ledger(study))
+        if search_began(study) and (report is None or not report.over):
+            raise PlanError(
+                f"a pilot comes before the search, however: study {name!r} has begun its search; choose "
+                "another with --name"
+            )
         if terms is None:
-            if search_began(study):
-                raise PlanError(
-                    f"a pilot comes before the search, however: study {name!r} has begun its search; choose "
-                    "another with --name"
-                )
             return
         if asked is not None and asked != terms.most:
             raise PlanError(
