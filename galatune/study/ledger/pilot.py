@@ -42,6 +42,7 @@ class PilotTerms:
         old_values: Old trial to its value, of those whose configurations are run.
         first: The first pair that counts. Pairs before it ran an objective that failed in every trial; they
             are paid for.
+        best_trial: Number of the old best, whose rates are the ones that are fixed; None if unknown.
     """
 
     most: int
@@ -53,6 +54,7 @@ class PilotTerms:
     old_trials: int
     old_values: Mapping[int, float] = field(default_factory=dict)
     first: int = 0
+    best_trial: int | None = None
 
     def to_attribute(self) -> dict[str, Any]:
         """JSON-ready form."""
@@ -75,7 +77,8 @@ class PilotTerms:
             return None
         most, margin, goal, old_best, repeats, old_trials = numbers
         known = {int(number): float(value) for number, value in values.items()}  # type: ignore[union-attr]
-        return cls(most, margin, goal, old_best, error, repeats, old_trials, known, first)  # type: ignore[arg-type]
+        best = body.get("best_trial")
+        return cls(most, margin, goal, old_best, error, repeats, old_trials, known, first, best)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -291,7 +294,16 @@ def _chosen(
     def turned(value: float | None) -> float | None:
         return None if value is None else sign * value
 
-    values = [PairValues(turned(p.controlled), turned(p.fixed), turned(p.own)) for p in pairs]
+    values = [
+        PairValues(
+            controlled=turned(pair.controlled),
+            fixed=turned(pair.fixed),
+            own=turned(pair.own),
+            fixed_is_own=pair.old_trial == terms.best_trial,
+            comparable=pair.why is None or pair.controlled is None or pair.fixed is None,
+        )
+        for pair in pairs
+    ]
     return choose(values, Terms(terms.most, terms.margin, terms.error or 0.0), costs)
 
 
@@ -309,9 +321,9 @@ def _pair(rows: Mapping[Arm, TrialRow], terms: PilotTerms, sign: float) -> Pilot
     place = rows["controlled"].pilot
     why = "; ".join(f"{arm}: {_why(rows[arm])}" for arm in ARMS if not rows[arm].has_result) or None
     if why is None and not _same(rows):
-        controlled = fixed = None
         why = "the two drew different values of what the old trial does not have"
-    difference = None if controlled is None or fixed is None else sign * (controlled - fixed)
+    known = why is None and controlled is not None and fixed is not None
+    difference = sign * (controlled - fixed) if known else None  # type: ignore[operator]
     return PilotPair(
         old_trial=None if place is None else place.trial,
         controlled=controlled,

@@ -58,16 +58,20 @@ class PairValues:
         controlled: None if this training failed.
         fixed: The same with the rate fixed.
         own: What the configuration reaches at its own old rate; None if that is unknown.
+        fixed_is_own: Whether its own old rate is the one that is fixed: fixing that cannot lose to it.
+        comparable: Whether both had one configuration; if not, the pair says nothing.
     """
 
     controlled: float | None
     fixed: float | None
     own: float | None = None
+    fixed_is_own: bool = False
+    comparable: bool = True
 
     @property
     def difference(self) -> float | None:
-        """Positive is worse for control; None if one of the two failed."""
-        if self.controlled is None or self.fixed is None:
+        """Positive is worse for control; None if one of the two failed or they differ in more."""
+        if not self.comparable or self.controlled is None or self.fixed is None:
             return None
         return self.controlled - self.fixed
 
@@ -170,11 +174,12 @@ def _cheaper(costs: Mapping[Arm, float | None]) -> Arm:
 
 def _by_failures(pairs: Sequence[PairValues], blank: Choice) -> Choice | None:
     """The other way, if one of the two fails; none of the two, if both do."""
+    total = plural(len(pairs), "pair")
+    pairs = [pair for pair in pairs if pair.comparable]
     both = sum(pair.controlled is None and pair.fixed is None for pair in pairs)
     control, fixed = (
         sum(getattr(pair, arm) is None for pair in pairs) - both for arm in ("controlled", "fixed")
     )
-    total = plural(len(pairs), "pair")
     if both >= MOST_ALONE and blank.pairs == 0:
         why = f"neither training was complete in {both} of {total}"
         return replace(blank, decided=True, verdict="no-go", way=LEAVE, why=why)
@@ -230,7 +235,8 @@ def _loss(pairs: Sequence[PairValues], arm: Arm, terms: Terms) -> float | None:
     losses = []
     for pair in pairs:
         value = pair.controlled if arm == "controlled" else pair.fixed
-        if value is not None and pair.own is not None:
+        itself = arm == "fixed" and pair.fixed_is_own
+        if pair.comparable and value is not None and pair.own is not None and not itself:
             losses.append(value - pair.own)
     interval = interval_of_mean(losses, 1 - ERROR)
     if interval is None:

@@ -154,6 +154,7 @@ def _budget(
         pairs=most,
         margin=margin,
         old_trials=len(rows.finished),
+        best_trial=best.number,
     )
 
 

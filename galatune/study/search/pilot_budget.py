@@ -83,6 +83,7 @@ class PilotBudget(Budget):
         pairs: Pairs at most.
         margin: As asked for; None for that of the goal.
         old_trials: Finished trials of the old study.
+        best_trial: Number of the old best.
     """
 
     configurations: Sequence[OldConfiguration] = ()
@@ -90,6 +91,7 @@ class PilotBudget(Budget):
     pairs: int = FEWEST_PAIRS
     margin: float | None = None
     old_trials: int = 0
+    best_trial: int | None = None
 
     def text(self) -> str:
         """One sentence for the beginning."""
@@ -144,6 +146,7 @@ class PilotBudget(Budget):
             old_trials=self.old_trials,
             old_values=dict(self.old_values),
             first=max((place.pair + 1 for place in places if place is not None), default=0),
+            best_trial=self.best_trial,
         )
 
     def stop_reason(self, study: optuna.Study) -> str | None:
