@@ -32,7 +32,7 @@ from galatune.cli.saved_plan import save_plan
 from galatune.formatting import in_shell
 
 if TYPE_CHECKING:
-    from galatune.study.ledger.pilot import PilotReport
+    from galatune.study.ledger.pilot_report import PilotReport
 
 __all__ = ["pilot"]
 

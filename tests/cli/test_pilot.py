@@ -108,11 +108,12 @@ def test_a_saved_plan_carries_the_choice() -> None:
     assert "8 trials (3 repeating the old best, 4 of the pilot)" in " ".join(said.split())
 
 
-def test_a_plan_in_another_place_is_not_counted_and_that_is_said() -> None:
+def test_a_plan_brings_its_pilot_to_another_place_and_says_so() -> None:
     typed(*PILOT, "--save", "plan.json")
     said = typed(*RUN, "--plan", "plan.json", "--into", "other.log").stderr
     assert "Control off" in said
-    assert "does not count them" in said
+    assert "are copied into this study and counted here" in said
+    assert len(load("other.log").trials) == 8
 
 
 def test_the_user_may_say_otherwise() -> None:

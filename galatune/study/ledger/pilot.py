@@ -8,20 +8,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from galatune.errors import PlanError
-from galatune.formatting import plural
 from galatune.study.ledger.attributes import SCHEMA
 from galatune.study.ledger.pilot_arm import ARMS, Arm, PilotArm
-from galatune.study.ledger.pilot_choice import LEAVE, Choice, PairValues, Terms, Verdict, Way, choose
+from galatune.study.ledger.pilot_choice import Choice, PairValues, Terms, choose
+from galatune.study.ledger.pilot_report import PilotCost, PilotPair, PilotReport
 from galatune.study.ledger.rows import Ledger, TrialRow
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    pass
 
-__all__ = ["CARRIED_OPTIONS", "PilotCost", "PilotPair", "PilotReport", "PilotTerms", "pilot_of"]
+__all__ = ["CARRIED_OPTIONS", "PilotTerms", "pilot_of"]
 
 CARRIED_OPTIONS = ("min_lr", "max_lr", "probe", "step_scale", "per_group", "max_growth_per_step")
 """Options of control that a run takes over from its pilot."""
@@ -79,176 +78,6 @@ class PilotTerms:
         known = {int(number): float(value) for number, value in values.items()}  # type: ignore[union-attr]
         best = body.get("best_trial")
         return cls(most, margin, goal, old_best, error, repeats, old_trials, known, first, best)  # type: ignore[arg-type]
-
-
-@dataclass(frozen=True)
-class PilotPair:
-    """Two trainings of one configuration with one seed.
-
-    Attributes:
-        old_trial: Number of the old trial that has this configuration.
-        controlled: What the controlled training reached, in the units and sign of the objective; None if it
-            failed.
-        fixed: The same with the rate fixed at the old best's.
-        own: What the configuration reaches at its own old rate; of the old best the mean of its repeats, of
-            any other its one old value less the luck that the repeats of the old best show. None without
-            repeats.
-        difference: controlled - fixed, positive is worse for control; None if one of them failed.
-        why: Why one of them has no value, None if both have one.
-    """
-
-    old_trial: int | None
-    controlled: float | None
-    fixed: float | None
-    own: float | None
-    difference: float | None
-    why: str | None
-
-
-@dataclass(frozen=True)
-class PilotCost:
-    """What the pairs cost, and beside them the repeats of the old best, which a run does not repeat.
-
-    Attributes:
-        trainings: Of the pairs, in whatever state they ended.
-        trainings_percent: Percent of the old study's finished trials.
-        gradient_evaluations: Of these trainings; None if one of them recorded none.
-        hours: Of these trainings, as recorded; None if one of them recorded none.
-        per_training: Way to the mean gradient evaluations of one training; None if unknown.
-        repeats: Trainings that repeated the old best.
-        repeats_gradient_evaluations: Of the repeats; None if one of them recorded none.
-        repeats_hours: Of the repeats; None if one of them recorded none.
-    """
-
-    trainings: int
-    trainings_percent: float | None
-    gradient_evaluations: int | None
-    hours: float | None
-    per_training: Mapping[Arm, float | None]
-    repeats: int
-    repeats_gradient_evaluations: int | None
-    repeats_hours: float | None
-
-
-@dataclass(frozen=True)
-class PilotReport:
-    """What a pilot found.
-
-    Attributes:
-        study: Name of the smaller study, which holds its trainings.
-        storage: File or URL of it as it was given, without a password; None if unknown.
-        direction: "minimize" or "maximize".
-        values: Every pair that is done.
-        pairs: How many of them are complete.
-        most: Pairs at most.
-        margin: Differences up to this size count as none, in the units of the objective.
-        difference: Mean of controlled - fixed, positive is worse for control; None without a complete pair.
-        relative: The same in margins; None if the margin is 0.
-        interval: Of the difference; None with fewer than two complete pairs.
-        confidence: Of the interval at this look. Over all looks together it is 95 %.
-        detectable: The true difference that as many pairs tell from 0 in 4 of 5 cases; None if unknown.
-        over: Whether the pilot is over: a way is shown to be good enough, or no pair is left.
-        verdict: "go" with control, "no-go" or "undecided".
-        way: What to do.
-        why: The reason, in words.
-        cost: What it cost.
-        goal: Mean of the repeats of the old best, else the old best.
-        goal_repeats: How many repeats that is.
-        options: Options of control that its controlled trainings had.
-        first: Number of the first of these pairs in the study.
-    """
-
-    study: str
-    storage: str | None
-    direction: str
-    values: tuple[PilotPair, ...]
-    pairs: int
-    most: int
-    margin: float
-    difference: float | None
-    relative: float | None
-    interval: tuple[float, float] | None
-    confidence: float
-    detectable: float | None
-    over: bool
-    verdict: Verdict
-    way: Way
-    why: str
-    cost: PilotCost
-    goal: float
-    goal_repeats: int
-    options: Mapping[str, Any] = field(default_factory=dict)
-    first: int = 0
-
-    @property
-    def control(self) -> str:
-        """What ``--control`` follows from it; of a search that is better left, that of the better way."""
-        if self.way == LEAVE:
-            return "on" if self.difference is not None and self.difference < 0 else "off"
-        return "on" if self.way == "controlled" else "off"
-
-    def sentence(self) -> str:
-        """The choice in one sentence.
-
-        It begins with the way, and ends with the reason.
-        """
-        ways = {
-            "controlled": "control the learning rate",
-            "fixed": "fix the learning rate at the old best's (--control off)",
-        }
-        if not self.over:
-            return (
-                f"the pilot is not over: {len(self.values)} of at most {plural(self.most, 'pair')} are done"
-            )
-        undecided = "undecided: " if self.verdict == "undecided" else ""
-        return f"{undecided}{ways.get(self.way, self.way)}, for {self.why}"
-
-    def to_json(self) -> dict[str, Any]:
-        """The keys of ``galatune pilot --json``; every number is finite or None."""
-        body: dict[str, Any] = asdict(self)
-        body["values"] = [asdict(pair) for pair in self.values]
-        body["interval"] = None if self.interval is None else list(self.interval)
-        return body
-
-    @classmethod
-    def from_json(cls, body: Mapping[str, Any]) -> PilotReport:
-        """Read it back.
-
-        Raises:
-            PlanError: It was not written by `to_json`.
-        """
-        try:
-            known = {one.name for one in fields(cls)}
-            given = {name: value for name, value in body.items() if name in known}
-            given["values"] = tuple(PilotPair(**pair) for pair in given["values"])
-            given["interval"] = None if given["interval"] is None else tuple(given["interval"])
-            given["cost"] = PilotCost(**given["cost"])
-            report = cls(**given)
-            good = report.verdict in ("go", "no-go", "undecided") and report.way in (*ARMS, LEAVE)
-            if not good or not isinstance(report.options, Mapping):
-                raise ValueError("verdict or way")
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise PlanError(
-                f"the pilot in this plan is not galatune's ({type(error).__name__} {error}); make it again: "
-                "galatune pilot --save"
-            ) from error
-        return report
-
-    def text(self, width: int = 80) -> str:
-        """What ``galatune pilot`` prints, as plain text.
-
-        Args:
-            width: Characters per line.
-        """
-        from galatune.study.ledger.pilot_text import as_text
-
-        return as_text(self, width)
-
-    def show(self, console: Console) -> None:
-        """Print it: the choice, a table of the pairs and what they say."""
-        from galatune.study.ledger.pilot_text import show
-
-        show(self, console)
 
 
 def pilot_of(shrunk: Ledger) -> PilotReport | None:

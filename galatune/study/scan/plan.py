@@ -11,7 +11,7 @@ from optuna.distributions import CategoricalChoiceType
 
 from galatune.errors import PlanError
 from galatune.formatting import listed, printable
-from galatune.study.ledger.pilot import PilotReport
+from galatune.study.ledger.pilot_report import PilotReport
 from galatune.study.ledger.trial_counts import RunningTrial, TrialCounts
 from galatune.study.scan.dimensions import RateDimension, Refusal
 from galatune.study.scan.grid import Grid

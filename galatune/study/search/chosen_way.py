@@ -9,11 +9,13 @@ from typing import Any
 from galatune.errors import PlanError, StorageError
 from galatune.formatting import listed
 from galatune.study.ledger.attributes import PILOT
-from galatune.study.ledger.pilot import CARRIED_OPTIONS, PilotReport, pilot_of
+from galatune.study.ledger.pilot import CARRIED_OPTIONS, pilot_of
 from galatune.study.ledger.pilot_choice import LEAVE
+from galatune.study.ledger.pilot_report import PilotReport
 from galatune.study.ledger.provenance import Provenance
 from galatune.study.ledger.rows import ledger
 from galatune.study.scan.plan import ShrinkPlan
+from galatune.study.search.carried_pilot import CarriedPilot, carried_pilot
 from galatune.study.search.options import RunOptions
 from galatune.study.search.pilot_budget import search_began
 from galatune.study.storage.reading import open_source
@@ -30,21 +32,30 @@ class BegunStudy:
         options: Options that it was begun with.
         pilot: Its pilot, None if it holds none.
         searched: Whether a trial of its search has begun.
+        carried: The pilot of the plan, to be copied into a study that has begun nothing; else None.
     """
 
     options: Mapping[str, Any] = field(default_factory=dict)
     pilot: PilotReport | None = None
     searched: bool = False
+    carried: CarriedPilot | None = None
 
 
 def begun_study(plan: ShrinkPlan, into: str | None, name: str | None) -> BegunStudy:
     """Look at the smaller study, if there is one."""
+    found = _found(plan, into, name)
+    if plan.pilot is None or found.pilot is not None or found.searched:
+        return found
+    return replace(found, carried=carried_pilot(plan.pilot))
+
+
+def _found(plan: ShrinkPlan, into: str | None, name: str | None) -> BegunStudy:
     try:
         place, own_name = find_target(plan.study, into, name)
         with open_source(place) as opened:
             study = opened.study(own_name)
-            found = None if PILOT not in study.user_attrs else pilot_of(ledger(study))
-            return BegunStudy(Provenance.of(study).options, found, search_began(study))
+            pilot = None if PILOT not in study.user_attrs else pilot_of(ledger(study))
+            return BegunStudy(Provenance.of(study).options, pilot, search_began(study))
     except StorageError:  # said where it is opened for writing
         return BegunStudy()
 
@@ -75,8 +86,10 @@ def with_pilot(
     said = f"Pilot: {report.sentence()}."
     if options.control not in (None, report.control):
         said += f" --control {options.control} was asked for all the same."
-    if begun.pilot is None:
-        said += " Its trainings are in another study: this one does not count them, and repeats the old best."
+    if begun.carried is not None:
+        said += " Its trainings and the repeats of the old best are copied into this study and counted here."
+    elif begun.pilot is None:
+        said += " Its trainings are in another study: this one does not count them."
     if control == "on":
         return _bounds_of(report, replace(options, control=control)), said
     if options.control is None and (given := _of_the_controller(options)):

@@ -14,9 +14,10 @@ from galatune.errors import PlanError
 from galatune.formatting import printable
 from galatune.study.ledger.attributes import PILOT
 from galatune.study.ledger.match import oriented
-from galatune.study.ledger.pilot import PilotReport, pilot_of
+from galatune.study.ledger.pilot import pilot_of
 from galatune.study.ledger.pilot_arm import ARMS
 from galatune.study.ledger.pilot_choice import FEWEST_PAIRS
+from galatune.study.ledger.pilot_report import PilotReport
 from galatune.study.ledger.provenance import Provenance
 from galatune.study.ledger.rows import ledger
 from galatune.study.scan.plan import ShrinkPlan

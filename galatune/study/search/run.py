@@ -18,6 +18,7 @@ from galatune.study.ledger.match import Goal, goal_of
 from galatune.study.ledger.rows import ledger
 from galatune.study.scan.plan import ShrinkPlan
 from galatune.study.scan.projection import MOST_ALIKE
+from galatune.study.search.carried_pilot import bring
 from galatune.study.search.chosen_way import begun_study, with_pilot
 from galatune.study.search.control_off import check_control
 from galatune.study.search.create import as_begun, create_or_continue, study_names
@@ -105,6 +106,7 @@ def run(
         code, own_name = Fingerprint.of(objective), name or own_name
         plan = as_begun(plan, storage, own_name)
         study = create_or_continue(storage, own_name, plan, code, chosen, pruning, about_old, agree)
+        bring(study, begun.carried)
         budget = budget.begun(study)
         with not_deleted(storage, study):
             queue_first(study, warm)

@@ -19,9 +19,10 @@ import galatune
 from galatune.errors import ObjectiveError, PlanError
 from galatune.report.savings import savings
 from galatune.study.ledger.attributes import PILOT, STAGE, TICKET
-from galatune.study.ledger.pilot import PilotReport, pilot_of
+from galatune.study.ledger.pilot import pilot_of
 from galatune.study.ledger.pilot_arm import PilotArm
 from galatune.study.ledger.pilot_choice import LEAVE
+from galatune.study.ledger.pilot_report import PilotReport
 from galatune.study.ledger.provenance import Provenance
 from galatune.study.ledger.rows import ledger
 from galatune.study.scan.plan import ShrinkPlan
@@ -356,10 +357,32 @@ def test_a_plan_carries_the_pilot() -> None:
     assert study.study_name == "old-gala"
     assert len(staged(study, "pilot")) == 4, "it is the very study of the pilot"
     assert Provenance.of(study).options["control"] == "off"
-    elsewhere = goes_on(function, plan=carried, into="elsewhere.log")
-    assert Provenance.of(elsewhere).options["control"] == "off"
-    assert "does not count them" in str(Provenance.of(elsewhere).source["pilot"])
-    assert len(staged(elsewhere, "repeat")) == 3
+
+
+def test_a_plan_brings_the_trainings_of_its_pilot_into_another_study() -> None:
+    old = old_study("old.log", values=VALUES)
+    function = valued(controlled=1.0)
+    plan = replace(scan("old.log"), pilot=goes(function))
+    for _ in range(2):
+        study = goes_on(function, plan=plan, into="elsewhere.log", confirm=False)
+        assert Provenance.of(study).options["control"] == "off"
+        assert [trial.value for trial in study.trials[:7]] == [trial.value for trial in load().trials]
+        assert [len(staged(study, stage)) for stage in ("repeat", "pilot", None)] == [3, 4, 2]
+    assert STAGE not in study.best_trial.user_attrs
+    assert savings(old, study).to_match.goal == plan.pilot.goal  # type: ignore[union-attr]
+    one, other = (savings(old, found).total.stages["pilot"] for found in (load(), study))
+    assert one == other, "hours and gradients are those of the pilot"
+
+
+def test_a_pilot_that_is_gone_is_not_counted_and_that_is_said() -> None:
+    old_study("old.log", values=VALUES)
+    function = valued(controlled=1.0)
+    plan = replace(scan("old.log"), pilot=goes(function))
+    Path("new.log").unlink()
+    study = run(plan, function, trials=1, into="elsewhere.log")
+    assert "does not count them" in str(Provenance.of(study).source["pilot"])
+    assert Provenance.of(study).options["control"] == "off"
+    assert len(staged(study, "repeat")) == 3
 
 
 @pytest.mark.parametrize("broken", [{"way": "both"}, {"values": 3}, {"cost": {}}, {"options": 3}])
