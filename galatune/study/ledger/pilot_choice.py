@@ -203,15 +203,20 @@ def _by_interval(blank: Choice, margin: float, costs: Mapping[Arm, float | None]
         why = f"the two differ by at most the margin of {margin:.4g}: {blank.way} is the cheaper way"
         return replace(blank, decided=True, verdict=verdict, why=why)
     if control_safe:
-        why = f"control is better, or at most the margin of {margin:.4g} worse"
+        why = f"control is {_good_enough(-high, margin)} than the fixed rate"
         return replace(blank, decided=True, verdict="go", way="controlled", why=why)
     if fixed_safe:
-        why = f"the fixed rate is better, or at most the margin of {margin:.4g} worse"
+        why = f"the fixed rate is {_good_enough(low, margin)} than control"
         return replace(blank, decided=True, verdict="no-go", way="fixed", why=why)
     known = all(costs.get(arm) is not None for arm in ("controlled", "fixed"))
     cheaper = "the cheaper way" if known else "the cheaper way, since it probes nothing"
     why = f"either may be better by more than the margin of {margin:.4g}: {blank.way} is {cheaper}"
     return replace(blank, why=why)
+
+
+def _good_enough(least: float, margin: float) -> str:
+    """What is shown of the chosen way, whose gain is at least this."""
+    return f"at least {least:.4g} better" if least > 0 else f"at most the margin of {margin:.4g} worse"
 
 
 def _or_leave(pairs: Sequence[PairValues], terms: Terms, found: Choice) -> Choice:

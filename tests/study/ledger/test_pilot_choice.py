@@ -175,3 +175,14 @@ def test_the_cost_of_a_pilot_is_part_of_its_regret() -> None:
 def test_fewer_recorded_pairs_than_planned_are_all_that_there_are() -> None:
     choice, used = replayed([PairValues(1.0, 0.0), PairValues(0.0, 1.0)], Terms(5, 0.1), COSTS)
     assert (used, choice.confidence, choice.verdict) == (2, 0.95, "undecided")
+
+
+def test_the_reason_says_what_the_interval_shows() -> None:
+    terms = Terms(3, 0.1)
+    better = choose([PairValues(1.0 + 0.01 * i, 0.0) for i in range(3)], terms, COSTS)
+    assert better.interval is not None
+    assert better.why == f"the fixed rate is at least {better.interval[0]:.4g} better than control"
+    wide = choose([PairValues(d, 0.0) for d in (-0.02, 1.0, 1.5)], Terms(3, 1.5), COSTS)
+    assert wide.why == "the fixed rate is at most the margin of 1.5 worse than control"
+    other = choose([PairValues(-d, 0.0) for d in (-0.02, 1.0, 1.5)], Terms(3, 1.5), COSTS)
+    assert other.why == "control is at most the margin of 1.5 worse than the fixed rate"
