@@ -23,6 +23,7 @@ from galatune.cli.options import (
     objective_argument,
     plan_option,
     polish_option,
+    prior_option,
     pruner_option,
     repeats_option,
     sampler_option,
@@ -79,6 +80,7 @@ __all__ = ["plan_of", "run", "running"]
 @control_options
 @warm_start_option
 @polish_option
+@prior_option
 @sampler_option
 @pruner_option
 @seed_option

@@ -17,6 +17,7 @@ from galatune.study.scan.dimensions import RateDimension, Refusal
 from galatune.study.scan.grid import Grid
 from galatune.study.scan.next_command import details_line, unsure_lines
 from galatune.study.scan.projection import Projection
+from galatune.study.scan.rate_prior import RatePrior, prior_text
 from galatune.study.scan.text import (
     CONSTRAINED,
     Tried,
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 __all__ = ["ShrinkPlan", "StoragePlans"]
+
+
+_LISTS = ("directions", "learning_rate", "kept", "refused", "projected", "running", "options")
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,7 @@ class ShrinkPlan:
         grid: If the old study was drawn from a grid: what is left of that. None in other studies.
         pilot: What a pilot chose, if it was run and this plan saved; None in a plan that `scan` made.
         note: What had to be done to read the storage, in words; None if nothing had to be done.
+        prior: What the old study knows of good values of each dropped rate.
     """
 
     storage: str
@@ -82,6 +87,7 @@ class ShrinkPlan:
     grid: Grid | None = None
     note: str | None = None
     pilot: PilotReport | None = None
+    prior: tuple[RatePrior, ...] = ()
 
     @property
     def placeholders(self) -> dict[str, CategoricalChoiceType]:
@@ -91,9 +97,10 @@ class ShrinkPlan:
     def to_json(self) -> dict[str, Any]:
         """The keys of ``galatune scan --json``."""
         body = asdict(self)
-        for key in ("directions", "learning_rate", "kept", "refused", "projected", "running", "options"):
+        for key in _LISTS:
             body[key] = list(body[key])
         body["pilot"] = None if self.pilot is None else self.pilot.to_json()
+        body["prior"] = [one.to_json() for one in self.prior]
         return body
 
     @classmethod
@@ -123,6 +130,7 @@ class ShrinkPlan:
                 grid=Grid(**body["grid"]) if body.get("grid") else None,
                 note=body.get("note"),
                 pilot=PilotReport.from_json(body["pilot"]) if body.get("pilot") else None,
+                prior=tuple(RatePrior.from_json(prior) for prior in body.get("prior", ())),
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise PlanError(
@@ -151,6 +159,8 @@ class ShrinkPlan:
         for line in unsure_lines(self.storage, self.study, self.options, self.learning_rate):
             console.print(line, style="yellow", soft_wrap=True)
         console.print(f"Kept: {listed(self.kept) or 'nothing'}")
+        for line in prior_text(self.prior):
+            console.print(line)
         if self.grid is not None:
             console.print(self.grid.text())
         remarks = left_alone_lines(self.refused) + [CONSTRAINED] * self.constrained

@@ -16,12 +16,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from galatune.controller.controlled import Choice, LeftAlone
+from galatune.controller.rule.prior import Prior
 from galatune.controller.torch_hooks.traced_rates import InitialRates, Place
 from galatune.formatting import listed
 from galatune.study.scan.dimensions import RateDimension
 from galatune.study.scan.distributions import as_number, as_rate
 from galatune.study.scan.plan import ShrinkPlan
 from galatune.study.search.placeholder_trial import PlaceholderTrial
+from galatune.study.search.prior_of_optimizer import StudyPriors
 from galatune.study.search.second_construction import Construction, StoppedAtFirstStep, constructions
 
 __all__ = ["OptimizerSelection", "RateKnowledge", "rate_names"]
@@ -66,6 +68,7 @@ class OptimizerSelection:
         knowledge: What earlier calls have shown.
         trial: What the objective is called with.
         stop: Whether the first step raises, and all that follow, whatever is known.
+        prior: Whether their control starts from what the old study knows of good rates.
 
     Attributes:
         stopped: The optimizers made until the training was stopped, None if it was not.
@@ -74,7 +77,13 @@ class OptimizerSelection:
     """
 
     def __init__(
-        self, plan: ShrinkPlan, knowledge: RateKnowledge, trial: PlaceholderTrial, *, stop: bool = False
+        self,
+        plan: ShrinkPlan,
+        knowledge: RateKnowledge,
+        trial: PlaceholderTrial,
+        *,
+        stop: bool = False,
+        prior: bool = False,
     ) -> None:
         self.stopped: tuple[Construction, ...] | None = None
         self.own_step: str | None = None
@@ -83,6 +92,7 @@ class OptimizerSelection:
         self._names, self._asked_for = listed(plan.placeholders), rate_names(plan)
         dropped = [one for one in plan.learning_rate if one.name in self._asked_for]
         self._rates = [(one.name, rate) for one in dropped for rate in _meant(one)]
+        self._priors = StudyPriors.of(plan) if prior else StudyPriors()
         self._thread, self._stops_left, self._trains = threading.get_ident(), MOST_STOPS, False
         self._made: dict[int, int] = {}  # by identity of an optimizer's rates: the number of its construction
         self._equals: dict[Place, list[InitialRates]] = {}  # those whose rate equals a dropped one
@@ -147,13 +157,20 @@ class OptimizerSelection:
             self._one_follows = True
             self._followed.add(initial.rates)
             self.following.add(initial.name)
-            return Choice(True, why)
+            return Choice(True, why, self._prior(initial))
         given = ", ".join(f"{rate:g}" for rate in initial[:3])
         if self._one_follows:
             return Choice(False, f"its initial rate {given} does not follow {self._names}")
         return Choice(
             True, f"assumed: no optimizer's initial rate is seen to follow {self._names} (here {given})"
         )
+
+    def _prior(self, initial: InitialRates) -> Prior | None:
+        """What the old study knows of its good rates."""
+        if not self._priors.known:
+            return None
+        names = {origin.name for origin in initial.origins}
+        return self._priors.of_optimizer(initial.rates, names, self._trial.params)
 
     def _follows(self, initial: InitialRates) -> str | None:
         """Why an optimizer is known to follow a dropped dimension; None if it is not known to."""

@@ -39,7 +39,8 @@ def outcomes(factors: dict[str, float], noise: float = 0.02, seeds: int = 5) -> 
 def verdicts(factors: dict[str, float]) -> dict[tuple[str, str], float]:
     judged = judge(Testbed(outcomes(factors)))
     assert [one.named for one in judged] == list(NAMED)
-    return {(one.named.regime, one.named.rival): one.adjusted or 0.0 for one in judged}
+    own = [one for one in judged if one.named.ours == "galatune"]
+    return {(one.named.regime, one.named.rival): one.adjusted or 0.0 for one in own}
 
 
 def test_a_way_that_is_five_percent_worse_is_found() -> None:
