@@ -21,10 +21,12 @@ __all__ = [
     "difference_of_means",
     "difference_of_minima",
     "holm",
+    "interval_of_mean",
     "log_ratio",
     "log_ratio_interval",
     "mean_over_groups",
     "side",
+    "smallest_detectable",
 ]
 
 Floats = NDArray[np.float64]
@@ -131,6 +133,63 @@ def difference_of_means(old: Sequence[float], new: Sequence[float]) -> tuple[flo
     reach = float(stdtrit(free, ENDS[1])) * error
     difference = sides[1][1] - sides[0][1]
     return difference - reach, difference + reach
+
+
+def interval_of_mean(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float] | None:
+    """Student's interval of a mean, of paired differences for example.
+
+    Args:
+        values: Independent values of one kind.
+        confidence: Share of such intervals that hold the true mean, in (0, 1).
+
+    Returns:
+        None with fewer than two values: nothing shows their spread.
+
+    Example:
+        >>> low, high = interval_of_mean([1.0, 2.0, 3.0])
+        >>> round(low, 3), round(high, 3)
+        (-0.484, 4.484)
+    """
+    if len(values) < 2:
+        return None
+    from scipy.special import stdtrit
+
+    reach = float(stdtrit(len(values) - 1, (1 + confidence) / 2)) * _standard_error(values)
+    mean = statistics.fmean(values)
+    return mean - reach, mean + reach
+
+
+def smallest_detectable(
+    values: Sequence[float], confidence: float = 0.95, power: float = 0.8
+) -> float | None:
+    """The true mean that as many values of this spread tell from 0 with this probability, about.
+
+    Args:
+        values: Independent values of one kind.
+        confidence: Of the interval that has to leave out 0.
+        power: Probability that it does.
+
+    Returns:
+        ``(t(confidence) + t(power)) s / sqrt(n)``, at least 0; None with fewer than two values.
+
+    Example:
+        >>> round(smallest_detectable([1.0, 2.0, 3.0]), 3)
+        3.097
+
+    References:
+        Bloom, Minimum detectable effects, Evaluation Review 19, 1995.
+    """
+    if len(values) < 2:
+        return None
+    from scipy.special import stdtrit
+
+    free = len(values) - 1
+    beyond = float(stdtrit(free, (1 + confidence) / 2)) + float(stdtrit(free, power))
+    return beyond * _standard_error(values)
+
+
+def _standard_error(values: Sequence[float]) -> float:
+    return statistics.stdev(values) / math.sqrt(len(values))
 
 
 def _at_least(values: Floats, bounds: Floats) -> Floats:

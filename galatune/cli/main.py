@@ -18,6 +18,7 @@ import click
 from galatune import __version__
 from galatune.cli.bench import bench
 from galatune.cli.demo import demo
+from galatune.cli.pilot import pilot
 from galatune.cli.report import report
 from galatune.cli.run import run
 from galatune.cli.scan import scan
@@ -116,7 +117,7 @@ def main() -> None:
 
 def _load_commands() -> None:
     """Add our own commands, in the order of their use, then those of installed hosts."""
-    for command in (demo, scan, run, report, bench):
+    for command in (demo, scan, pilot, run, report, bench):
         main.add_command(command)
     for entry in entry_points(group="galatune.commands"):
         main.add_command(entry.load())

@@ -12,6 +12,7 @@ from galatune.formatting import printable
 
 __all__ = [
     "File",
+    "ReadFile",
     "control_option",
     "control_options",
     "drop_schedule_option",
@@ -23,14 +24,18 @@ __all__ = [
     "name_option",
     "named",
     "objective_argument",
+    "plan_option",
     "polish_option",
     "prior_option",
     "pruner_option",
+    "repeats_option",
     "sampler_option",
+    "seed_option",
     "storage_argument",
     "study_option",
     "tolerance_option",
     "warm_start_option",
+    "yes_option",
 ]
 
 
@@ -91,6 +96,21 @@ class File(click.Path):
         return super().convert(value, param, ctx)
 
 
+class ReadFile(click.Path):
+    """A file to be read."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """See `click.Path`, which takes an empty name for the working directory."""
+        if not str(value).strip():
+            self.fail(EMPTY, param, ctx)
+        if "\0" in str(value):
+            self.fail(NULL, param, ctx)
+        return super().convert(value, param, ctx)
+
+
 tolerance_option = click.option(
     "--tolerance",
     callback=share,
@@ -124,9 +144,8 @@ study_option = click.option(
 control_option = click.option(
     "--control",
     type=click.Choice(["on", "off"]),
-    default="on",
-    show_default=True,
-    help="With off the learning rate stays fixed at the old best's, and nothing is controlled.",
+    help="With off the learning rate stays fixed at the old best's, and nothing is controlled.  [default: "
+    "what galatune pilot chose, else on]",
 )
 
 warm_start_option = click.option(
@@ -162,6 +181,37 @@ pruner_option = click.option(
     type=click.Choice(["none", "median", "percentile", "successive-halving", "hyperband"]),
     help="Ends trials that report bad values.  [default: median if the old study has pruned trials, else "
     "none]",
+)
+
+repeats_option = click.option(
+    "--repeats",
+    type=click.IntRange(0, 50),
+    metavar="N",
+    default=3,
+    show_default=True,
+    help="First repeat the old best N times at its own rate, on top of the budget: the goal is their mean. 0 "
+    "for its one value, which may be a lucky one.",
+)
+
+seed_option = click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    metavar="N",
+    default=0,
+    show_default=True,
+    help="Of the sampler and of each trial.",
+)
+
+yes_option = click.option(
+    "--yes", is_flag=True, help="Answer every question with yes, but keep what may be a rate."
+)
+
+plan_option = click.option(
+    "--plan",
+    "plan_file",
+    type=ReadFile(),
+    metavar="FILE",
+    help="What galatune pilot --save wrote: what is dropped, and what the pilot chose.",
 )
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of tables.")

@@ -16,9 +16,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.text import Text
 
 from galatune.formatting import listed, plural, printable, rate, time_left
-from galatune.study.ledger.attributes import REASON, RECORD, STAGE, WARM_START
+from galatune.study.ledger.attributes import PILOT, REASON, RECORD, STAGE, WARM_START
 from galatune.study.ledger.constraints import feasible
 from galatune.study.ledger.goal import goal_lines
+from galatune.study.ledger.pilot_arm import PilotArm
 from galatune.study.ledger.provenance import Provenance
 from galatune.study.ledger.record import TrialRecord
 from galatune.study.scan.text import CONSTRAINED
@@ -42,7 +43,11 @@ NUMBERS_WIDTH = 70
 """Columns that the numbers beside the bar may need."""
 
 
-STAGES = {"repeat": "the old best again, ", "confirm": "a match again, ", "polish": "polish, "}
+STAGES = {
+    "repeat": "the old best again, ",
+    "confirm": "a match again, ",
+    "polish": "polish, ",
+}
 """What a line of a trial that repeats begins with."""
 
 
@@ -103,6 +108,8 @@ class RunProgress:
         self._say(f"Dropped: {dropped}. Searched: {searched}.")
         if self._plan.constrained:
             self._say(CONSTRAINED)
+        if pilot := Provenance.of(study).source.get("pilot"):
+            self._say(printable(str(pilot)))
         if bound := Provenance.of(study).source.get("bounds"):
             self._say(printable(str(bound)))
         if self._plan.grid is not None and Provenance.of(study).sampler == "GridSampler":
@@ -153,7 +160,7 @@ class RunProgress:
     def _line(self, trial: FrozenTrial) -> str:
         values = "" if trial.values is None else f" {', '.join(f'{value:.6g}' for value in trial.values)}"
         seconds = trial.duration.total_seconds() if trial.duration else 0.0
-        stage = STAGES.get(str(trial.user_attrs.get(STAGE)), "")
+        stage = _pilot(trial) or STAGES.get(str(trial.user_attrs.get(STAGE)), "")
         parts = [
             f"{stage}{trial.state.name.lower()}{values}",
             f"{seconds:.1f} s",
@@ -221,6 +228,7 @@ class _State:
     def __init__(self) -> None:
         self.total = self.done = 0
         self.capture: Capture | None = None
+        self._budget: Budget | None = None
         self._best: float | None = None
         self._maximize = False
         self._single = True
@@ -230,7 +238,7 @@ class _State:
     def start(self, budget: Budget, study: optuna.Study) -> None:
         from optuna.study import StudyDirection
 
-        self.total, self.done = budget.trials, budget.used(study)
+        self._budget, self.total, self.done = budget, budget.trials, budget.used(study)
         self._began = self._last = time.monotonic()
         self._single = len(study.directions) == 1
         self._maximize = study.directions[0] == StudyDirection.MAXIMIZE
@@ -238,9 +246,7 @@ class _State:
             self._look(trial)
 
     def finish(self, trial: FrozenTrial) -> None:
-        from galatune.study.search.quota import uses_ticket
-
-        self.done += uses_ticket(trial)
+        self.done += self._budget is not None and self._budget.counts(trial)
         self._ran += 1  # repeats too, which come on top
         self.capture, self._last = None, time.monotonic()
         self._look(trial)
@@ -279,6 +285,14 @@ class _Numbers(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         return Text(self._numbers.text(), no_wrap=True, overflow="ellipsis")
+
+
+def _pilot(trial: FrozenTrial) -> str | None:
+    """Which training of which pair a trial of a pilot is; None of any other trial."""
+    place = PilotArm.from_attribute(trial.user_attrs.get(PILOT))
+    if trial.user_attrs.get(STAGE) != "pilot" or place is None:
+        return None
+    return f"pilot, old trial {place.trial} {place.arm}, "
 
 
 def _peak(trial: FrozenTrial) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -20,15 +21,20 @@ from galatune.cli.options import (
     lr_option,
     name_option,
     objective_argument,
+    plan_option,
     polish_option,
     prior_option,
     pruner_option,
+    repeats_option,
     sampler_option,
+    seed_option,
     storage_argument,
     study_option,
     tolerance_option,
     warm_start_option,
+    yes_option,
 )
+from galatune.cli.saved_plan import saved_plan
 from galatune.errors import ObjectiveError
 from galatune.formatting import in_shell
 
@@ -40,7 +46,7 @@ if TYPE_CHECKING:
     from galatune.study.search.objective import Objective
     from galatune.study.search.summary import RunSummary
 
-__all__ = ["run"]
+__all__ = ["plan_of", "run", "running"]
 
 
 @click.command()
@@ -60,15 +66,7 @@ __all__ = ["run"]
 @click.option(
     "--patience", type=click.IntRange(min=1), metavar="N", help="Stop after N trials without a better value."
 )
-@click.option(
-    "--repeats",
-    type=click.IntRange(0, 50),
-    metavar="N",
-    default=3,
-    show_default=True,
-    help="First repeat the old best N times at its own rate, on top of the budget: the goal is their mean. 0 "
-    "for its one value, which may be a lucky one.",
-)
+@repeats_option
 @click.option(
     "--confirm/--no-confirm",
     default=None,
@@ -85,15 +83,9 @@ __all__ = ["run"]
 @prior_option
 @sampler_option
 @pruner_option
-@click.option(
-    "--seed",
-    type=click.IntRange(min=0),
-    metavar="N",
-    default=0,
-    show_default=True,
-    help="Of the sampler and of each trial.",
-)
-@click.option("--yes", is_flag=True, help="Answer every question with yes, but keep what may be a rate.")
+@seed_option
+@plan_option
+@yes_option
 @json_option
 def run(
     storage: str,
@@ -104,6 +96,7 @@ def run(
     lr: tuple[str, ...],
     keep: tuple[str, ...],
     drop_schedule: bool,
+    plan_file: Path | None,
     yes: bool,
     as_json: bool,
     **settings: Any,
@@ -119,12 +112,17 @@ def run(
     """  # noqa: D301  # click's mark of a paragraph that keeps its lines
     load("torch", "galatune.study.search.run", "galatune.cli.progress")
     from galatune.study.search.options import RunOptions
+    from galatune.study.search.run import pilot_place
     from galatune.study.search.run import run as run_study
     from galatune.study.storage.writing import default_target
 
-    plan = _plan(storage, study, lr, keep, drop_schedule=drop_schedule, ask=not yes)
+    if plan_file is None:
+        plan = plan_of(storage, study, lr, keep, drop_schedule=drop_schedule, ask=not yes)
+    else:
+        plan = saved_plan(plan_file, study, said=bool(lr or keep or drop_schedule))
+    into, name = pilot_place(plan, into, name)
     place = into or default_target(plan.study)[0]
-    with _running(objective, place, plan, yes=yes, as_json=as_json) as (function, progress):
+    with running(objective, place, plan, yes=yes, as_json=as_json) as (function, progress):
         smaller = run_study(
             plan,
             function,
@@ -141,7 +139,7 @@ def run(
 
 
 @contextmanager
-def _running(
+def running(
     objective: str, place: str, plan: ShrinkPlan, *, yes: bool, as_json: bool
 ) -> Iterator[tuple[Objective, RunProgress]]:
     """The objective and the progress of its run, which prints what it reached if it is cut short."""
@@ -163,7 +161,7 @@ def _running(
         raise
 
 
-def _plan(
+def plan_of(
     storage: str,
     study: str | None,
     lr: tuple[str, ...],

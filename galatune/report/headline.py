@@ -56,7 +56,8 @@ def within(report: Comparison) -> str:
 
 def _trials(report: Comparison) -> str:
     stages = report.total.stages
-    names = {"repeat": "repeating the old best", "confirm": "of confirmation", "polish": "of polish"}
+    names = {"repeat": "repeating the old best", "pilot": "of the pilot"}
+    names |= {"confirm": "of confirmation", "polish": "of polish"}
     parts = [f"{stages[stage].trials} {name}" for stage, name in names.items() if stage in stages]
     included = f" ({', '.join(parts)})" if parts else ""
     return f"{plural(report.total.trials, 'trial')}{included}, the old one {report.baseline.trials}"

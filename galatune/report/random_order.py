@@ -26,7 +26,7 @@ CHANCE = 0.1
 DIGITS = 12
 """To which a probability is rounded, so that 4 of 40 trials are 0.1 and not a little more."""
 
-NO_SEARCH = ("repeat", "confirm")
+NO_SEARCH = ("repeat", "pilot", "confirm")
 """Stages whose trials run a configuration that is known already: no draw, so no chance of a lucky one."""
 
 
@@ -37,8 +37,8 @@ class RandomOrder:
     Attributes:
         old_trials: Finished trials of the old study, n.
         within_margin: How many of them are within the margin of the goal, m; at least the one that set it.
-        trials: Configurations that the smaller search tried up to its match, k: repeats of the old best and
-            confirmations are left out. None if it did not match.
+        trials: Configurations that the smaller search tried up to its match, k: repeats of the old best,
+            pilot and confirmations are left out. None if it did not match.
         probability: Chance that a random order of the old trials reaches the goal within k trials.
         median_trials: Number of trials within which it does so with a probability of one half.
         measured: Whether these numbers are known; not so with several objectives.

@@ -87,13 +87,13 @@ class Total:
     """All that the smaller search spent, in trials of every stage, beside all that the old one did.
 
     Attributes:
-        trials: Finished trials: search, repeats of the old best, confirmation and polish.
+        trials: Finished trials: search, repeats of the old best, pilot, confirmation and polish.
         trials_percent: Percent of the old study's.
         hours: Of these trials, None if no duration was recorded.
         hours_percent: Percent of the old study's; None unless `hours_measured`.
         gradient_evaluations: Of these trials, None if nothing was recorded.
         gradient_evaluations_percent: Percent of the old study's; None unless both studies recorded all.
-        stages: "search", "repeat", "confirm", "polish" to what that stage spent; stages that occur.
+        stages: "search", "repeat", "pilot", "confirm", "polish" to what that stage spent; stages that occur.
         measured: Whether hours and gradient evaluations of every finished trial were recorded.
         hours_measured: Whether the hours of both studies can be compared: all recorded, on one machine.
         why: What is not measured or cannot be compared, None if everything can.

@@ -105,7 +105,8 @@ def _repeat_rows(report: Comparison) -> list[Cells]:
 def _stage_rows(report: Comparison) -> list[Cells]:
     """How many of the finished trials were no search."""
     stages = report.total.stages
-    words = {"repeat": "repeats of the old best", "confirm": "confirmation", "polish": "polish"}
+    words = {"repeat": "repeats of the old best", "pilot": "pilot"}
+    words |= {"confirm": "confirmation", "polish": "polish"}
     return [
         (f"  of these {word}", "", number(stages[stage].trials), "", MEASURED)
         for stage, word in words.items()

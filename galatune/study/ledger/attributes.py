@@ -15,6 +15,7 @@ __all__ = [
     "MACHINE",
     "OBJECTIVE_CONSTRAINTS",
     "OWN_STEP",
+    "PILOT",
     "POLISH",
     "PROCESS",
     "REASON",
@@ -44,12 +45,16 @@ UNFINISHED = "interrupted"
 # -- user attributes of a trial of the smaller study
 
 STAGE = "galatune_stage"
-""" "repeat", "confirm" or "polish" if the trial is not part of the search."""
+""" "repeat", "pilot", "confirm" or "polish" if the trial is not part of the search."""
 
 REPEATS = "galatune_repeats"
 """What a trial of the stage "repeat" or "confirm" repeats: "of", how many such repeats there are; "trial",
 the number of the trial in the smaller study, None for the old study's best; "rates", the old best's values
 of the dropped dimensions, at which it is repeated."""
+
+PILOT = "galatune_pilot"
+"""Of a trial of the stage "pilot": its `PilotArm`. Of the smaller study: the `PilotTerms`, written before the
+first pair."""
 
 POLISH = "galatune_polish"
 """Of a trial of the stage "polish": its `Polish`."""

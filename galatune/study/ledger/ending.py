@@ -62,7 +62,7 @@ NEARLY_ALL = 0.75
 MOST_SHARE = 10.0
 """A difference that is more times as large as the old best is no share of it that says anything."""
 
-ON_TOP = ("repeat", "confirm", "polish")
+ON_TOP = ("repeat", "pilot", "confirm", "polish")
 """Stages of trials that use no trial of the budget."""
 
 TELLING = 10

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import optuna
 
-from galatune.study.ledger.attributes import GOAL, MACHINE, RECORD, SCHEMA, UNFINISHED
+from galatune.study.ledger.attributes import GOAL, MACHINE, PILOT, RECORD, SCHEMA, UNFINISHED
 
 if TYPE_CHECKING:
     from optuna.study._frozen import FrozenStudy
@@ -30,7 +30,8 @@ class Provenance:
         schema: Of the attribute, None if unknown.
         plan: The `ShrinkPlan` as JSON.
         source: The old study: "storage", "study", "sampler", "best_value"; "bounds", if the rate's bounds
-            come from it: how, in words.
+            come from it: how, in words; "pilot", if a pilot chose
+            the way: its choice, in words.
         objective: "train.py:objective", None if unknown.
         objective_sha256: Of that file, None if unknown.
         options: Options of the run.
@@ -42,6 +43,7 @@ class Provenance:
         machine: "platform", "processor", "cores", "device"; empty if unknown.
         stopped_because: In words, None while the run is unfinished.
         goal: The goal with the repeats of the old best, as `ledger.goal` reads it; empty if there is none.
+        pilot: The terms of its pilot, as `ledger.pilot` reads them; empty if there was none.
     """
 
     made_by_galatune: bool = False
@@ -59,6 +61,7 @@ class Provenance:
     machine: Mapping[str, str] = field(default_factory=dict)
     stopped_because: str | None = None
     goal: Mapping[str, Any] = field(default_factory=dict)
+    pilot: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def unfinished(self) -> bool:
@@ -109,6 +112,7 @@ class Provenance:
             machine=_texts(machine),
             stopped_because=_text(body.get("stopped_because")),
             goal=_mapping(attributes.get(GOAL)),
+            pilot=_mapping(attributes.get(PILOT)),
         )
 
     def write(self, study: optuna.Study) -> None:

@@ -15,8 +15,18 @@ from typing import TYPE_CHECKING, Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from galatune.study.ledger.attributes import INTERRUPTED, POLISH, REASON, RECORD, REPEATS, STAGE, WARM_START
+from galatune.study.ledger.attributes import (
+    INTERRUPTED,
+    PILOT,
+    POLISH,
+    REASON,
+    RECORD,
+    REPEATS,
+    STAGE,
+    WARM_START,
+)
 from galatune.study.ledger.constraints import feasible, known_to_the_sampler_alone
+from galatune.study.ledger.pilot_arm import PilotArm
 from galatune.study.ledger.polish import Polish
 from galatune.study.ledger.provenance import Provenance
 from galatune.study.ledger.record import TrialRecord
@@ -28,7 +38,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Ledger", "TrialRow", "WarmTrial", "ledger", "warm_trials"]
 
-STAGES = ("search", "warm-start", "repeat", "confirm", "polish")
+STAGES = ("search", "warm-start", "repeat", "pilot", "confirm", "polish")
+OLD_CONFIGURATIONS = ("repeat", "pilot")
+"""Stages that run old configurations to compare ways; a constraint hides them from Optuna."""
+
 FINISHED = ("COMPLETE", "PRUNED", "FAIL")
 
 
@@ -44,7 +57,8 @@ class TrialRow:
         start: When it started, None if unknown.
         end: When it finished, None if unknown or unfinished.
         stage: "search", "warm-start" (of it, an old configuration that was enqueued), "repeat" (the old best
-            configuration at its own rates, without control), "confirm" (a match run once more) or "polish"
+            configuration at its own rates, without control), "pilot" (an old configuration under control or
+            with the rate fixed), "confirm" (a match run once more) or "polish"
             (one of the best run once more with another rate).
         params: What the sampler chose.
         steps: Optimizer steps under control (all of them with control off), None if nothing was recorded.
@@ -55,6 +69,7 @@ class TrialRow:
         feasible: Whether it violates no constraint.
         polish: How its rate differs, if it is of the stage "polish"; None in every other trial.
         old_trial: Number of the old trial whose configuration was enqueued; None in every other trial.
+        pilot: Its place in a pair, if it is of the stage "pilot"; None in every other trial.
         repeat_of: Number of the trial of the same study that it repeats, None if it repeats none.
         repeats: How many such repeats there are, itself counted.
         interrupted: Whether it was stopped from outside: another trial has its configuration and its ticket.
@@ -76,6 +91,7 @@ class TrialRow:
     feasible: bool = True
     old_trial: int | None = None
     polish: Polish | None = None
+    pilot: PilotArm | None = None
     repeat_of: int | None = None
     repeats: int = 1
     interrupted: bool = False
@@ -89,9 +105,9 @@ class TrialRow:
     def scored(self) -> bool:
         """Whether it is COMPLETE with finite values and feasible: only then has it a quality.
 
-        A repeat of the old best has none: it is no trial of the smaller space.
+        A repeat of the old best and a trial of a pilot have none: they are no trials of the search.
         """
-        return self.stage != "repeat" and self.has_result
+        return self.stage not in OLD_CONFIGURATIONS and self.has_result
 
     @property
     def has_result(self) -> bool:
@@ -235,9 +251,11 @@ def _row(trial: FrozenTrial) -> TrialRow:
         gradient_evaluations=counted.gradient_evaluations if counted else None,
         record=record,
         reason=str(reason) if trial.state == TrialState.FAIL and reason else None,
-        feasible=stage == "repeat" or feasible(trial),  # marked, so that Optuna takes it for no best
+        feasible=stage in OLD_CONFIGURATIONS
+        or feasible(trial),  # marked, so that Optuna takes it for no best
         polish=Polish.from_attribute(trial.user_attrs.get(POLISH)) if stage == "polish" else None,
         old_trial=_whole(trial.user_attrs.get(WARM_START)),
+        pilot=PilotArm.from_attribute(trial.user_attrs.get(PILOT)) if stage == "pilot" else None,
         repeat_of=repeated[0],
         repeats=repeated[1],
         interrupted=trial.state == TrialState.FAIL and bool(trial.user_attrs.get(INTERRUPTED)),

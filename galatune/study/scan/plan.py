@@ -11,6 +11,7 @@ from optuna.distributions import CategoricalChoiceType
 
 from galatune.errors import PlanError
 from galatune.formatting import listed, printable
+from galatune.study.ledger.pilot_report import PilotReport
 from galatune.study.ledger.trial_counts import RunningTrial, TrialCounts
 from galatune.study.scan.dimensions import RateDimension, Refusal
 from galatune.study.scan.grid import Grid
@@ -63,6 +64,7 @@ class ShrinkPlan:
             cannot know them.
         options: What the user said of parameters, as options of a command: the next one repeats them.
         grid: If the old study was drawn from a grid: what is left of that. None in other studies.
+        pilot: What a pilot chose, if it was run and this plan saved; None in a plan that `scan` made.
         note: What had to be done to read the storage, in words; None if nothing had to be done.
         prior: What the old study knows of good values of each dropped rate.
     """
@@ -84,6 +86,7 @@ class ShrinkPlan:
     options: tuple[str, ...] = ()
     grid: Grid | None = None
     note: str | None = None
+    pilot: PilotReport | None = None
     prior: tuple[RatePrior, ...] = ()
 
     @property
@@ -96,6 +99,7 @@ class ShrinkPlan:
         body = asdict(self)
         for key in _LISTS:
             body[key] = list(body[key])
+        body["pilot"] = None if self.pilot is None else self.pilot.to_json()
         body["prior"] = [one.to_json() for one in self.prior]
         return body
 
@@ -125,6 +129,7 @@ class ShrinkPlan:
                 options=tuple(body.get("options", ())),
                 grid=Grid(**body["grid"]) if body.get("grid") else None,
                 note=body.get("note"),
+                pilot=PilotReport.from_json(body["pilot"]) if body.get("pilot") else None,
                 prior=tuple(RatePrior.from_json(prior) for prior in body.get("prior", ())),
             )
         except (KeyError, TypeError, AttributeError) as error:

@@ -34,9 +34,9 @@ def check_control(options: RunOptions) -> None:
     Raises:
         PlanError: ``control`` is neither "on" nor "off", or it is "off" and an option is of control.
     """
-    if options.control not in ("on", "off"):
+    if options.control not in ("on", "off", None):
         raise PlanError(f"--control must be on or off, however: {options.control!r:.80}")
-    if options.control == "on":
+    if options.control != "off":
         return
     for name in OF_THE_CONTROLLER:
         if getattr(options, name) != getattr(RunOptions(), name):

@@ -13,10 +13,12 @@ from galatune.errors import PlanError
 from galatune.formatting import printable
 from galatune.study.ledger.attributes import RECORD
 from galatune.study.ledger.machine import this_machine, versions
+from galatune.study.ledger.pilot import CARRIED_OPTIONS
 from galatune.study.ledger.provenance import Provenance
 from galatune.study.scan.plan import ShrinkPlan
 from galatune.study.search.fingerprint import Fingerprint
 from galatune.study.search.options import RunOptions
+from galatune.study.search.pilot_budget import search_began
 from galatune.study.search.pruning import Pruning
 from galatune.study.search.sampler import sampler_for, sampler_name
 from galatune.study.search.searched_view import SearchedSampler
@@ -176,8 +178,14 @@ def _changed_options(study: optuna.Study, options: RunOptions) -> list[str]:
     now = options.to_json()
     if not any(trial.state.is_finished() for trial in study.get_trials(deepcopy=False)):
         return []
-    changed = [key for key in DECISIVE if key in before and before[key] != now[key]]
+    decisive = DECISIVE if search_began(study) else _of_the_pilot(now["control"])
+    changed = [key for key in decisive if key in before and before[key] != now[key]]
     return [f"{key} {_shown(before[key])} (now {_shown(now[key])})" for key in changed]
+
+
+def _of_the_pilot(control: str) -> tuple[str, ...]:
+    """What may not change between a pilot and its search; what fixed trainings do has only a seed."""
+    return ("seed",) if control == "off" else ("seed", *CARRIED_OPTIONS)
 
 
 def _changed_objective(study: optuna.Study, objective: Fingerprint) -> list[str]:

@@ -1,4 +1,4 @@
-"""Tickets that come on top of the budget: repeats of the old best, and repeats that confirm a match.
+"""Tickets that come on top of the budget: repeats of the old best, pairs of a pilot, and repeats of a match.
 
 They lie far beyond every ticket of the search, so that the search draws the same configurations with the same
 seeds whether there are repeats or not, and no seed is used twice.
@@ -21,6 +21,7 @@ __all__ = [
     "confirm_tickets",
     "is_on_top",
     "noted_ticket",
+    "pilot_tickets",
     "polish_tickets",
     "queue_on_top",
     "repeat_tickets",
@@ -28,6 +29,9 @@ __all__ = [
 
 FIRST_ON_TOP = 2**31
 """The first ticket that no search has: those of the repeats of the old best begin here."""
+
+FIRST_PILOT = FIRST_ON_TOP + 2**19
+"""The first ticket of a pair of a pilot."""
 
 FIRST_CONFIRM = FIRST_ON_TOP + 2**20
 """The first ticket of a repeat that confirms a match."""
@@ -48,6 +52,15 @@ MOST_REPEATS = 50
 def repeat_tickets(count: int) -> list[int]:
     """Tickets of the repeats of the old best."""
     return [FIRST_ON_TOP + i for i in range(count)]
+
+
+def pilot_tickets(pair: int) -> tuple[int, int]:
+    """Tickets of the two trainings of one pair of a pilot; both have the seed of the first.
+
+    Args:
+        pair: From 0.
+    """
+    return FIRST_PILOT + 2 * pair, FIRST_PILOT + 2 * pair + 1
 
 
 def confirm_tickets(number: int, count: int) -> list[int]:

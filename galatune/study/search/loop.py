@@ -24,7 +24,6 @@ from galatune.study.search.quota import (
     next_trial,
     release,
     take_over,
-    uses_ticket,
 )
 from galatune.study.search.repeats import queue_repeats, settle
 from galatune.study.search.signals import Interruption
@@ -83,7 +82,7 @@ def run_trials(search: Search) -> None:
                 reason = "the objective stopped the study"
                 break
     note_stop(study, reason)
-    _check_outcome(study, reason, failures, left=budget.trials - budget.used(study))
+    _check_outcome(search, reason, failures)
 
 
 def _stop_reason(search: Search, workers: Workers, interruption: Interruption) -> str | None:
@@ -97,6 +96,7 @@ def _stop_reason(search: Search, workers: Workers, interruption: Interruption) -
             take_over(study, workers)
             let_go()
             _settle(search)
+            search.budget.prepare(study)
             reason = then_polish(search, budget.stop_reason(study))
         if reason is None or not reason.endswith(AT_WORK) or not workers.unknown(study):
             return reason
@@ -144,17 +144,19 @@ def _trial(search: Search, interruption: Interruption) -> FrozenTrial | None:
     return study._storage.get_trial(trial._trial_id)
 
 
-def _check_outcome(study: optuna.Study, reason: str, failures: int, left: int) -> None:
+def _check_outcome(search: Search, reason: str, failures: int) -> None:
     """Raise if the objective failed to the end: there is no result."""
-    trials = [trial for trial in study.get_trials(deepcopy=False) if uses_ticket(trial)]
+    finished = [t for t in search.study.get_trials(deepcopy=False) if t.state.is_finished()]
+    trials = [trial for trial in finished if search.budget.counts(trial)]
     every = bool(trials) and all(trial.state == TrialState.FAIL for trial in trials)
     if failures < MOST_FAILURES and not every:
         return
-    last = printable(str(trials[-1].user_attrs.get(REASON, "an unknown error")))
+    failed = [trial for trial in finished if trial.state == TrialState.FAIL and not is_interrupted(trial)]
+    last = printable(str(failed[-1].user_attrs.get(REASON, "an unknown error")))
     words = reason if failures >= MOST_FAILURES else f"{reason} and every trial failed"
     # An objective that is mended is another one than the good trials had.
     asked = any(trial.state != TrialState.FAIL for trial in trials)
-    if left > 0:
+    if search.budget.trials > len(trials):
         cure = f"run the same command again{' with --yes' if asked else ''}"
     else:
         cure = f"ask for more with --trials{' and --yes' if asked else ''}"

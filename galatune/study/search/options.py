@@ -70,6 +70,7 @@ class RunOptions:
         max_growth_per_step: See `galatune.Guard`; None for its default.
         prior: Whether control starts from what the old study knows of good rates.
         control: "on", or "off": the dropped rates are fixed at the old best's, and nothing is controlled.
+            None: as a pilot of the study or of the plan chose, else "on".
         warm_start: The best configurations of the old study that are tried first, without their rates.
         polish: The best configurations that are run again with other rates once the search is over.
         sampler: A name of `galatune.study.search.sampler.SAMPLERS`, "grid", or a sampler of Optuna's,
@@ -92,7 +93,7 @@ class RunOptions:
     per_group: bool = Options.per_group
     max_growth_per_step: float | None = None
     prior: bool = True
-    control: str = "on"
+    control: str | None = None
     warm_start: int = 0
     polish: int = 0
     sampler: str | BaseSampler | None = None

@@ -269,7 +269,7 @@ def _only_comparable(study: optuna.Study, own: int) -> optuna.Study:
 
 def _is_comparable(trial: FrozenTrial) -> bool:
     """Whether all that a trial reported comes from a training of the smaller search."""
-    if trial.user_attrs.get(STAGE) == "repeat":
+    if trial.user_attrs.get(STAGE) in ("repeat", "pilot"):
         return False
     record = trial.user_attrs.get(RECORD)
     controlled = isinstance(record, Mapping) and bool(record.get("steps"))

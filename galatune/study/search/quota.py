@@ -28,6 +28,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from galatune.study.ledger.attributes import (
     INTERRUPTED,
     OWN_STEP,
+    PILOT,
     POLISH,
     PROCESS,
     REASON,
@@ -56,7 +57,7 @@ __all__ = [
 FIXED = "fixed_params"
 """System attribute in which Optuna keeps the parameters of a trial that was enqueued."""
 
-CARRIED = (STAGE, REPEATS, POLISH, WARM_START)
+CARRIED = (STAGE, REPEATS, PILOT, POLISH, WARM_START)
 """User attributes of a trial that one with the same ticket has too."""
 
 

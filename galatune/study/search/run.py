@@ -15,10 +15,11 @@ from galatune.controller.torch_hooks.random_state import restored_afterwards
 from galatune.errors import PlanError, StorageError
 from galatune.formatting import listed, printable
 from galatune.study.ledger.match import Goal, goal_of
-from galatune.study.ledger.provenance import Provenance
 from galatune.study.ledger.rows import ledger
 from galatune.study.scan.plan import ShrinkPlan
 from galatune.study.scan.projection import MOST_ALIKE
+from galatune.study.search.carried_pilot import bring
+from galatune.study.search.chosen_way import begun_study, with_pilot
 from galatune.study.search.control_off import check_control
 from galatune.study.search.create import as_begun, create_or_continue, study_names
 from galatune.study.search.fingerprint import Fingerprint
@@ -32,9 +33,9 @@ from galatune.study.search.stopping import Budget, budget_for
 from galatune.study.search.warm_start import best_of_storage, queue_first
 from galatune.study.storage.address import is_url, redact
 from galatune.study.storage.reading import open_source
-from galatune.study.storage.writing import default_target, find_target, open_target, storage_errors
+from galatune.study.storage.writing import default_target, open_target, storage_errors
 
-__all__ = ["run"]
+__all__ = ["HIDDEN", "checked", "not_deleted", "old_place", "pilot_place", "quiet", "read_old", "run"]
 
 HIDDEN = ":***@"
 """What a plan's storage shows in place of its password."""
@@ -88,28 +89,33 @@ def run(
         >>> from galatune.demo.objective import objective
         >>> study = galatune.run(galatune.scan("old.db"), objective, trials=20)  # doctest: +SKIP
     """
-    chosen = _chosen(plan, options, settings)
+    into, name = pilot_place(plan, into, name)
+    begun = begun_study(plan, into, name)
+    chosen, about_pilot = with_pilot(plan, checked(plan, options, settings), begun, agree)
+    check_polish(chosen)
     if not plan.kept and chosen.trials is None:
-        chosen = _few_alike(plan, chosen, agree, _begun(plan, into, name))
-    place = _old_place(plan, source)
-    budget, about_old, bound, pruning = _read_old(place, plan, chosen, objective)
+        chosen = _few_alike(plan, chosen, agree, begun.options)
+    place = old_place(plan, source)
+    budget, about_old, bound, pruning = read_old(place, plan, chosen, objective)
+    about_old |= {} if about_pilot is None else {"pilot": about_pilot}
     chosen, budget = chosen.bounded(bound), _within_grid(budget, plan, chosen)
     warm = best_of_storage(place, plan, chosen.warm_start)
     storage = open_target(into, plan.study, source=place, name=name)
     file, own_name = default_target(plan.study)
-    with _quiet(), storage_errors(into or file), restored_afterwards():
+    with quiet(), storage_errors(into or file), restored_afterwards():
         code, own_name = Fingerprint.of(objective), name or own_name
         plan = as_begun(plan, storage, own_name)
         study = create_or_continue(storage, own_name, plan, code, chosen, pruning, about_old, agree)
+        bring(study, begun.carried)
         budget = budget.begun(study)
-        with _not_deleted(storage, study):
+        with not_deleted(storage, study):
             queue_first(study, warm)
             run_trials(Search(study, plan, objective, chosen, budget, watcher, pruning=pruning))
     return study
 
 
 @contextmanager
-def _not_deleted(storage: optuna.storages.BaseStorage, study: optuna.Study) -> Iterator[None]:
+def not_deleted(storage: optuna.storages.BaseStorage, study: optuna.Study) -> Iterator[None]:
     """Say in one line that somebody deletes the study, or the trial, that runs."""
     name = study.study_name
     try:
@@ -125,7 +131,7 @@ def _not_deleted(storage: optuna.storages.BaseStorage, study: optuna.Study) -> I
         ) from None
 
 
-def _chosen(plan: ShrinkPlan, options: RunOptions | None, settings: Mapping[str, Any]) -> RunOptions:
+def checked(plan: ShrinkPlan, options: RunOptions | None, settings: Mapping[str, Any]) -> RunOptions:
     """The options, checked: what contradicts itself or the plan is said before anything is made."""
     if options is not None and settings:
         raise TypeError(f"give options or settings, not both; however: options and {', '.join(settings)}")
@@ -145,14 +151,14 @@ def _chosen(plan: ShrinkPlan, options: RunOptions | None, settings: Mapping[str,
     return options
 
 
-def _begun(plan: ShrinkPlan, into: str | None, name: str | None) -> Mapping[str, Any]:
-    """Options that the smaller study was begun with; nothing if there is none yet."""
-    try:
-        place, own_name = find_target(plan.study, into, name)
-        with open_source(place) as opened:
-            return Provenance.of(opened.study(own_name)).options
-    except StorageError:  # said where it is opened for writing
-        return {}
+def pilot_place(plan: ShrinkPlan, into: str | None, name: str | None) -> tuple[str | None, str | None]:
+    """The study of the pilot that a plan carries, unless another place or name is given."""
+    found = plan.pilot
+    if found is None or into is not None or name is not None:
+        return into, name
+    if found.storage is not None and is_url(found.storage) and HIDDEN in found.storage:
+        raise PlanError(f"the pilot's {redact(found.storage)} has its password left out; give it with --into")
+    return found.storage, found.study
 
 
 def _few_alike(
@@ -172,13 +178,14 @@ def _few_alike(
     return few
 
 
-def _old_place(plan: ShrinkPlan, source: str | None) -> str:
+def old_place(plan: ShrinkPlan, source: str | None) -> str:
+    """Where the old study is."""
     if source is None and is_url(plan.storage) and HIDDEN in plan.storage:
         raise PlanError(f"the plan's {redact(plan.storage)} has its password left out; give it with source=")
     return source or plan.storage
 
 
-def _read_old(
+def read_old(
     place: str, plan: ShrinkPlan, options: RunOptions, objective: Objective
 ) -> tuple[Budget, dict[str, Any], RateBound | None, Pruning]:
     """What follows from the old study: budget, what the smaller one says of it, bounds, pruner."""
@@ -224,7 +231,7 @@ def _best(goal: Goal | None) -> dict[str, Any]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without Optuna's line per trial: the watcher says it."""
     level = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)

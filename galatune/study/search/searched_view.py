@@ -22,8 +22,8 @@ __all__ = ["SearchedSampler", "is_repeat", "searched"]
 
 
 def is_repeat(trial: FrozenTrial) -> bool:
-    """Whether a trial repeats the old best at its own rates, or one of the best with another rate."""
-    return trial.user_attrs.get(STAGE) in ("repeat", "polish")
+    """Whether a trial repeats an old configuration, or one of the best with another rate."""
+    return trial.user_attrs.get(STAGE) in ("repeat", "pilot", "polish")
 
 
 def searched(study: optuna.Study, own: FrozenTrial | None = None) -> optuna.Study:

@@ -85,9 +85,16 @@ class Budget:
         note = "the old best is not repeated, since this search began without that" if lost else self.note
         return replace(self, goal=goal_in(study, self.goal), old_best=best, note=note)
 
+    def counts(self, trial: FrozenTrial) -> bool:
+        """Whether a trial has used one of `trials`."""
+        return uses_ticket(trial)
+
     def used(self, study: optuna.Study) -> int:
         """Tickets used so far."""
-        return sum(uses_ticket(trial) for trial in study.get_trials(deepcopy=False))
+        return sum(self.counts(trial) for trial in study.get_trials(deepcopy=False))
+
+    def prepare(self, study: optuna.Study) -> None:
+        """Queue what follows, before it is asked why no other trial does."""
 
     def open_tickets(self, study: optuna.Study) -> int:
         """Tickets that may begin.

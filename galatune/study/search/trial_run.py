@@ -15,6 +15,7 @@ from galatune.errors import ObjectiveError
 from galatune.formatting import printable
 from galatune.study.ledger.attributes import OWN_STEP, POLISH, REASON, RECORD
 from galatune.study.ledger.machine import this_machine, versions
+from galatune.study.ledger.pilot_arm import PilotArm
 from galatune.study.ledger.polish import Polish
 from galatune.study.ledger.provenance import note_stop
 from galatune.study.ledger.record import OptimizerRecord, RateEvent, RatePoint, TrialRecord
@@ -22,8 +23,10 @@ from galatune.study.ledger.rows import ledger
 from galatune.study.scan.plan import ShrinkPlan
 from galatune.study.search.attempt import Outcome, attempt
 from galatune.study.search.control_off import fixed_attempt
+from galatune.study.search.lanes import pilot_tickets
 from galatune.study.search.options import Search
 from galatune.study.search.own_step import own_step
+from galatune.study.search.pilot_budget import arm_of
 from galatune.study.search.placeholder_trial import PlaceholderTrial
 from galatune.study.search.quota import ticket_of
 from galatune.study.search.repeats import mark, old_rates
@@ -82,7 +85,7 @@ def _repeated_without_torch(
     trials = search.study.get_trials(deepcopy=False)
     first = sum(one.state.is_finished() for one in trials) == 1
     repeats = old_rates(search.study._storage.get_trial(trial._trial_id)) is not None
-    return first and repeats and search.options.control == "on" and not record.optimizers
+    return first and repeats and search.options.control != "off" and not record.optimizers
 
 
 def _controlled_before(study: optuna.Study) -> bool:
@@ -93,6 +96,8 @@ def _controlled_before(study: optuna.Study) -> bool:
 def _under_control(search: Search, trial: optuna.trial.Trial) -> tuple[Outcome, TrialRecord]:
     seed = search.options.seed + ticket_of(search.study, trial)
     frozen = search.study._storage.get_trial(trial._trial_id)
+    if (place := arm_of(frozen)) is not None:
+        return _of_a_pilot(search, trial, place)
     if (rates := old_rates(frozen)) is not None:
         mark(trial)
         return _at_fixed_rate(search, trial, seed, rates)
@@ -103,6 +108,19 @@ def _under_control(search: Search, trial: optuna.trial.Trial) -> tuple[Outcome, 
         search = replace(search, step_scale_factor=polish.step_scale_factor)
     if search.options.control == "off":
         return _at_fixed_rate(search, trial, seed, search.plan.placeholders)
+    return _controlled(search, trial, seed)
+
+
+def _of_a_pilot(search: Search, trial: optuna.trial.Trial, place: PilotArm) -> tuple[Outcome, TrialRecord]:
+    """One training of a pair, as a trial of the search would be run in that way."""
+    mark(trial)
+    seed = search.options.seed + pilot_tickets(place.pair)[0]
+    if place.arm == "fixed":
+        return _at_fixed_rate(search, trial, seed, search.plan.placeholders)
+    return _controlled(search, trial, seed)
+
+
+def _controlled(search: Search, trial: optuna.trial.Trial, seed: int) -> tuple[Outcome, TrialRecord]:
     made = attempt(search, trial, seed)
     ended, record = made.outcome, _record(made.capture, made.events)
     own = own_step(made, search.plan)
