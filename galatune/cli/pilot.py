@@ -20,6 +20,7 @@ from galatune.cli.options import (
     lr_option,
     name_option,
     objective_argument,
+    prior_option,
     repeats_option,
     seed_option,
     storage_argument,
@@ -65,6 +66,7 @@ __all__ = ["pilot"]
 @keep_option
 @drop_schedule_option
 @control_options
+@prior_option
 @seed_option
 @yes_option
 @json_option

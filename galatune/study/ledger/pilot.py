@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CARRIED_OPTIONS", "PilotTerms", "pilot_of"]
 
-CARRIED_OPTIONS = ("min_lr", "max_lr", "probe", "step_scale", "per_group", "max_growth_per_step")
+CARRIED_OPTIONS = ("min_lr", "max_lr", "probe", "step_scale", "per_group", "max_growth_per_step", "prior")
 """Options of control that a run takes over from its pilot."""
 
 

@@ -134,7 +134,7 @@ def _bounds_of(report: PilotReport, options: RunOptions) -> RunOptions:
 
 
 def _of_the_controller(options: RunOptions) -> list[str]:
-    usual, said = RunOptions(), {"max_growth_per_step": "--max-growth"}
+    usual, said = RunOptions(), {"max_growth_per_step": "--max-growth", "prior": "--no-prior"}
     names = [*CARRIED_OPTIONS, "polish"]
     changed = [name for name in names if getattr(options, name) != getattr(usual, name)]
     return [said.get(name, f"--{name.replace('_', '-')}") for name in changed]
