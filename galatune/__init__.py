@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from galatune.report.savings import savings as savings
     from galatune.study.scan.scan import scan as scan
     from galatune.study.search.fixed_trial import fixed_trial as fixed_trial
+    from galatune.study.search.optimize import optimize as optimize
     from galatune.study.search.run import run as run
     from galatune.tabular import GalaClassifier as GalaClassifier
     from galatune.tabular import GalaRegressor as GalaRegressor
@@ -31,6 +32,7 @@ _HOME = {
     "attach": "galatune.controller",
     "controlled": "galatune.controller",
     "fixed_trial": "galatune.study.search.fixed_trial",
+    "optimize": "galatune.study.search.optimize",
     "run": "galatune.study.search.run",
     "savings": "galatune.report.savings",
     "scan": "galatune.study.scan.scan",
@@ -44,6 +46,7 @@ __all__ = [
     "attach",
     "controlled",
     "fixed_trial",
+    "optimize",
     "run",
     "savings",
     "scan",
