@@ -85,6 +85,14 @@ class SuggestedSpace:
             self._lr -= set(names)
             self._decide()
 
+    def __getstate__(self) -> dict[str, Any]:
+        """A trial may be copied or pickled."""
+        return {name: value for name, value in vars(self).items() if name != "_lock"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._lock = threading.RLock()
+
     def _decide(self) -> None:
         params = {name: middle(one) for name, one in self._seen.items()}
         together = optuna.trial.create_trial(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import functools
+import pickle
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -333,6 +336,19 @@ def test_rate_that_is_returned_is_a_plain_number() -> None:
     galatune.optimize(study, suggests, n_trials=1)
     assert type(study.trials[0].value) is float
     assert type(study.trials[0].user_attrs["rate"]) is float
+
+
+def test_trial_may_be_copied_and_pickled(tmp_path: Path) -> None:
+    def suggests(trial: optuna.trial.Trial) -> float:
+        value = objective(trial)
+        for again in (copy.deepcopy(trial), pickle.loads(pickle.dumps(trial))):
+            assert again.params == trial.params
+            assert again.suggest_float("lr", 1e-5, 1e-1, log=True) == trial.params["lr"]
+        return value
+
+    study = new_study(storage=f"sqlite:///{tmp_path}/own.db")
+    galatune.optimize(study, suggests, n_trials=1)
+    assert record_of(study.trials[0]).controlled
 
 
 def test_in_the_place_of_the_studys_own_optimize() -> None:
