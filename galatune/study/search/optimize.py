@@ -164,6 +164,7 @@ class ControlledObjective:
         """One trial."""
         curve = CurveWatch(trial, Pruning())
         self._space.begin(trial.study)
+        self._controlled_before |= self._space.controlled
         try:
             return self._attempt(trial, curve)
         except StoppedAtFirstStep:  # it sets its own step: nothing trained yet

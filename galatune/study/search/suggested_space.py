@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from typing import Any
 
 import optuna
@@ -12,6 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from galatune.controller.torch_hooks.traced_numbers import Origin
 from galatune.formatting import listed, printable
+from galatune.study.ledger.attributes import DROPPED
 from galatune.study.ledger.trial_counts import count_states
 from galatune.study.scan.dimensions import RateDimension, find_dimensions
 from galatune.study.scan.distributions import middle
@@ -32,6 +34,9 @@ class SuggestedSpace:
         lr: Parameters that are learning rates in any case.
         keep: Parameters that stay in any case.
         drop_schedule: Whether schedules and multipliers are dropped as well.
+
+    Attributes:
+        controlled: Whether a rate was controlled in a trial that the study had before.
     """
 
     def __init__(self, lr: Collection[str], keep: Collection[str], *, drop_schedule: bool) -> None:
@@ -41,7 +46,7 @@ class SuggestedSpace:
         self._best: list[FrozenTrial] = []
         self._dropped: dict[str, RateDimension] = {}
         self._unsure: dict[str, RateDimension] = {}
-        self._given_back = False
+        self.controlled = self._given_back = False
         self._lock = threading.RLock()
 
     def begin(self, study: optuna.Study) -> None:
@@ -51,8 +56,10 @@ class SuggestedSpace:
                 return
             states = (TrialState.COMPLETE, TrialState.PRUNED)
             self._trials = study.get_trials(deepcopy=False, states=states)
-            if len(study.directions) == 1 and any(one.values for one in self._trials):
-                self._best = [study.best_trial]
+            self.controlled = any(DROPPED in one.user_attrs for one in self._trials)
+            if len(study.directions) == 1:
+                with suppress(ValueError):  # none is complete, or none meets the constraints
+                    self._best = [study.best_trial]
             for trial in self._trials:
                 self._seen.update(trial.distributions)
             if self._seen:

@@ -210,6 +210,28 @@ def test_without_torch_the_rate_is_kept_and_searched_from_then_on() -> None:
     assert not any(DROPPED in trial.user_attrs or LR_PEAK in trial.user_attrs for trial in study.trials)
 
 
+def test_a_trial_without_torch_among_others_gives_nothing_back() -> None:
+    """Also if the others belong to an earlier call."""
+
+    def suggests(trial: optuna.trial.Trial) -> float:
+        value = objective(trial)
+        if trial.number == 1:
+            raise optuna.TrialPruned
+        return value
+
+    study = new_study()
+    galatune.optimize(study, suggests, n_trials=2)
+
+    def without(trial: optuna.trial.Trial) -> float:
+        if trial.number == 2:
+            return trial.suggest_float("lr", 1e-5, 1e-1, log=True)
+        return suggests(trial)
+
+    with pytest.warns(UserWarning, match="no torch optimizer stepped .* lr is its parameter$"):
+        galatune.optimize(study, without, n_trials=2)
+    assert ["lr" in trial.params for trial in study.trials] == [False, False, True, False]
+
+
 def test_boosted_trees_are_recognised_once_their_parameters_are_seen() -> None:
     """A study that has trials tells at once what a name means."""
     study = new_study()
