@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from galatune.report.savings import savings as savings
     from galatune.study.scan.scan import scan as scan
     from galatune.study.search.fixed_trial import fixed_trial as fixed_trial
+    from galatune.study.search.optimize import optimize as optimize
     from galatune.study.search.pilot import pilot as pilot
     from galatune.study.search.run import run as run
     from galatune.tabular import GalaClassifier as GalaClassifier
@@ -34,6 +35,7 @@ _HOME = {
     "attach": "galatune.controller",
     "controlled": "galatune.controller",
     "fixed_trial": "galatune.study.search.fixed_trial",
+    "optimize": "galatune.study.search.optimize",
     "pilot": "galatune.study.search.pilot",
     "run": "galatune.study.search.run",
     "savings": "galatune.report.savings",
@@ -49,6 +51,7 @@ __all__ = [
     "attach",
     "controlled",
     "fixed_trial",
+    "optimize",
     "pilot",
     "run",
     "savings",

@@ -15,7 +15,10 @@ import galatune
 
 REPOSITORY = Path(__file__).parents[1]
 PACKAGE = REPOSITORY / "galatune"
-HOSTS = ("dask", "distributed", "lightning", "mlflow", "pytorch_lightning", "galatune_mlflow")
+HOSTS = (
+    *("accelerate", "dask", "distributed", "lightning", "mlflow", "pytorch_lightning", "skorch"),
+    *("transformers", "galatune_lightning", "galatune_mlflow", "galatune_skorch", "galatune_transformers"),
+)
 
 
 def run(program: str, *arguments: str) -> str:

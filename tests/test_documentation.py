@@ -9,6 +9,7 @@ import pkgutil
 import re
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import click
 import pytest
@@ -19,23 +20,45 @@ from galatune.cli import main
 REPOSITORY = Path(__file__).parents[1]
 
 
-def _modules() -> list[str]:
-    names = [module.name for module in pkgutil.walk_packages(galatune.__path__, "galatune.")]
+FRAMEWORKS = ("lightning", "skorch", "transformers")
+"""Hosts that are extras: their packages are looked at if they are installed."""
+
+
+def _modules() -> list[Any]:
+    names: list[Any] = [module.name for module in pkgutil.walk_packages(galatune.__path__, "galatune.")]
     integrations = REPOSITORY / "integrations"
-    hosts = [module.name for module in pkgutil.walk_packages([str(integrations)])]
-    return [name for name in [*names, *hosts] if not name.endswith("__main__")]
+    for path in sorted(integrations.rglob("*.py")):
+        parts = path.relative_to(integrations).with_suffix("").parts
+        name = ".".join(part for part in parts if part != "__init__")
+        marks = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")] if _framework(name) else []
+        names.append(pytest.param(name, marks=marks))
+    return [name for name in names if not (isinstance(name, str) and name.endswith("__main__"))]
+
+
+def _framework(name: str) -> str | None:
+    """The framework that a module is for."""
+    host = name.partition(".")[0].removeprefix("galatune_")
+    return host if host in FRAMEWORKS else None
+
+
+def _imported(name: str) -> ModuleType:
+    if (framework := _framework(name)) is not None:
+        pytest.importorskip(
+            framework, reason=f"{framework} is not installed: make .venv/.installed-frameworks"
+        )
+    return importlib.import_module(name)
 
 
 @pytest.mark.parametrize("name", _modules())
 def test_module_examples_hold(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    failed, _ = doctest.testmod(importlib.import_module(name))
+    failed, _ = doctest.testmod(_imported(name))
     assert failed == 0
 
 
 @pytest.mark.parametrize("name", _modules())
 def test_module_documents_its_public_names(name: str) -> None:
-    module = importlib.import_module(name)
+    module = _imported(name)
     assert module.__doc__
     for public in getattr(module, "__all__", ()):
         value = getattr(module, public)

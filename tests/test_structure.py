@@ -13,8 +13,8 @@ PACKAGE = REPOSITORY / "galatune"
 
 ORDERS = {
     "galatune": (
-        *("errors", "formatting", "files", "statistics", "controller", "study", "report"),
-        *("tabular", "demo", "bench", "cli"),
+        *("errors", "formatting", "files", "statistics", "controller", "callback", "study"),
+        *("report", "tabular", "demo", "bench", "cli"),
     ),
     "galatune.controller": (
         *("rule", "learners", "torch_hooks", "gradient_pair", "optimizers", "probes", "state", "events"),

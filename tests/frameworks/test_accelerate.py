@@ -35,7 +35,7 @@ def train(
     accelerator = accelerate.Accelerator(
         cpu=True, gradient_accumulation_steps=accumulate, mixed_precision=precision
     )
-    rates, steps = [], 0
+    rates, steps, applied = [], 0, []
     with control(how) as capture:
         inner = getattr(torch.optim, kind)(net.parameters(), lr=rate)
         total = 14 * epochs // accumulate
@@ -47,8 +47,7 @@ def train(
         scheduler = torch.optim.lr_scheduler.LambdaLR(inner, curve)
         loader = digits().loader(seed, shuffle=shuffle)
         model, optimizer, loader, scheduler = accelerator.prepare(net, inner, loader, scheduler)
-        if attach is not None:
-            attach(inner, optimizer)
+        controller = None if attach is None else attach(inner, optimizer)
         if resume is not None:
             accelerator.load_state(resume)
         for _ in range(epochs):
@@ -64,9 +63,12 @@ def train(
                 if accelerator.sync_gradients:
                     steps += 1
                     rates.append(scheduler.get_last_lr())
+                    if controller is not None:
+                        applied.append(controller.learning_rate)
         if save is not None:
             accelerator.save_state(save)
-    return Result(weights(net), digits().loss(net), capture, {"rates": rates, "steps": steps})
+    noted = {"rates": rates, "steps": steps, **({"applied": applied} if attach is not None else {})}
+    return Result(weights(net), digits().loss(net), capture, noted)
 
 
 CASES = {
@@ -112,6 +114,7 @@ def test_attached_by_either_name(which):
     def attach(inner, wrapper):
         try:
             made.append(galatune.attach(inner if which == "inner" else wrapper, probe_schedule=OFTEN))
+            return made[0]
         except ControlError as refusal:
             made.append(refusal)
 
@@ -123,3 +126,36 @@ def test_attached_by_either_name(which):
     else:
         assert torch.equal(result.weights, other.weights)
         assert made[0].steps == result.seen["steps"]
+
+
+def attach_in_one_line(inner, optimizer):
+    """After `accelerator.prepare`, which handed out the wrapper."""
+    return galatune.attach(optimizer.optimizer, probe_schedule=OFTEN)
+
+
+def test_attached_in_one_line_the_rate_read_is_the_applied_one():
+    moved = []
+
+    def attach(inner, optimizer):
+        first = inner.param_groups[0]["params"][0]
+        inner.register_step_pre_hook(lambda *_: moved.append(first.detach().clone()))
+
+        def after(*_):
+            moved[-1] = ((moved[-1] - first.detach()).double().norm() / first.grad.double().norm()).item()
+
+        inner.register_step_post_hook(after)
+        return attach_in_one_line(inner, optimizer)
+
+    for options in ({}, {"accumulate": 2, "cosine": True}, {"clip": 0.1}):
+        moved.clear()
+        result = train(1e-6, 0, "off", kind="SGD", attach=attach, **options)
+        assert len(moved) == len(result.seen["applied"]) == result.seen["steps"]
+        assert result.seen["applied"] == pytest.approx(moved, rel=1e-3, abs=1e-12)
+
+
+def test_attached_in_one_line_resume_is_bit_equal(tmp_path):
+    whole = train(0.01, 0, "off", epochs=3, attach=attach_in_one_line)
+    train(0.01, 0, "off", epochs=1, save=tmp_path, attach=attach_in_one_line)
+    rest = train(0.01, 0, "off", epochs=2, resume=tmp_path, attach=attach_in_one_line)
+    assert rest.seen["applied"] == whole.seen["applied"][14:]
+    assert torch.equal(rest.weights, whole.weights)

@@ -8,10 +8,13 @@ from __future__ import annotations
 __all__ = [
     "BEAT",
     "DEMO",
+    "DROPPED",
     "GOAL",
     "GRID_CELL",
     "GRID_VALUES",
     "INTERRUPTED",
+    "LR_FINAL",
+    "LR_PEAK",
     "MACHINE",
     "OBJECTIVE_CONSTRAINTS",
     "OWN_STEP",
@@ -41,6 +44,17 @@ SCHEMA = 1
 
 UNFINISHED = "interrupted"
 """Value of "stopped_because" in `RECORD` of the study while its search is not over."""
+
+# -- user attributes of a trial whose rate was controlled
+
+LR_PEAK = "galatune_lr_peak"
+"""Highest rate as applied, of all optimizers."""
+
+LR_FINAL = "galatune_lr_final"
+"""Rate of the last step as applied, of the optimizer that had the highest then."""
+
+DROPPED = "galatune_dropped"
+"""What `galatune.optimize` answered with constants: the fields of each `RateDimension`."""
 
 # -- user attributes of a trial of the smaller study
 

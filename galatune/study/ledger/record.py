@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from galatune.study.ledger.attributes import SCHEMA
+from galatune.study.ledger.attributes import LR_FINAL, LR_PEAK, SCHEMA
 
 __all__ = ["OptimizerRecord", "RateEvent", "RatePoint", "TrialRecord"]
 
@@ -102,6 +102,15 @@ class TrialRecord:
     def controlled(self) -> bool:
         """Whether any optimizer's learning rate was set by galatune."""
         return any(optimizer.controlled for optimizer in self.optimizers) and self.steps > 0
+
+    @property
+    def scalars(self) -> dict[str, float]:
+        """The user attributes that are one number: highest and last rate; none if none was applied."""
+        last = {p.optimizer: p.rate for p in self.learning_rate if math.isfinite(p.rate)}
+        if not (self.controlled and last):
+            return {}
+        peak = max(p.rate for p in self.learning_rate if math.isfinite(p.rate))
+        return {LR_PEAK: peak, LR_FINAL: max(last.values())}
 
     def to_attribute(self) -> dict[str, Any]:
         """JSON-ready form, within the limits of the attribute: texts are cut until it fits.

@@ -7,11 +7,11 @@ from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalChoiceType, json_to_distribution
-from optuna.trial import FixedTrial
+from optuna.trial import FixedTrial, FrozenTrial
 
 from galatune.errors import PlanError, StorageError
 from galatune.formatting import printable
-from galatune.study.ledger.attributes import POLISH, RECORD, SCHEMA
+from galatune.study.ledger.attributes import DROPPED, POLISH, RECORD, SCHEMA
 from galatune.study.ledger.polish import Polish
 from galatune.study.ledger.provenance import Provenance
 from galatune.study.ledger.record import TrialRecord
@@ -33,13 +33,14 @@ def fixed_trial(study: optuna.Study) -> FixedTrial:
     have it controlled again; with ``step_scale_factor``, if the trial polished with one.
 
     Args:
-        study: A study made by `galatune.run`.
+        study: A study made by `galatune.run`, or optimized by `galatune.optimize`.
 
     Raises:
         PlanError: Another kind of study, or one with several objectives.
         StorageError: No trial is complete yet.
     """
-    plan = _plan(study)
+    trials = study.get_trials(deepcopy=False)
+    plan = None if any(DROPPED in trial.user_attrs for trial in trials) else _plan(study)
     name = printable(study.study_name)
     if len(study.directions) > 1:
         raise PlanError(f"{name} has several objectives and no single best trial; choose one of best_trials")
@@ -49,7 +50,7 @@ def fixed_trial(study: optuna.Study) -> FixedTrial:
         raise StorageError(f"No trial of {name} is complete yet; run it first") from error
     fixed = Provenance.of(study).fixed_rates is not None
     peak = None if fixed else _peak(TrialRecord.from_attribute(best.user_attrs.get(RECORD)))
-    filled = {d.name: _fill(d, peak) for d in plan.learning_rate if d.dropped}
+    filled = {d.name: _fill(d, peak) for d in _dropped(plan, best)}
     polish = Polish.from_attribute(best.user_attrs.get(POLISH))
     filled |= {} if polish is None else polish.rates
     return _BestTrial({**filled, **best.params}, number=best.number)
@@ -63,6 +64,16 @@ class _BestTrial(FixedTrial):
         answer = own_choice(super()._suggest(name, stored), stored, distribution)
         self._suggested_params[name], self._distributions[name] = answer, distribution
         return answer
+
+
+def _dropped(plan: ShrinkPlan | None, best: FrozenTrial) -> list[RateDimension]:
+    """What the objective suggests and the best trial does not have.
+
+    Without a plan, `galatune.optimize` has written it into each trial that was controlled.
+    """
+    if plan is None:
+        return [RateDimension(**one) for one in best.user_attrs.get(DROPPED, ())]
+    return [d for d in plan.learning_rate if d.dropped]
 
 
 def _plan(study: optuna.Study) -> ShrinkPlan:

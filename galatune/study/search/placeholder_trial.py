@@ -35,8 +35,8 @@ _REFUSED = "_galatune_refused"
 class _Answers:
     """The answers of one call of the objective."""
 
-    placeholders: Mapping[str, CategoricalChoiceType]
-    origins: Mapping[str, Origin]
+    placeholders: dict[str, CategoricalChoiceType]
+    origins: dict[str, Origin]
     varied: Collection[str]
     reported: Collection[int]
     curve: CurveWatch | None
@@ -97,6 +97,18 @@ class PlaceholderTrial(optuna.trial.Trial):
         answers.params[name] = answer
         answers.distributions[name] = distribution
         return answer
+
+    def answer(self, name: str, placeholder: CategoricalChoiceType, origin: Origin | None) -> None:
+        """Answer one more dimension with a constant.
+
+        Args:
+            name: Of the dimension, which was not suggested yet.
+            placeholder: The constant.
+            origin: What its number knows of where it comes from; None for a plain number.
+        """
+        self._answers.placeholders[name] = placeholder
+        if origin is not None:
+            self._answers.origins[name] = origin
 
     def _refuse_old(self, name: str, distribution: BaseDistribution) -> None:
         """An old value that the space does not hold any more is drawn anew."""

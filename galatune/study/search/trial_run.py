@@ -32,7 +32,7 @@ from galatune.study.search.quota import ticket_of
 from galatune.study.search.repeats import mark, old_rates
 from galatune.study.search.signals import Interruption
 
-__all__ = ["run_trial"]
+__all__ = ["nothing_controlled", "record_of", "run_trial"]
 
 NO_OPTIMIZER = (
     "no torch optimizer stepped in this process, so nothing was controlled; a training in another process or "
@@ -69,6 +69,8 @@ def run_trial(search: Search, trial: optuna.trial.Trial, interruption: Interrupt
 
 def _write_down(study: optuna.Study, trial: optuna.trial.Trial, ended: Outcome, record: TrialRecord) -> None:
     trial.set_user_attr(RECORD, record.to_attribute())
+    for name, rate in record.scalars.items():
+        trial.set_user_attr(name, rate)
     if ended.reason is not None:
         trial.set_user_attr(REASON, ended.reason)
     if ended.own_step is not None:
@@ -122,7 +124,7 @@ def _of_a_pilot(search: Search, trial: optuna.trial.Trial, place: PilotArm) -> t
 
 def _controlled(search: Search, trial: optuna.trial.Trial, seed: int) -> tuple[Outcome, TrialRecord]:
     made = attempt(search, trial, seed)
-    ended, record = made.outcome, _record(made.capture, made.events)
+    ended, record = made.outcome, record_of(made.capture, made.events)
     own = own_step(made, search.plan)
     if own is not None:
         return Outcome(TrialState.FAIL, reason=own.reason, own_step=own.choice), record
@@ -130,7 +132,7 @@ def _controlled(search: Search, trial: optuna.trial.Trial, seed: int) -> tuple[O
     trained = ended.state == TrialState.COMPLETE or bool(made.capture.left_alone)
     if ended.state != TrialState.FAIL and trained:
         why = _of_another_study(made.trial, search.plan) or (
-            _nothing_seen(made.capture) if record.controlled else _nothing_controlled(made.capture)
+            _nothing_seen(made.capture) if record.controlled else nothing_controlled(made.capture)
         )
         ended = ended if why is None else Outcome(TrialState.FAIL, reason=why)
     return ended, record
@@ -160,7 +162,8 @@ def _of_another_study(trial: PlaceholderTrial, plan: ShrinkPlan) -> str | None:
     )
 
 
-def _nothing_controlled(capture: Capture) -> str:
+def nothing_controlled(capture: Capture) -> str:
+    """Why, in words."""
     if capture.left_alone:
         seen = "; ".join(f"{one.name}: {one.reason}" for one in capture.left_alone[:3])
         return f"no learning rate was controlled, so the trial trained at the rate that was fixed ({seen})"
@@ -180,7 +183,7 @@ def _nothing_seen(capture: Capture) -> str | None:
     return f"no learning rate was chosen, so the trial trained at the first one ({'; '.join(reasons[:3])})"
 
 
-def _record(capture: Capture, notes: Sequence[RateEvent]) -> TrialRecord:
+def record_of(capture: Capture, notes: Sequence[RateEvent]) -> TrialRecord:
     """Read after the optimizers were let go, when a training that was too short is known."""
     controllers = capture.controllers
     stepped = [
