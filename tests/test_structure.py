@@ -21,7 +21,7 @@ ORDERS = {
         *("options", "history", "checkpoint", "rollback", "refusals", "groups", "controller", "controlled"),
     ),
     "galatune.controller.rule": ("estimate", "first_rate", "guard", "loss_trend", "learner", "rate"),
-    "galatune.study": ("storage", "ledger", "scan", "search"),
+    "galatune.study": ("storage", "ledger", "scan", "search", "scripts"),
     "galatune.report": (
         "quality",
         "spending",
