@@ -96,6 +96,9 @@ LIST = {
     },
     # until the end of a script
     "galatune/study/scripts/running.py": {"sys.argv", "sys.path", "sys.path.insert()"},
+    "galatune/study/scripts/script_storage.py": {
+        *("made.__class__", "storage.__class__"),  # of a storage object that the script made itself
+    },
     "galatune/study/scripts/loops.py": {"sys.settrace()"},  # until the next line of the script
     "galatune/study/scripts/study_patch.py": {
         *(

@@ -147,6 +147,7 @@ def run(
             *(script, plan, place, options, called, yes, stop_after_search),
             reached=lambda study: _print_reached(study, place, as_json),
         ).serve()
+        assert served.study is not None  # the search of `ScriptRun` always returns one
         smaller, failed = served.study, served.failed
     else:
         with _running(str(objective), place, plan, yes=yes, as_json=as_json) as (function, progress):

@@ -139,8 +139,8 @@ def check_directions(handed: HandedOver, plan: ShrinkPlan) -> None:
     """
     if handed.directions != plan.directions:
         raise PlanError(
-            f"study {printable(handed.study)!r} of the script has the directions {listed(handed.directions)}, "
-            f"however: {printable(plan.study)!r} has {listed(plan.directions)}; say with --study which old study "
+            f"study {printable(handed.study)!r} of the script is to {listed(handed.directions)}, however: "
+            f"{printable(plan.study)!r} was to {listed(plan.directions)}; say with --study which old study "
             "is meant"
         )
 

@@ -20,8 +20,6 @@ from galatune.study.search.fingerprint import Fingerprint
 
 __all__ = ["AskTell", "LoopBody"]
 
-_BEGIN = "_galatune_begin"
-
 
 class ToldToFail(Exception):  # noqa: N818  # it is what the script said, no error of ours
     """The script told FAIL."""
@@ -47,14 +45,13 @@ class LaterTrial(Trial):
     """A trial that begins when the script first uses it, since another one is still open."""
 
     def __init__(self, begin: Callable[[], Trial]) -> None:
-        self.__dict__[_BEGIN] = begin
+        object.__setattr__(self, "_begin", begin)
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattribute__(self, name: str) -> Any:
         """Begin; from then on it is an ordinary trial."""
-        begin = self.__dict__.get(_BEGIN)
-        if begin is None:
-            raise AttributeError(name)
-        begun = begin()
+        if name in ("__class__", "__dict__"):
+            return object.__getattribute__(self, name)
+        begun = object.__getattribute__(self, "_begin")()
         self.__dict__ = begun.__dict__
         self.__class__ = type(begun)
         return getattr(self, name)
@@ -65,21 +62,26 @@ class AskTell:
 
     Args:
         search: Runs the search, once its objective is known.
+        begins: Called before a trial begins.
+        surplus: Makes a trial of no study that counts, if the script holds one when the search is over.
 
     Attributes:
         over: Whether the search has ended.
         error: What ended it, None if it came to its end.
     """
 
-    def __init__(self, search: Callable[[], Any]) -> None:
+    def __init__(
+        self, search: Callable[[], Any], begins: Callable[[], Any], surplus: Callable[[], Trial]
+    ) -> None:
         self.over = False
         self.error: BaseException | None = None
-        self._search = search
+        self._search, self._begins, self._surplus = search, begins, surplus
         self._offered: queue.Queue[Any] = queue.Queue()
         self._answers: queue.Queue[Any] = queue.Queue()
         self._thread: threading.Thread | None = None
         self._open: Trial | None = None
         self._parked = self._ends = False
+        self._last: tuple[int, Any] | None = None
 
     # -- in the thread of the script
 
@@ -94,9 +96,11 @@ class AskTell:
         found = self._next()
         return None if found is None else _suggested(found, spaces)
 
-    def tell(self, trial: Trial | int, values: Any, state: TrialState | None) -> int:
-        """How the open trial ended; returns its number."""
+    def tell(self, trial: Trial | int, values: Any, state: TrialState | None) -> int | None:
+        """How the open trial ended; returns its number, None if it was a surplus one."""
         number = trial if isinstance(trial, int) else trial.number
+        if self._open is None and self.over:
+            return None
         if self._open is None or number != self._open.number:
             raise ObjectiveError(f"the script tells how trial {number} ended, which is not the open one")
         self._open = None
@@ -122,15 +126,13 @@ class AskTell:
     def _later(self) -> Trial:
         if self._open is not None:
             raise ObjectiveError(
-                f"the script trains trial {self._open.number} and another one at once; control needs one after "
-                "the other: ask for a trial, train it, tell, and only then begin the next"
+                f"the script trains trial {self._open.number} and another one at once; control needs one "
+                "after the other: ask for a trial, train it, tell, and only then begin the next"
             )
-        found = self._next()
-        if found is None:
-            raise ObjectiveError("the search is over, and the script still holds trials that it asked for")
-        return found
+        return self._next() or self._surplus()
 
     def _next(self) -> Trial | None:
+        self._begins()
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="galatune search", daemon=True)
             self._thread.start()
@@ -151,9 +153,15 @@ class AskTell:
     # -- in the thread of the search
 
     def train(self, trial: Trial) -> Any:
-        """Offer a trial, and return, or raise, what the script made of it."""
-        self._offered.put(trial)
-        answer = self._answers.get()
+        """Offer a trial, and return, or raise, what the script made of it.
+
+        The script trains it once: if it is offered again, since it may have refused something, it ends as
+        before.
+        """
+        if self._last is None or self._last[0] != trial.number:
+            self._offered.put(trial)
+            self._last = (trial.number, self._answers.get())
+        answer = self._last[1]
         if isinstance(answer, BaseException):
             raise answer
         values, state = answer

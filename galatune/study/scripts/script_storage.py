@@ -27,7 +27,7 @@ class ScriptStorage(InMemoryStorage):
     def __reduce__(self) -> Any:
         """As the class of Optuna's that it is for everyone else."""
         state = {name: value for name, value in self.__getstate__().items() if name != _OWN}
-        return copyreg.__newobj__, (InMemoryStorage,), state  # type: ignore[attr-defined]  # not in typeshed
+        return copyreg._reconstructor, (InMemoryStorage, object, None), state  # type: ignore[attr-defined]
 
     @property
     def number(self) -> int:

@@ -107,6 +107,6 @@ def _without_search(script: Script, session: Session, ended: BaseException | Non
     made = listed([printable(name) for name in session.made_names])
     studies = f"it makes {made} and" if made else "it makes no study and"
     return (
-        f"{script.name} ended without a search: {studies} calls neither study.optimize nor study.ask of the one "
-        "that is searched; name the script that does, or an objective as file.py:function"
+        f"{script.name} ended without a search: {studies} calls neither study.optimize nor study.ask of "
+        "the one that is searched; name the script that does, or an objective as file.py:function"
     )

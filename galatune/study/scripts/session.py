@@ -37,6 +37,8 @@ MOST_IDLE_WAITS = 25
 MOST_IDLE_CALLS = 10_000
 """The same of any loop."""
 
+COMPREHENSIONS = ("<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>")
+
 
 class ScriptLeft(BaseException):
     """Ends the script from inside; like `SystemExit`, no error."""
@@ -126,7 +128,6 @@ class Session:
         if self._busy or over or not self._is_the_one(study):
             found: Trial = inner(study, fixed_distributions)
             return found
-        self.after.end()
         if self._turns is None:
             self._turns = self._begin_turns(study)
         trial = self._turns.ask(fixed_distributions)
@@ -152,7 +153,7 @@ class Session:
         with self._ending_the_script():
             number = self._turns.tell(trial, values, state)
         self._check_turns()
-        return study.get_trials(deepcopy=False)[number]
+        return study.get_trials(deepcopy=False)[-1 if number is None else number]
 
     def stop(self, inner: Callable[..., Any], study: optuna.Study) -> None:
         """The budget is the command's."""
@@ -212,11 +213,16 @@ class Session:
         self._take_found(found)
 
     def _begin_turns(self, study: optuna.Study) -> AskTell:
-        turns = AskTell(lambda: self._search_in_turns(handed))
+        turns = AskTell(lambda: self._search_in_turns(handed), self.after.end, lambda: self._surplus(study))
         path = Path(self._script.file or self._script.place)
         body = LoopBody(turns, Fingerprint.of_file(path, "<ask and tell>"))
         handed = self._handed(study, self._as_objective(body), [], asks=True, turns=turns)
         return turns
+
+    def _surplus(self, study: optuna.Study) -> Trial:
+        """A trial that the script holds already when the search is over."""
+        self.say("The script asked for trials in advance: those beyond the budget train, and are not kept.")
+        return optuna.create_study(directions=study.directions).ask()
 
     def _search_in_turns(self, handed: HandedOver) -> None:
         with self.patches.paused():
@@ -348,6 +354,9 @@ class _Ending:
 def _frame_of_script(frame: FrameType | None) -> FrameType | None:
     """The first frame outside of galatune and Optuna."""
     own = {str(Path(__file__).resolve().parents[2]), str(Path(optuna.__file__).parent)}
-    while frame is not None and any(frame.f_code.co_filename.startswith(folder) for folder in own):
+    while frame is not None and (
+        any(frame.f_code.co_filename.startswith(folder) for folder in own)
+        or frame.f_code.co_name in COMPREHENSIONS
+    ):
         frame = frame.f_back
     return frame
