@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from galatune.controller import Guard as Guard
+    from galatune.controller import Prior as Prior
     from galatune.controller import attach as attach
     from galatune.controller import controlled as controlled
     from galatune.errors import GalatuneError as GalatuneError
@@ -28,6 +29,7 @@ _HOME = {
     "GalaRegressor": "galatune.tabular",
     "GalatuneError": "galatune.errors",
     "Guard": "galatune.controller",
+    "Prior": "galatune.controller",
     "attach": "galatune.controller",
     "controlled": "galatune.controller",
     "fixed_trial": "galatune.study.search.fixed_trial",
@@ -41,6 +43,7 @@ __all__ = [
     "GalaRegressor",
     "GalatuneError",
     "Guard",
+    "Prior",
     "attach",
     "controlled",
     "fixed_trial",

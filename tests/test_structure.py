@@ -20,7 +20,9 @@ ORDERS = {
         *("rule", "learners", "torch_hooks", "gradient_pair", "optimizers", "probes", "state", "events"),
         *("options", "history", "checkpoint", "rollback", "refusals", "groups", "controller", "controlled"),
     ),
-    "galatune.controller.rule": ("estimate", "first_rate", "guard", "loss_trend", "learner", "rate"),
+    "galatune.controller.rule": (
+        *("estimate", "first_rate", "guard", "loss_trend", "learner", "prior", "rate"),
+    ),
     "galatune.study": ("storage", "ledger", "scan", "search", "scripts"),
     "galatune.report": (
         "quality",
@@ -37,7 +39,10 @@ ORDERS = {
         "pair",
         "sinks",
     ),
-    "galatune.bench": ("text", "drawing", "processes", "controller", "studies", "cost", "sensitivity"),
+    "galatune.bench": (
+        *("text", "drawing", "processes", "json_lines", "controller", "studies", "prior", "cost"),
+        "sensitivity",
+    ),
 }
 """Parts of a folder in the order of the way; each may import those before it."""
 

@@ -210,6 +210,53 @@ def studies(
 
 
 @bench.command()
+@click.option(
+    "--objectives", metavar="NAMES", help="Comma-separated; an unknown one lists them.  [default: all]"
+)
+@click.option("--settings", metavar="NAMES", help="What changed since the old study.  [default: all]")
+@click.option("--studies", type=click.IntRange(1, 5), default=2, show_default=True, help="Old studies each.")
+@click.option(
+    "--repeats", type=click.IntRange(min=1), default=4, show_default=True, help="Seeds of each training."
+)
+@click.option(
+    "--frozen",
+    metavar="COMMIT",
+    help="Where the method was frozen; uses the old studies on which nothing was chosen.",
+)
+@jobs_option
+@out_option
+def prior(
+    objectives: str | None,
+    settings: str | None,
+    studies: int,
+    repeats: int,
+    frozen: str | None,
+    jobs: int,
+    out: Path,
+) -> None:
+    """Train old best configurations at the old rate, at six others, controlled, and controlled with a prior.
+
+    As they were and moved to other nets, batches, epochs and fewer rows. The old studies are those of
+    bench studies. By default it takes about half an hour on two cores.
+
+    \b
+    galatune bench prior
+    galatune bench prior --objectives friedman --settings again --repeats 16
+    """  # noqa: D301  # click's mark of a paragraph that keeps its lines
+    from galatune.bench.prior.text import prior_tables, prior_words
+    from galatune.bench.prior.trainings import run_trainings
+    from galatune.bench.studies.suites import choose
+    from galatune.cli.countdown import Countdown
+
+    plan = choose("quick", objectives, settings, None, studies, frozen)
+    trained = run_trainings(plan, repeats, out, jobs, Countdown("trainings"))
+    _print(prior_tables(trained))
+    for line in prior_words(trained):
+        click.echo(line)
+    click.echo(f"Every training: {out / 'trainings.jsonl'}", err=True)
+
+
+@bench.command()
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True,
               help="Where to train; cuda trains GPT-2 small.")  # fmt: skip
 @click.option(

@@ -26,6 +26,7 @@ __all__ = [
     "named",
     "objective_argument",
     "polish_option",
+    "prior_option",
     "pruner_option",
     "sampler_option",
     "storage_argument",
@@ -155,6 +156,12 @@ polish_option = click.option(
     metavar="N",
     default=0,
     help="At the end, run the N best configurations again with other rates: at most 3 N trials more.",
+)
+
+prior_option = click.option(
+    "--prior/--no-prior",
+    default=True,
+    help="Whether control starts from what the old study knows of good rates.  [default: prior]",
 )
 
 sampler_option = click.option(

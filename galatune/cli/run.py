@@ -23,6 +23,7 @@ from galatune.cli.options import (
     name_option,
     objective_argument,
     polish_option,
+    prior_option,
     pruner_option,
     sampler_option,
     storage_argument,
@@ -86,6 +87,7 @@ __all__ = ["run"]
 @control_options
 @warm_start_option
 @polish_option
+@prior_option
 @sampler_option
 @pruner_option
 @click.option(

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from galatune.controller.probes.base import StepScales as StepScales
     from galatune.controller.probes.schedule import ProbeSchedule as ProbeSchedule
     from galatune.controller.rule.guard import Guard as Guard
+    from galatune.controller.rule.prior import Prior as Prior
 
 _HOMES = {
     "attach": "controlled",
@@ -54,6 +55,7 @@ _HOMES = {
     "StepScales": "probes.base",
     "ProbeSchedule": "probes.schedule",
     "Guard": "rule.guard",
+    "Prior": "rule.prior",
 }
 
 __all__ = list(_HOMES)

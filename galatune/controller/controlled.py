@@ -23,6 +23,7 @@ from galatune.controller.probes.select import AUTO
 from galatune.controller.refusals import refuse_enclosed, refuse_wrapper
 from galatune.controller.rule.guard import Guard
 from galatune.controller.rule.learner import Learner
+from galatune.controller.rule.prior import Prior
 from galatune.controller.state import KEY
 from galatune.controller.torch_hooks.optimizer_watch import watched_by, watchers
 from galatune.controller.torch_hooks.traced_rates import InitialRates
@@ -35,7 +36,7 @@ def attach(
     optimizer: Optimizer,
     *,
     probe: str | Probe = AUTO,
-    probe_schedule: ProbeSchedule = ProbeSchedule(),  # noqa: B008  # a frozen value
+    probe_schedule: ProbeSchedule | None = None,
     step_scale: float | None = None,
     step_scale_factor: float = 1.0,
     min_lr: float = 0.0,
@@ -44,6 +45,7 @@ def attach(
     learner: Learner | None = None,
     guard: Guard | None = None,
     alignment: str = "auto",
+    prior: Prior | None = None,
     on_event: Callable[[Event], None] | None = None,
 ) -> Controller:
     """Put the learning rate of one torch optimizer under control.
@@ -57,7 +59,7 @@ def attach(
         probe: Source of gradient pairs: "closure" (`optimizer.step(closure)`), "graph" (`loss.backward()`),
             "echo" (the DataLoader repeats a minibatch), "consecutive" (of two minibatches), or "auto": the
             first of them that works. Or an object of a class derived from `Probe`.
-        probe_schedule: Which steps are probed (by default 56 of 1,000, 79 of 10,000).
+        probe_schedule: Which steps are probed. None: 56 of 1,000 and 79 of 10,000; with a sure prior 18 and 28.
         step_scale: Multiplier on the estimated rate. None selects it from the table in docs/method.md.
         step_scale_factor: Multiplies it, whatever it is: 2 for rates twice as high as by default.
         min_lr: Lower bound of the rate before the schedule.
@@ -71,6 +73,8 @@ def attach(
             what curvature allows at most. "auto" is the second, unless another learner is given or the
             minibatch had a part in that update (consecutive; echo, unless its part can be removed, as from
             Adam's step).
+        prior: What is known of good rates beforehand: the rate comes there in a few steps, and gradients move
+            it from there as far as they are surer. None: nothing is known.
         on_event: Called with each `Event`.
 
     Returns:
@@ -106,6 +110,7 @@ def attach(
         learner=learner,
         guard=guard,
         alignment=alignment,
+        prior=prior,
         on_event=on_event,
     )
     refuse_wrapper(optimizer)
@@ -114,10 +119,17 @@ def attach(
 
 @dataclass(frozen=True)
 class Choice:
-    """Whether an optimizer is controlled, and why."""
+    """Whether an optimizer is controlled, and why.
+
+    Attributes:
+        control: Whether it is.
+        reason: In words.
+        prior: What is known of its good rates; None for that of the options.
+    """
 
     control: bool
     reason: str
+    prior: Prior | None = None
 
 
 Select = Callable[[InitialRates, Sequence[InitialRates]], Choice]
@@ -221,11 +233,12 @@ class Capture:
         try:
             refuse_enclosed(optimizer)
             # Each has a probe of its own, also if a Probe object was given.
-            options = replace(self._options, probe=copy.copy(self._options.probe))
+            own = copy.copy(self._options.probe)
+            options = replace(self._options, probe=own, prior=choice.prior or self._options.prior)
             controller = Controller(optimizer, options, counted=True)
         except ControlError as error:
-            own = isinstance(error, SelfTuningError)
-            self._leave(optimizer, LeftAlone(name, str(error), sets_own_rate=own))
+            tunes = isinstance(error, SelfTuningError)
+            self._leave(optimizer, LeftAlone(name, str(error), sets_own_rate=tunes))
             return
         if not self.controllers:
             self.device = device_of(optimizer)
@@ -305,7 +318,7 @@ def device_of(optimizer: Optimizer) -> str:
 def controlled(
     *,
     probe: str | Probe = AUTO,
-    probe_schedule: ProbeSchedule = ProbeSchedule(),  # noqa: B008  # a frozen value
+    probe_schedule: ProbeSchedule | None = None,
     step_scale: float | None = None,
     step_scale_factor: float = 1.0,
     min_lr: float = 0.0,
@@ -314,6 +327,7 @@ def controlled(
     learner: Learner | None = None,
     guard: Guard | None = None,
     alignment: str = "auto",
+    prior: Prior | None = None,
     on_event: Callable[[Event], None] | None = None,
     select: Select | None = None,
 ) -> Iterator[Capture]:
@@ -333,6 +347,7 @@ def controlled(
         learner: See `attach`.
         guard: See `attach`.
         alignment: See `attach`.
+        prior: See `attach`.
         on_event: See `attach`.
         select: Decides for each optimizer at its first step; None controls all that can be controlled.
 
@@ -363,6 +378,7 @@ def controlled(
         learner=learner,
         guard=guard,
         alignment=alignment,
+        prior=prior,
         on_event=on_event,
     )
     capture = Capture(options, select)

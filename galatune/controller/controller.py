@@ -27,6 +27,7 @@ from galatune.controller.refusals import refuse, refuse_sparse, shown_by_step, s
 from galatune.controller.rollback import Snapshot
 from galatune.controller.rule.estimate import Observation
 from galatune.controller.rule.loss_trend import Rise
+from galatune.controller.rule.prior import Prior
 from galatune.controller.rule.rate import Outcome, RateState
 from galatune.controller.state import KEY, Pending, lost_hooks
 from galatune.controller.torch_hooks.closure_call import ignores_closure
@@ -58,7 +59,7 @@ class Controller:
         self._options, guard = options, options.rule.guard
         self._log = EventLog(lambda: self.steps + 1, options.on_event, kept.events)
         self._groups = ControlledGroups(optimizer, options, self._log.note_once)
-        wanted = options.probe, options.probe_schedule
+        wanted = options.probe, options.schedule
         self._selector = selector = ProbeSelector(*wanted, self._log.note, self._groups.rate_starts)
         self._lengths, self._begun = None if is_plain(optimizer) else StepLengths(), self.steps
         self._given_back: str | None = None
@@ -119,6 +120,11 @@ class Controller:
     def probe(self) -> str:
         """Name of the probe that gradient pairs come from."""
         return self._selector.probe.name
+
+    @property
+    def prior(self) -> Prior | None:
+        """What is known of good rates."""
+        return self._options.prior
 
     @property
     def unseen(self) -> str | None:
@@ -308,8 +314,7 @@ class Controller:
         self._next_full_step = 0
 
     def _after_load(self, optimizer: Optimizer) -> None:
-        # The remembered step belongs to parameters that may just have been replaced.
-        self._selector.forget()
+        self._selector.forget()  # the remembered step belongs to parameters that may have been replaced
         self._snapshot.forget()
         self._watch.forget()
         self._groups.forget_schedule()
@@ -364,8 +369,6 @@ class Controller:
             self._accept(one, one.after_rise(self._watch.trend))
         self._selector.owed = True
 
-    # -- groups, state, records
-
     def _spend(self, evaluations: int) -> None:
         self._groups.update(gradient_evaluations=self.gradient_evaluations + evaluations)
 
@@ -383,8 +386,6 @@ class Controller:
                     played_rate=rate,
                 )
             )
-
-    # -- the end, and optimizers made anew
 
     def _leave(self, *, alive: bool) -> Heritage | None:
         """What the next optimizer over the same parameters goes on with; None if there was no step."""

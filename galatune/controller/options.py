@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 from galatune.controller.events import Event
@@ -15,6 +15,7 @@ from galatune.controller.probes.schedule import ProbeSchedule
 from galatune.controller.probes.select import AUTO
 from galatune.controller.rule.guard import Guard
 from galatune.controller.rule.learner import DiscountedFTRL, Learner
+from galatune.controller.rule.prior import Prior
 from galatune.controller.rule.rate import Rule
 from galatune.errors import ControlError
 
@@ -33,7 +34,7 @@ class Options:
     """
 
     probe: str | Probe = AUTO
-    probe_schedule: ProbeSchedule = field(default=ProbeSchedule())
+    probe_schedule: ProbeSchedule | None = None
     step_scale: float | None = None
     step_scale_factor: float = 1.0
     min_lr: float = 0.0
@@ -42,12 +43,15 @@ class Options:
     learner: Learner | None = None
     guard: Guard | None = None
     alignment: str = "auto"
+    prior: Prior | None = None
     on_event: Callable[[Event], None] | None = None
 
     def __post_init__(self) -> None:
         self._check_probe()
-        if not isinstance(self.probe_schedule, ProbeSchedule):
-            raise ControlError(f"probe_schedule is a ProbeSchedule, however: {self.probe_schedule=}")
+        if not (self.probe_schedule is None or isinstance(self.probe_schedule, ProbeSchedule)):
+            raise ControlError(f"probe_schedule is a ProbeSchedule or None, however: {self.probe_schedule=}")
+        if not (self.prior is None or isinstance(self.prior, Prior)):
+            raise ControlError(f"prior is a Prior or None, however: prior={self.prior!r}")
         if not (self.guard is None or isinstance(self.guard, Guard)):
             raise ControlError(f"guard is a Guard or None, however: guard={self.guard!r}")
         if self.learner is not None:
@@ -104,6 +108,13 @@ class Options:
         return cls(**given)
 
     @property
+    def schedule(self) -> ProbeSchedule:
+        """Which steps are probed; fewer if a prior says most of the level."""
+        if self.probe_schedule is not None:
+            return self.probe_schedule
+        return WITH_PRIOR if self.prior is not None and self.prior.sure else ProbeSchedule()
+
+    @property
     def rule(self) -> Rule:
         """The learner and the guard, the default ones if none were given."""
         return Rule(self.learner or DiscountedFTRL(), self.guard or Guard())
@@ -114,6 +125,9 @@ class Options:
         automatic = self.alignment == "auto" and isinstance(self.learner or DiscountedFTRL(), DiscountedFTRL)
         return automatic or self.alignment == "previous_update"
 
+
+WITH_PRIOR = ProbeSchedule(every=24, first=4, thinning=0.24)
+"""10 probes in 128 steps, 15 in 500."""
 
 _PROTOCOL = tuple(
     name

@@ -19,7 +19,7 @@ A_LONG_RUN = 1000
 def cost_table(cost: Cost) -> Table:
     """One table per probe; each line says what it was computed from."""
     times, memory = cost.times, cost.memory
-    steps, probing = len(times.controlled), Options().probe_schedule
+    steps, probing = len(times.controlled), Options().schedule
     table = plain_table(
         f"{cost.probe} probe, {memory.parameters:,} parameters, {plural(cost.threads, 'thread')}; with "
         "control over without",

@@ -16,8 +16,8 @@ __all__ = ["NAMED", "Judged", "Named", "Regime", "Testbed", "judge"]
 
 Regime = Literal["again", "moved"]
 
-OURS = "galatune"
-"""The way that the named comparisons are about."""
+OURS = ("galatune", "galatune-prior")
+"""The ways that the named comparisons are about: from nothing, and with the good rates of the old study."""
 
 RIVALS: Mapping[Regime, tuple[str, ...]] = {"again": ("null", "fixed"), "moved": ("fixed", "hyperband")}
 
@@ -53,7 +53,8 @@ class Named:
 
 
 NAMED = tuple(
-    Named(regime, OURS, rival, share)
+    Named(regime, ours, rival, share)
+    for ours in OURS
     for regime, rivals in RIVALS.items()
     for rival in rivals
     for share in PARTIAL
@@ -68,7 +69,8 @@ class Judged:
     Attributes:
         named: Which.
         difference: Mean ln(test loss of ours / test loss of the rival) over objectives: above 0 is worse.
-        adjusted: Its probability by chance alone, adjusted with Holm's method; None with one objective.
+        adjusted: Its probability by chance alone, adjusted with Holm's method for the comparisons of the same
+            way of ours; None with one objective.
     """
 
     named: Named
@@ -170,8 +172,12 @@ class Testbed:
 
 def judge(testbed: Testbed) -> list[Judged]:
     """All named comparisons that the results can tell of, adjusted for being so many."""
+    return [judged for ours in OURS for judged in _judge(testbed, ours)]
+
+
+def _judge(testbed: Testbed, ours: str) -> list[Judged]:
     found = []
-    for named in NAMED:
+    for named in (named for named in NAMED if named.ours == ours):
         settings = testbed.regime(named.regime)
         difference = testbed.log_ratio(settings, named.ours, named.rival, named.share, named.share)
         if difference is not None:

@@ -32,7 +32,8 @@ def controlled_search(way: Way, call: Call, old: Path, seed: int, trials: int, m
         trials: Most trials.
         meter: Is told of each finished trial.
     """
-    options: dict[str, Any] = {"warm_start": MOST_ENQUEUED} if way.warm else {}
+    options: dict[str, Any] = {"prior": way.prior}
+    options |= {"warm_start": MOST_ENQUEUED} if way.warm else {}
     options |= {"pruner": way.pruner} if way.pruner != "as before" else {}
     with tempfile.TemporaryDirectory() as folder:
         galatune.run(

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from galatune.bench.controller.results import make_folder
+from galatune.bench.json_lines import JsonLines
 from galatune.bench.studies.code import code_key
 from galatune.bench.studies.unit import OLD, Outcome, Unit
 from galatune.bench.studies.ways import WAYS
-from galatune.errors import GalatuneError
 
 __all__ = ["Results", "key_of"]
 
@@ -29,8 +29,7 @@ class _Line:
 class Results:
     """The results in a folder that the present code would give again.
 
-    Lines of other code stay in the file and are not used. A last line that was not written to its end is
-    ignored, and the next result replaces it.
+    Lines of other code stay in the file and are not used.
 
     Args:
         folder: Holds ``studies.jsonl`` and the old studies; it is made if it does not exist.
@@ -42,13 +41,9 @@ class Results:
     def __init__(self, folder: Path) -> None:
         make_folder(folder)
         self.folder = folder
-        self.path = folder / "studies.jsonl"
-        whole = self._whole()
-        self._size: int | None = len(whole)  # until the first line is written
+        self._lines = JsonLines(folder / "studies.jsonl")
         self.outcomes = {
-            line.outcome.unit: line.outcome
-            for line in map(self._line, whole.splitlines())
-            if self._current(line)
+            line.outcome.unit: line.outcome for line in map(self._line, self._lines) if self._current(line)
         }
 
     def old_study(self, objective: str, seed: int) -> Path:
@@ -67,36 +62,13 @@ class Results:
             GalatuneError: It cannot be written; what is in the file stays.
         """
         self.outcomes[outcome.unit] = outcome
-        line = json.dumps({"key": key_of(outcome.unit), **outcome.to_json()}, allow_nan=True)
-        try:
-            with self.path.open("ab") as file:
-                if self._size is not None:
-                    file.truncate(self._size)
-                    self._size = None
-                file.write(line.encode() + b"\n")
-        except OSError as error:
-            raise GalatuneError(
-                f"cannot write {self.path}: {error.strerror}; what is in it stays, and the same command "
-                "goes on from there"
-            ) from error
+        self._lines.add({"key": key_of(outcome.unit), **outcome.to_json()})
 
-    def _whole(self) -> bytes:
+    def _line(self, body: Any) -> _Line:
         try:
-            content = self.path.read_bytes() if self.path.exists() else b""
-        except OSError as error:
-            raise GalatuneError(
-                f"cannot read {self.path}: {error.strerror}; name another folder with --out"
-            ) from error
-        return content[: content.rfind(b"\n") + 1]
-
-    def _line(self, line: bytes) -> _Line:
-        try:
-            body = json.loads(line)
             return _Line(body.pop("key"), Outcome.from_json(body))
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise GalatuneError(
-                f"{self.path} holds a line that is no result ({error}); name another folder with --out"
-            ) from error
+            raise self._lines.not_ours(error) from error
 
     @staticmethod
     def _current(line: _Line) -> bool:

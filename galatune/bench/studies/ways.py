@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from galatune.errors import GalatuneError
@@ -27,6 +27,7 @@ class Way:
         pruner: "as before" for that of the old study, which may be none.
         warm: Whether the search begins with the three best old configurations (with their rates, if the rate
             is searched).
+        prior: Whether control starts from the good rates that the old study knows.
         searches: Whether there is a search at all; without one the old best configuration is taken as it is.
     """
 
@@ -35,6 +36,7 @@ class Way:
     rate: Rate = "searched"
     pruner: Pruner = "as before"
     warm: bool = False
+    prior: bool = field(default=False, repr=False)  # the name says it; keys of older results stay
     searches: bool = True
 
     @property
@@ -43,7 +45,7 @@ class Way:
 
         Control from nothing takes from the old study only which parameters exist.
         """
-        return self.warm or not self.searches or self.rate in ("old best", "narrowed")
+        return self.warm or self.prior or not self.searches or self.rate in ("old best", "narrowed")
 
 
 NULL = Way("null", "the old search again, from nothing")
@@ -56,8 +58,23 @@ WAYS = {
         Way("fixed", "rate fixed at the old best", rate="old best"),
         Way("hyperband", "Hyperband, from nothing", pruner="hyperband"),
         Way("galatune", "galatune, cold", rate="controlled"),
+        Way("galatune-prior", "galatune, good rates known", rate="controlled", prior=True),
         Way("transfer", "rate searched, three old best first", warm=True),
         Way("galatune-warm", "galatune, three old best first", rate="controlled", warm=True),
+        Way(
+            "galatune-prior-warm",
+            "galatune, good rates known, three old best first",
+            rate="controlled",
+            prior=True,
+            warm=True,
+        ),
+        Way(
+            "galatune-hyperband",
+            "galatune, good rates known, with Hyperband",
+            rate="controlled",
+            prior=True,
+            pruner="hyperband",
+        ),
         Way("hyperband-warm", "Hyperband, three old best first", pruner="hyperband", warm=True),
         Way("fixed-warm", "rate fixed, three old best first", rate="old best", warm=True),
         Way("narrowed", "rate within the old best quarter", rate="narrowed"),

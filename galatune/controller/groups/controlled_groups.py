@@ -17,6 +17,7 @@ from galatune.controller.optimizers import OptimizerMetric, metric_of
 from galatune.controller.options import Options
 from galatune.controller.probes.base import Probe
 from galatune.controller.probes.schedule import RateStart
+from galatune.controller.rule.prior import Prior
 from galatune.controller.rule.rate import EstimateSettings, is_early_in_schedule
 from galatune.controller.state import KEY, ControlState, GroupState, OptimizerState, control_states
 from galatune.controller.torch_hooks.lr_schedule import (
@@ -125,11 +126,18 @@ class ControlledGroups:
         """Groups that share a rate: all of them, or each its own; at the step whose `factors` were asked."""
         groups, states, before, coming = optimizer.param_groups, self.states, self._before, self._coming
         if not self._options.per_group:
-            return [RateGroup(optimizer, self._metric, self._rule, groups, states, before, coming)]
+            prior = self._options.prior
+            return [RateGroup(optimizer, self._metric, self._rule, groups, states, before, coming, prior)]
         return [
-            RateGroup(optimizer, self._metric, self._rule, [group], [state], [last], [now])
+            RateGroup(optimizer, self._metric, self._rule, [group], [state], [last], [now], self._own(state))
             for group, state, last, now in zip(groups, states, before, coming, strict=True)
         ]
+
+    def _own(self, state: ControlState) -> Prior | None:
+        """The prior of a group that has a rate of its own: in the ratio of the initial rates."""
+        prior, whole = self._options.prior, max((own.initial for own in self._known()), default=0.0)
+        initial = 0.0 if state.group is None else state.group.initial
+        return replace(prior, rate=prior.rate * initial / whole) if prior and initial else None
 
     def moving(self, optimizer: Optimizer) -> list[Tensor]:
         """Parameters of the groups that are not held at rate 0, by the rates that were applied last."""

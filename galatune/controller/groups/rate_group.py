@@ -24,6 +24,7 @@ from galatune.controller.optimizers import (
 from galatune.controller.rule.estimate import InnerProducts
 from galatune.controller.rule.first_rate import FIRST_MOVE, UNKNOWN_STEP_RATE, first_move, first_rate
 from galatune.controller.rule.loss_trend import LossTrend
+from galatune.controller.rule.prior import Prior
 from galatune.controller.rule.rate import EstimateSettings, Finding, Outcome, ProbedStep, RateState, Rule
 from galatune.controller.state import ControlState
 from galatune.controller.torch_hooks.distributed import GlobalSum, count, squared
@@ -49,6 +50,7 @@ class RateGroup:
         states: Theirs; the first holds the state of the rate.
         before: Ratio of each group's rate in the last step; 0 for a group that was held still.
         coming: The same in the coming step.
+        prior: What is known of good rates; None if nothing is.
     """
 
     optimizer: Optimizer
@@ -58,6 +60,7 @@ class RateGroup:
     states: Sequence[ControlState]
     before: Sequence[float]
     coming: Sequence[float]
+    prior: Prior | None = None
 
     def adapt(
         self, settings: EstimateSettings, pairs: Sequence[GradientPair] | None, loss: float | None
@@ -85,7 +88,17 @@ class RateGroup:
             loss=loss,
             first_move=self._first_move(self.before) if state.step_unknown and products.step_step else 0.0,
         )
-        return self.rule.next_rate(state, probed, replace(settings, metric_known=self.metric.known))
+        settings = replace(settings, metric_known=self.metric.known, prior=self._prior_of_rule())
+        return self.rule.next_rate(state, probed, settings)
+
+    def _prior_of_rule(self) -> Prior | None:
+        """The prior in the unit of the rule's rate, which is divided by the momentum factor."""
+        if self.prior is None or (self.metric.begins_as_momentum is not None and self._is_plain_momentum()):
+            return None  # rates of plain momentum have another unit
+        if self.metric.momentum_factor is None:
+            return self.prior
+        factor = max(self.metric.momentum_factor(group) for group in self.groups)
+        return replace(self.prior, rate=self.prior.rate / factor) if factor > 0 else None
 
     def after_rise(self, losses: LossTrend) -> Outcome:
         """The next state of the rate after an accident that the losses told."""
@@ -112,6 +125,12 @@ class RateGroup:
         if own is not None:
             finding = Finding("start", "the first rate is the learner's own", {"rate": own})
             return Outcome(self.rule.with_first_rate(state, own), findings=(finding,))
+        if (prior := self._prior_of_rule()) is not None:
+            return self._begin_below(prior, state)
+        return self._choose_tiny_rate(state)
+
+    def _choose_tiny_rate(self, state: RateState) -> Outcome:
+        """The rate whose step hardly moves the parameters, so that it does not matter where it begins."""
         if (
             self.metric.first_direction is None
         ):  # as of every unknown metric: a rate of 1e-6 measures the step
@@ -131,6 +150,14 @@ class RateGroup:
         reason = f"first step moves the parameters by {FIRST_MOVE:g} of their norm, whatever rate was given"
         finding = Finding("start", reason, {"rate": rate})
         return Outcome(self.rule.with_first_rate(state, rate), findings=(finding,))
+
+    def _begin_below(self, prior: Prior, state: RateState) -> Outcome:
+        """The first rate that a prior gives; none while there is no gradient."""
+        if not self._has_gradient():
+            return Outcome(state)
+        known = f"{prior.rate:.3g} within a factor of {math.exp(prior.spread):.2g}"
+        finding = Finding("start", f"good rates are known: {known}", {"rate": prior.first_rate})
+        return Outcome(self.rule.with_first_rate(state, prior.first_rate), findings=(finding,))
 
     def mark_first_step(self, steps: int) -> RateState:
         """Once the rate is chosen, remember after how many steps: its first probes are counted from there."""

@@ -7,7 +7,9 @@
 5. `alignment_mean` limits its weight and replaces one minibatch's alignment by the running mean.
 6. The learner adds the observation to its state and proposes a rate, by default bounded by that of the whole
    run; it is multiplied by the step scale.
-7. The guard clips the proposal to what one probe, and one step, may change, and smooths the result.
+7. If good rates are known beforehand, the proposal is weighed with that (`galatune.controller.rule.prior`).
+8. The guard clips the proposal to what one probe, and one step, may change, and smooths the result; the first
+   rise to the rate of a prior is not limited.
 
 Then, for each group (`groups.controlled_groups`): momentum factor, `min_lr`, group ratio, schedule, `max_lr`.
 """
@@ -30,6 +32,7 @@ from galatune.controller.rule.estimate import (
 from galatune.controller.rule.first_rate import rate_after_unknown_step
 from galatune.controller.rule.guard import Accident, Guard, RunningWindow
 from galatune.controller.rule.learner import DiscountedFTRL, Learner
+from galatune.controller.rule.prior import Prior
 
 __all__ = [
     "DiscountedFTRL",
@@ -86,6 +89,7 @@ class RateState:
         step_unknown: True if the first rate was chosen without knowing the length of its step.
         plain_momentum: True if the coming step is plain momentum, for optimizers that begin so (RAdam).
         first_step: Number of steps before the first one with a gradient; None before that.
+        disagrees: True if the last probe contradicted the prior.
     """
 
     rate: float = 0.0
@@ -104,6 +108,7 @@ class RateState:
     step_unknown: bool = False
     plain_momentum: bool = True
     first_step: int | None = None
+    disagrees: bool = False
 
     @property
     def still_growing(self) -> bool:
@@ -128,6 +133,7 @@ class EstimateSettings:
         next_step_metric: Inner products are in the metric of the coming step, the probed gradient taken in.
         steps_since_probe: Steps since the last probe, which limit growth. None if they do not: late in the
             schedule, or if parameters of low precision make the step inexact.
+        prior: What is known of good rates, in the unit of the rule's; None if nothing is.
     """
 
     step_scale: float
@@ -136,6 +142,7 @@ class EstimateSettings:
     own_share_removed: bool = False
     next_step_metric: bool = False
     steps_since_probe: int | None = None
+    prior: Prior | None = None
 
 
 @dataclass(frozen=True)
@@ -219,8 +226,9 @@ class Rule:
         chosen = self.learner.rate(state.learner)
         if chosen is None:
             return Outcome(state, observation, doubts)
-        state, limits = self._limit(state, settings.step_scale * chosen, settings.steps_since_probe)
-        return Outcome(state, observation, doubts + limits)
+        state, wanted, news = self._weigh_prior(state, settings.step_scale * chosen, settings.prior)
+        state, limits = self._limit(state, wanted, settings)
+        return Outcome(state, observation, doubts + news + limits)
 
     def with_first_rate(self, state: RateState, rate: float) -> RateState:
         """The state with its first rate."""
@@ -268,13 +276,35 @@ class Rule:
             curvatures = CURVATURES.add(curvatures, math.log(observation.effective_curvature))
         return replace(state, curvatures=curvatures, learner=self.learner.update(state.learner, observation))
 
+    def _weigh_prior(
+        self, state: RateState, proposed: float, prior: Prior | None
+    ) -> tuple[RateState, float, tuple[Finding, ...]]:
+        """The proposal weighed with what is known; contradictions in a row are one finding."""
+        if prior is None:
+            return state, proposed, ()
+        asked = max(proposed, state.rate / self.guard.shrink)  # gradients that turned around ask for less
+        weighed = prior.weigh(asked)
+        findings: tuple[Finding, ...] = ()
+        if weighed.disagree and not state.disagrees:
+            reason = "gradients and the prior contradict each other: the rate goes half way"
+            values = {"prior": prior.rate, "asked": asked, "rate": weighed.rate}
+            findings = (Finding("prior", reason, values),)
+        return replace(state, disagrees=weighed.disagree), weighed.rate, findings
+
     def _limit(
-        self, state: RateState, proposed: float, steps: int | None
+        self, state: RateState, proposed: float, settings: EstimateSettings
     ) -> tuple[RateState, tuple[Finding, ...]]:
         """The proposed rate within the guard's limits, smoothed; limited probes in a row are one finding."""
-        previous, steps = state.rate, self._growth_steps(state, proposed, steps)
+        previous = state.rate
+        steps = self._growth_steps(state, proposed, settings)
         clipped = self.guard.limit(previous, proposed, steps)
+        if settings.prior is not None and clipped < proposed and not state.settled:
+            clipped = max(clipped, min(settings.prior.safe_rate, proposed))
         held = (clipped < proposed) - (clipped > proposed)
+        if settings.prior is not None and held > 0 and clipped >= settings.prior.safe_rate:
+            held = (
+                0  # it is where good rates are known to lie; what gradients ask beyond that is a refinement
+            )
         findings: tuple[Finding, ...] = ()
         if held and held != state.limited:
             values = {"previous": previous, "proposed": proposed, "rate": clipped}
@@ -288,10 +318,11 @@ class Rule:
         state = self._after_limit(state, held, steps)
         return replace(state, rate=self.guard.smooth(previous, clipped)), findings
 
-    def _growth_steps(self, state: RateState, proposed: float, steps: int | None) -> int | None:
+    def _growth_steps(self, state: RateState, proposed: float, settings: EstimateSettings) -> int | None:
         """Steps since the last probe if growth per step is limited, else None."""
-        tiny_step, leap = state.rate <= LARGE_STEPS * state.first_rate, state.rate * FAR_BELOW < proposed
-        return None if tiny_step or leap or CURVATURES.spread(state.curvatures) < AGREEMENT else steps
+        tiny_step = settings.prior is None and state.rate <= LARGE_STEPS * state.first_rate
+        leap, agree = state.rate * FAR_BELOW < proposed, CURVATURES.spread(state.curvatures) < AGREEMENT
+        return None if tiny_step or leap or agree else settings.steps_since_probe
 
     def _after_limit(self, state: RateState, held: int, steps: int | None) -> RateState:
         """Remember the limit. If it was that per probe, the rate is far below and probes stay frequent."""
@@ -306,6 +337,12 @@ class Rule:
         nothing would stay there for ever.
         """
         chosen = self.learner.rate(state.learner)
+        if settings.prior is not None:
+            _, wanted, _ = self._weigh_prior(
+                state, settings.step_scale * chosen if chosen else settings.prior.rate, settings.prior
+            )
+            state, findings = self._limit(state, max(wanted, state.rate), settings)
+            return Outcome(state, findings=findings)
         if chosen is None and probed.products.step_step == 0:
             growth = self.guard.growth if math.isfinite(self.guard.growth) else 2.0
             return Outcome(replace(self._after_limit(state, 1, None), rate=state.rate * growth))
@@ -316,7 +353,7 @@ class Rule:
             reason = f"{FLAT_PROBES} probes saw no curvature at all: the rate stays at its start"
             return Outcome(state, findings=(Finding("flat", reason, {"rate": state.rate}),))
         wanted = max(settings.step_scale * chosen, state.first_rate)
-        steps = self._growth_steps(state, wanted, settings.steps_since_probe)
+        steps = self._growth_steps(state, wanted, settings)
         clipped = self.guard.limit(state.rate, wanted, steps)
         state = self._after_limit(state, int(clipped < wanted), steps)
         return Outcome(replace(state, rate=max(state.rate, clipped)))

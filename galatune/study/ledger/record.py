@@ -31,12 +31,14 @@ class OptimizerRecord:
         controlled: Whether galatune set its learning rate.
         probe: Source of its gradient pairs ("closure", "graph", ...), None if not controlled.
         reason: Why it was controlled or left alone, in words.
+        prior: Rate and spread of ln(rate) that its control began with, None if nothing was known.
     """
 
     name: str
     controlled: bool
     probe: str | None
     reason: str
+    prior: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -149,7 +151,7 @@ class TrialRecord:
         if not isinstance(body, Mapping) or body.get("schema") != SCHEMA:
             return None
         return cls(
-            optimizers=tuple(OptimizerRecord(**optimizer) for optimizer in body["optimizers"]),
+            optimizers=tuple(map(_optimizer, body["optimizers"])),
             steps=body["steps"],
             probes=body["probes"],
             gradient_evaluations=body["gradient_evaluations"],
@@ -158,6 +160,11 @@ class TrialRecord:
             machine=body["machine"],
             versions=body["versions"],
         )
+
+
+def _optimizer(body: Mapping[str, Any]) -> OptimizerRecord:
+    prior = body.get("prior")  # records of version 0.1.0 have none
+    return OptimizerRecord(**{**body, "prior": None if prior is None else tuple(prior)})
 
 
 def _thin(points: tuple[RatePoint, ...], limit: int) -> tuple[RatePoint, ...]:

@@ -16,6 +16,7 @@ from galatune.study.scan.dimensions import RateDimension, Refusal
 from galatune.study.scan.grid import Grid
 from galatune.study.scan.next_command import details_line, unsure_lines
 from galatune.study.scan.projection import Projection
+from galatune.study.scan.rate_prior import RatePrior, prior_text
 from galatune.study.scan.text import (
     CONSTRAINED,
     Tried,
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 __all__ = ["ShrinkPlan", "StoragePlans"]
+
+
+_LISTS = ("directions", "learning_rate", "kept", "refused", "projected", "running", "options", "prior")
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,7 @@ class ShrinkPlan:
         options: What the user said of parameters, as options of a command: the next one repeats them.
         grid: If the old study was drawn from a grid: what is left of that. None in other studies.
         note: What had to be done to read the storage, in words; None if nothing had to be done.
+        prior: What the old study knows of good values of each dropped rate.
     """
 
     storage: str
@@ -79,6 +84,7 @@ class ShrinkPlan:
     options: tuple[str, ...] = ()
     grid: Grid | None = None
     note: str | None = None
+    prior: tuple[RatePrior, ...] = ()
 
     @property
     def placeholders(self) -> dict[str, CategoricalChoiceType]:
@@ -88,7 +94,7 @@ class ShrinkPlan:
     def to_json(self) -> dict[str, Any]:
         """The keys of ``galatune scan --json``."""
         body = asdict(self)
-        for key in ("directions", "learning_rate", "kept", "refused", "projected", "running", "options"):
+        for key in _LISTS:
             body[key] = list(body[key])
         return body
 
@@ -118,6 +124,7 @@ class ShrinkPlan:
                 options=tuple(body.get("options", ())),
                 grid=Grid(**body["grid"]) if body.get("grid") else None,
                 note=body.get("note"),
+                prior=tuple(RatePrior.from_json(prior) for prior in body.get("prior", ())),
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise PlanError(
@@ -146,6 +153,8 @@ class ShrinkPlan:
         for line in unsure_lines(self.storage, self.study, self.options, self.learning_rate):
             console.print(line, style="yellow", soft_wrap=True)
         console.print(f"Kept: {listed(self.kept) or 'nothing'}")
+        for line in prior_text(self.prior):
+            console.print(line)
         if self.grid is not None:
             console.print(self.grid.text())
         remarks = left_alone_lines(self.refused) + [CONSTRAINED] * self.constrained

@@ -23,6 +23,7 @@ from galatune.study.scan.grid import grid_of
 from galatune.study.scan.next_command import options_said
 from galatune.study.scan.plan import ShrinkPlan, StoragePlans
 from galatune.study.scan.projection import hours_per_trial, project
+from galatune.study.scan.rate_prior import rate_priors
 from galatune.study.storage.reading import open_source, quiet
 
 __all__ = ["plan_study", "scan", "scan_storage"]
@@ -124,7 +125,8 @@ def plan_study(
     """
     with quiet():
         trials = study.get_trials(deepcopy=False)
-    found = find_dimensions(trials, _best_first(study), lr=lr, keep=keep, drop_schedule=drop_schedule)
+    best_first = _best_first(study)
+    found = find_dimensions(trials, best_first, lr=lr, keep=keep, drop_schedule=drop_schedule)
     dropped = {dimension.name for dimension in found.learning_rate if dimension.dropped}
     counts = count_states(trials)
     grid = grid_of(trials, dropped)
@@ -146,7 +148,15 @@ def plan_study(
         running=running_trials(trials),
         constrained=known_to_the_sampler_alone(trials),
         options=options_said(lr, keep, drop_schedule),
+        prior=rate_priors(found.learning_rate, best_first, minimize=_minimizes(study)),
     )
+
+
+def _minimizes(study: optuna.Study) -> bool | None:
+    """Whether small values are good; None if there are several objectives."""
+    if len(study.directions) > 1:
+        return None
+    return study.direction != optuna.study.StudyDirection.MAXIMIZE
 
 
 def _best_first(study: optuna.Study) -> list[FrozenTrial]:

@@ -125,7 +125,7 @@ def _call(
     plan, knowledge = search.plan, search.knowledge
     traced = rate_names(plan) if knowledge.traces else ()
     adopted = PlaceholderTrial.adopt(trial, plan.placeholders, traced=traced, varied=varied, curve=curve)
-    selection = OptimizerSelection(plan, knowledge, adopted, stop=stop)
+    selection = OptimizerSelection(plan, knowledge, adopted, stop=stop, prior=search.options.prior)
     with tracing(), controlled(select=selection, **search.control()) as capture:
         curve.capture = capture
         if search.watcher is not None and not stop:

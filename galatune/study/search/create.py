@@ -26,21 +26,21 @@ __all__ = ["as_begun", "create_or_continue", "study_names"]
 
 DECISIVE = (
     *("seed", "min_lr", "max_lr", "probe", "step_scale", "per_group", "max_growth_per_step", "pruner"),
-    *("control", "warm_start", "sampler"),
+    *("control", "warm_start", "sampler", "prior"),
 )
 """Options that decide what a trial does; the others only say when the search ends."""
 
 EARLIER = {"pace": "max_growth_per_step"}
 """Options under the names that studies begun with an earlier galatune have them."""
 
-NEWER = {"control": "on", "warm_start": 0, "sampler": None}
+NEWER = {"control": "on", "warm_start": 0, "sampler": None, "prior": False}
 """Options that an earlier galatune did not have, and what it did."""
 
 
 def as_begun(plan: ShrinkPlan, storage: optuna.storages.BaseStorage, name: str) -> ShrinkPlan:
-    """The plan with the values that the dimensions of this smaller study were fixed at when it was begun.
+    """The plan with what this smaller study was begun with: the values of its dimensions, the prior.
 
-    Those of a new plan follow the old study's best trial, which may have been deleted or surpassed since.
+    Those of a new plan follow the old study's trials, which may have been deleted or surpassed since.
     """
     if name not in study_names(storage):
         return plan
@@ -52,7 +52,8 @@ def as_begun(plan: ShrinkPlan, storage: optuna.storages.BaseStorage, name: str) 
     if set(begun) != set(plan.placeholders):
         return plan
     dimensions = [replace(d, placeholder=begun.get(d.name, d.placeholder)) for d in plan.learning_rate]
-    return replace(plan, learning_rate=tuple(dimensions), grid=old.grid if "grid" in known else plan.grid)
+    grid = old.grid if "grid" in known else plan.grid
+    return replace(plan, learning_rate=tuple(dimensions), grid=grid, prior=old.prior)
 
 
 def create_or_continue(

@@ -68,6 +68,7 @@ class RunOptions:
         step_scale: Multiplier on the estimated rate.
         per_group: Whether each parameter group has a rate of its own.
         max_growth_per_step: See `galatune.Guard`; None for its default.
+        prior: Whether control starts from what the old study knows of good rates.
         control: "on", or "off": the dropped rates are fixed at the old best's, and nothing is controlled.
         warm_start: The best configurations of the old study that are tried first, without their rates.
         polish: The best configurations that are run again with other rates once the search is over.
@@ -90,6 +91,7 @@ class RunOptions:
     step_scale: float | None = Options.step_scale
     per_group: bool = Options.per_group
     max_growth_per_step: float | None = None
+    prior: bool = True
     control: str = "on"
     warm_start: int = 0
     polish: int = 0

@@ -22,6 +22,7 @@ from galatune.study.scan.dimensions import RateDimension
 from galatune.study.scan.distributions import as_number, as_rate
 from galatune.study.scan.plan import ShrinkPlan
 from galatune.study.search.placeholder_trial import PlaceholderTrial
+from galatune.study.search.prior_of_optimizer import StudyPriors
 from galatune.study.search.second_construction import Construction, StoppedAtFirstStep, constructions
 
 __all__ = ["OptimizerSelection", "RateKnowledge", "rate_names"]
@@ -66,6 +67,7 @@ class OptimizerSelection:
         knowledge: What earlier calls have shown.
         trial: What the objective is called with.
         stop: Whether the first step raises, and all that follow, whatever is known.
+        prior: Whether their control starts from what the old study knows of good rates.
 
     Attributes:
         stopped: The optimizers made until the training was stopped, None if it was not.
@@ -74,7 +76,13 @@ class OptimizerSelection:
     """
 
     def __init__(
-        self, plan: ShrinkPlan, knowledge: RateKnowledge, trial: PlaceholderTrial, *, stop: bool = False
+        self,
+        plan: ShrinkPlan,
+        knowledge: RateKnowledge,
+        trial: PlaceholderTrial,
+        *,
+        stop: bool = False,
+        prior: bool = False,
     ) -> None:
         self.stopped: tuple[Construction, ...] | None = None
         self.own_step: str | None = None
@@ -83,6 +91,7 @@ class OptimizerSelection:
         self._names, self._asked_for = listed(plan.placeholders), rate_names(plan)
         dropped = [one for one in plan.learning_rate if one.name in self._asked_for]
         self._rates = [(one.name, rate) for one in dropped for rate in _meant(one)]
+        self._priors = StudyPriors.of(plan) if prior else StudyPriors()
         self._thread, self._stops_left, self._trains = threading.get_ident(), MOST_STOPS, False
         self._made: dict[int, int] = {}  # by identity of an optimizer's rates: the number of its construction
         self._equals: dict[Place, list[InitialRates]] = {}  # those whose rate equals a dropped one
@@ -147,7 +156,8 @@ class OptimizerSelection:
             self._one_follows = True
             self._followed.add(initial.rates)
             self.following.add(initial.name)
-            return Choice(True, why)
+            names = {origin.name for origin in initial.origins}
+            return Choice(True, why, self._priors.of_optimizer(initial.rates, names, self._trial.params))
         given = ", ".join(f"{rate:g}" for rate in initial[:3])
         if self._one_follows:
             return Choice(False, f"its initial rate {given} does not follow {self._names}")

@@ -166,7 +166,7 @@ def _record(capture: Capture, notes: Sequence[RateEvent]) -> TrialRecord:
     """Read after the optimizers were let go, when a training that was too short is known."""
     controllers = capture.controllers
     stepped = [
-        OptimizerRecord(name, True, controllers[place].probe, reason)
+        OptimizerRecord(name, True, controllers[place].probe, reason, _prior(controllers[place]))
         for name, reason, place in zip(capture.names, capture.reasons, capture.places, strict=True)
     ]
     firsts = [capture.places.index(i) for i in range(len(controllers))]  # of optimizers made anew
@@ -182,6 +182,11 @@ def _record(capture: Capture, notes: Sequence[RateEvent]) -> TrialRecord:
         machine={**this_machine(), "device": capture.device},
         versions=versions(),
     )
+
+
+def _prior(controller: Controller) -> tuple[float, float] | None:
+    known = controller.prior
+    return None if known is None else (known.rate, known.spread)
 
 
 def _events(index: int, controller: Controller) -> list[RateEvent]:

@@ -61,7 +61,7 @@ def under_control(name: str, base: str, cost: int, **options: Any) -> Method:
     ) -> Driver:
         return _Controlled(BASES[base](parameters, rate, scale), schedule, steps, options)
 
-    probing = Options(**options).probe_schedule
+    probing = Options(**options).schedule
 
     def extra(steps: int) -> int:
         return cost * sum(probing.due(step, [RateStart()]) for step in range(steps))
