@@ -63,12 +63,14 @@ class ScriptStorages:
     def __init__(self, missing: Missing) -> None:
         self._missing = missing
         self._known: dict[str, ScriptStorage] = {}
-        self._others: dict[int, tuple[Any, ScriptStorage]] = {}
         self._made = 0
         self.named: list[str] = []
 
-    def instead_of(self, storage: Any) -> ScriptStorage:
-        """The one that stands for what a script hands to Optuna: None, a URL or a storage."""
+    def instead_of(self, storage: Any) -> Any:
+        """The one that stands for what a script hands to Optuna: None, a URL or a storage.
+
+        A storage that the script did not make is that of the smaller study, and stays.
+        """
         if storage is None:
             return self._new(None)
         if isinstance(storage, ScriptStorage):
@@ -78,11 +80,9 @@ class ScriptStorages:
         if type(storage) is InMemoryStorage:
             storage.__class__ = ScriptStorage
             self._mark(storage, None)
-            return storage  # type: ignore[return-value]  # it is one now
-        known = self._others.get(id(storage))
-        if known is None:
-            known = self._others[id(storage)] = (storage, self._new(self._missing))
-        return known[1]
+            return storage
+        backend = getattr(storage, "_backend", None)
+        return backend if isinstance(backend, ScriptStorage) else storage
 
     def become(self, made: Any, name: str) -> None:
         """Turn an object that is about to be constructed into the storage in memory of that name."""

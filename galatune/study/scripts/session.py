@@ -301,8 +301,7 @@ class Session:
         assert self._turns is not None
         if self._turns.error is not None and self.error is None:
             self.error = self._turns.error
-        if self._turns.over and self.found is not None:
-            self.searched = True
+        self.searched |= self._turns.over and self._turns.error is None
 
     def _check_turns(self) -> None:
         assert self._turns is not None

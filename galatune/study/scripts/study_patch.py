@@ -107,7 +107,7 @@ class StudyPatches:
             for patch, was in zip(self._patches, before, strict=True):
                 patch.active = was
 
-    def _get_storage(self, inner: Callable[..., Any], /, storage: Any = None) -> ScriptStorage:
+    def _get_storage(self, inner: Callable[..., Any], /, storage: Any = None) -> Any:
         return self._storages.instead_of(storage)
 
     def _database(self, inner: Callable[..., Any], made: Any, /, url: str, *args: Any, **kwargs: Any) -> None:

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
-from tiny_scripts import script
+from tiny_scripts import SHAPES, script
 from tiny_search import load, old_study, recorded
 
 from galatune.cli import main
@@ -357,13 +357,13 @@ def test_sampler_and_pruner_of_the_script_are_taken_over(folder: Path) -> None:
     old_study("old.log")
     body = """
 sampler = optuna.samplers.GridSampler({"lr": [0.1, 0.01], "width": [2, 8]})
-study = new(sampler=sampler, pruner=optuna.pruners.PercentilePruner(50.0))
+study = new(sampler=sampler, pruner=optuna.pruners.HyperbandPruner())
 study.optimize(objective)
 """
     result = galatune(script(folder, body))
     assert result.exit_code == 0, result.output
     about = load().user_attrs["galatune"]
-    assert (about["sampler"], about["pruner"]) == ("GridSampler", "PercentilePruner")
+    assert (about["sampler"], about["pruner"]) == ("GridSampler", "HyperbandPruner")
     assert sorted(trial.params["width"] for trial in load().trials) == [2, 8]
 
 
@@ -399,6 +399,38 @@ def test_the_same_command_continues(folder: Path) -> None:
     assert result.exit_code == 0, result.output
     assert said().startswith("(3, ")
     assert recorded(load().trials[2]).controlled
+
+
+@pytest.mark.parametrize("shape", ["lambda", "ask and tell"])
+def test_scan_reads_the_space_by_one_call(shape: str, folder: Path) -> None:
+    path = script(folder, SHAPES[shape])
+    result = CliRunner().invoke(main, ["scan", str(path), "--json"])
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert [dimension["name"] for dimension in found["learning_rate"] if dimension["dropped"]] == ["lr"]
+    assert (found["kept"], found["trials"]["total"], found["directions"]) == (["width"], 0, ["minimize"])
+    assert "one call of the objective" in result.stderr
+    assert not Path("said.txt").exists()
+    assert not Path("own.db").exists()
+    shown = CliRunner().invoke(main, ["scan", str(path)])
+    assert shown.exit_code == 0, shown.output
+
+
+@pytest.mark.parametrize(
+    ("shape", "words"),
+    [
+        ("lambda", "It calls study.optimize with a lambda in line"),
+        ("partial", "It calls study.optimize with a partial function in line"),
+        ("ask and tell", "It calls study.ask in line"),
+    ],
+)
+def test_what_cannot_be_named_is_offered_as_a_script(shape: str, words: str, folder: Path) -> None:
+    old_study("old.log")
+    path = script(folder, SHAPES[shape])
+    result = galatune(f"{path}:missing")
+    assert result.exit_code == 1
+    assert words in result.stderr or "calls study.optimize when it is imported" in result.stderr
+    assert f"galatune run STORAGE {path}" in result.stderr
 
 
 def test_optuna_is_as_before(folder: Path) -> None:
