@@ -25,6 +25,10 @@ OLD = "old.log"
 SECONDS = 300
 
 
+NAMED = {"logging_no_prints": ("--lr", "eta")}
+"""What a user has to say beside, as the error tells: scan does not take an ``eta`` for a rate."""
+
+
 def names() -> list[str]:
     """The scripts that were written first, without their ending."""
     return sorted(path.stem for path in SCRIPTS.glob("[0-9]*.py"))
@@ -75,7 +79,8 @@ def old_study_of(words: list[str], folder: Path) -> None:
 
 def run(words: list[str], folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
     """``galatune run`` on the old study."""
-    command = [sys.executable, "-m", "galatune", "run", OLD, *words, "--into", "new.log"]
+    named = NAMED.get(Path(words[0]).stem, ())
+    command = [sys.executable, "-m", "galatune", "run", OLD, *words, *named, "--into", "new.log"]
     return _started([*command, "--trials", str(TRIALS), "--repeats", "0", "--yes", *more], folder)
 
 

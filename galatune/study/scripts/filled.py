@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Collection
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, json_to_distribution
@@ -18,16 +19,20 @@ from galatune.study.search.repeats import old_rates
 __all__ = ["filled_trial"]
 
 
-def filled_trial(study: optuna.Study, trial: FrozenTrial) -> FrozenTrial:
+def filled_trial(
+    study: optuna.Study, trial: FrozenTrial, asked: Collection[str] | None = None
+) -> FrozenTrial:
     """A trial with the dimensions that were dropped: rates at the peak that was found.
 
     Args:
         study: The smaller study.
         trial: Of that study.
+        asked: The dropped dimensions that it has asked for; None if that is not known.
     """
     plan = ShrinkPlan.from_json(Provenance.of(study).plan)
     unfinished = not trial.state.is_finished()
     found = {} if unfinished else old_rates(trial) or found_rates(study, plan, trial)
+    found = {name: value for name, value in found.items() if not asked or name in asked}
     filled = copy.copy(trial)
     spaces = {d.name: _space(d, found[d.name]) for d in plan.learning_rate if d.name in found}
     filled._distributions = {**spaces, **trial.distributions}

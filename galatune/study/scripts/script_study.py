@@ -30,12 +30,18 @@ class ScriptStudy:
     Args:
         study: As the script has it.
         objects: Every study object of the script that may stand for the same study.
+
+    Attributes:
+        enqueued: Configurations that wait in it.
+        added: Number of finished trials that it holds.
+        asked: Number of a trial to the dropped dimensions that the objective has asked for in it.
     """
 
     def __init__(self, study: optuna.Study, objects: Iterable[optuna.Study]) -> None:
         self.study = study
         self._objects = [one for one in objects if one._storage is study._storage] or [study]
         self._shown = 0
+        self.asked: dict[int, tuple[str, ...]] = {}
         self.enqueued = tuple(
             trial.system_attrs[FIXED]
             for trial in study.get_trials(deepcopy=False)
@@ -74,7 +80,7 @@ class ScriptStudy:
         until = (done[-1] + 1 if done else 0) if last else _finished_in_a_row(trials)
         new = []
         for trial in trials[self._shown : until]:
-            filled = filled_trial(smaller, trial)
+            filled = filled_trial(smaller, trial, self.asked.get(trial.number))
             number = self.study._storage.create_new_trial(self.study._study_id, template_trial=filled)
             new.append(self.study._storage.get_trial(number))
         self._shown = max(until, self._shown)

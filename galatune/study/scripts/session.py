@@ -27,6 +27,7 @@ from galatune.study.scripts.study_patch import StudyPatches
 from galatune.study.search.fingerprint import Fingerprint
 from galatune.study.search.objective import Objective
 from galatune.study.search.options import Watcher
+from galatune.study.search.placeholder_trial import PlaceholderTrial
 
 __all__ = ["ScriptLeft", "Session"]
 
@@ -269,8 +270,12 @@ class Session:
 
         @functools.wraps(func)
         def objective(trial: Trial) -> Any:
-            with self.patches.resumed():
-                return func(trial)
+            try:
+                with self.patches.resumed():
+                    return func(trial)
+            finally:
+                if self._shown is not None and isinstance(trial, PlaceholderTrial):
+                    self._shown.asked[trial.number] = trial.answered
 
         return objective
 

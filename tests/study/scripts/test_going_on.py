@@ -150,6 +150,14 @@ say(study)
     assert "controlled: AdamW 23 steps" in result.stderr
 
 
+def test_of_several_rates_a_trial_has_those_that_it_asked_for(folder: Path) -> None:
+    rate = optuna.distributions.FloatDistribution(1e-5, 1.0, log=True)
+    old_study("old.log", rates={"lr": rate, "sgd_lr": rate})
+    result = galatune(script(folder, "study = new()\nstudy.optimize(objective)\nsay(study)\n"), trials=1)
+    assert result.exit_code == 0, result.output
+    assert said().startswith("(1, ['lr', 'width'], ")
+
+
 def test_nothing_is_controlled_behind_a_search_without_control(folder: Path) -> None:
     old_study("old.log")
     path = script(folder, "study = new()\nstudy.optimize(objective, n_trials=9)\ntrain(0.01)\nsay(study)\n")
