@@ -59,7 +59,7 @@ def attach(
         probe: Source of gradient pairs: "closure" (`optimizer.step(closure)`), "graph" (`loss.backward()`),
             "echo" (the DataLoader repeats a minibatch), "consecutive" (of two minibatches), or "auto": the
             first of them that works. Or an object of a class derived from `Probe`.
-        probe_schedule: Which steps are probed. None: 56 of 1,000 and 79 of 10,000; with a sure prior 18 and 28.
+        probe_schedule: Which steps are probed. None: 56 of 1,000, 79 of 10,000; with a prior 18 and 28.
         step_scale: Multiplier on the estimated rate. None selects it from the table in docs/method.md.
         step_scale_factor: Multiplies it, whatever it is: 2 for rates twice as high as by default.
         min_lr: Lower bound of the rate before the schedule.

@@ -112,7 +112,7 @@ class Options:
         """Which steps are probed; fewer if a prior says most of the level."""
         if self.probe_schedule is not None:
             return self.probe_schedule
-        return WITH_PRIOR if self.prior is not None and self.prior.sure else ProbeSchedule()
+        return WITH_PRIOR if self.prior is not None and self.prior.saves_probes else ProbeSchedule()
 
     @property
     def rule(self) -> Rule:

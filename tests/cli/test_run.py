@@ -187,7 +187,7 @@ def test_constraints_that_only_the_old_sampler_knew_are_missed_aloud() -> None:
 
 
 def test_the_old_best_is_repeated_first_and_the_goal_is_said() -> None:
-    result = galatune(*HONEST, "--trials", "2")
+    result = galatune(*HONEST, "--no-prior", "--trials", "2")
     lines = result.stderr.splitlines()
     assert lines[1] == (
         "Budget: 2 trials; on top of that 3 repeats of the old best at its own rate and 3 repeats of a trial "
@@ -201,7 +201,7 @@ def test_the_old_best_is_repeated_first_and_the_goal_is_said() -> None:
     assert re.match(r"A trial matches from [\d.]+ on: the margin is [\d.]+, ", lines[6])
     assert lines[7].startswith("Trial 3: complete")
     assert re.search(r"^goal +[\d.]+ \(mean of 3 repeats; once 1\), ", result.stdout, re.MULTILINE)
-    found = body(*HONEST, "--trials", "2")
+    found = body(*HONEST, "--no-prior", "--trials", "2")
     assert (found["trials"], len(found["repeats"]), found["old_best"]) == (5, 3, 1.0)
     assert found["goal"] == pytest.approx(sum(found["repeats"]) / 3)
 

@@ -26,8 +26,11 @@ RULE_SPREAD = 1.2
 BEYOND = 2.0
 """Times both spreads, from where the prior and the gradients contradict each other."""
 
-SURE = 0.7
+SURE = 0.9
 """Spread up to which the first probe may take the rate to the prior's at once."""
+
+SOME = 1.2
+"""Spread up to which a prior says as much of the level as the gradients do: fewer probes are enough."""
 
 CAUTION = 1.5
 """Beyond it, by how much of its excess the rate stays below: too high a start may not be undone."""
@@ -103,6 +106,6 @@ class Prior:
         return self.safe_rate / START
 
     @property
-    def sure(self) -> bool:
-        """Whether it says most of the level, so that fewer probes do."""
-        return self.spread <= SURE
+    def saves_probes(self) -> bool:
+        """Whether it says as much of the level as the gradients do."""
+        return self.spread <= SOME

@@ -341,7 +341,11 @@ class Rule:
             _, wanted, _ = self._weigh_prior(
                 state, settings.step_scale * chosen if chosen else settings.prior.rate, settings.prior
             )
+            flat, begins = chosen is None, not state.settled
             state, findings = self._limit(state, max(wanted, state.rate), settings)
+            if flat and begins and state.settled:
+                values = {"rate": state.rate}
+                findings += (Finding("flat", "no curvature was seen: the rate is the prior's", values),)
             return Outcome(state, findings=findings)
         if chosen is None and probed.products.step_step == 0:
             growth = self.guard.growth if math.isfinite(self.guard.growth) else 2.0

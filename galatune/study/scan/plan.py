@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["ShrinkPlan", "StoragePlans"]
 
 
-_LISTS = ("directions", "learning_rate", "kept", "refused", "projected", "running", "options", "prior")
+_LISTS = ("directions", "learning_rate", "kept", "refused", "projected", "running", "options")
 
 
 @dataclass(frozen=True)
@@ -96,6 +96,7 @@ class ShrinkPlan:
         body = asdict(self)
         for key in _LISTS:
             body[key] = list(body[key])
+        body["prior"] = [one.to_json() for one in self.prior]
         return body
 
     @classmethod

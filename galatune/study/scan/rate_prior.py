@@ -5,7 +5,7 @@ A Bayesian linear regression of ln(rate) on the parameters that stay, in which g
 .. code-block:: text
 
     w_i = exp(-(y_i - y_best) / (y_k - y_best))     k: the best fifth of the trials, three at least
-    r_i = b0 + sum_j b_j z_ij + noise of variance 0.6^2 / w_i;   b_j ~ Normal(0, 0.4^2), of choices 0.8^2
+    r_i = b0 + sum_j b_j z_ij + noise of variance 0.6^2 / w_i;  b_j ~ Normal(0, 0.25^2), of choices 0.5^2
     rate = exp(mean of b0 + sum_j b_j z_j)          spread^2 = its variance + 0.4^2, of one configuration
 """
 
@@ -46,8 +46,14 @@ OF_A_TRIAL = 0.6
 OF_A_CONFIGURATION = 0.4
 """What no parameter explains."""
 
-OF_A_NUMBER, OF_A_CHOICE, OF_THE_LEVEL = 0.4, 0.8, 5.0
+OF_A_NUMBER, OF_A_CHOICE, OF_THE_LEVEL = 0.25, 0.5, 5.0
 """Standard deviations of coefficients beforehand: of a number per standard deviation, of a choice, of b0."""
+
+OTHER_UNITS = frozenset(("sgd", "asgd", "momentum", "nesterov", "adadelta", "lion", "muon"))
+"""Optimizers whose rates have another unit than those of Adam and its kin."""
+
+OF_OTHER_UNITS = 2.0
+"""Standard deviation of the coefficient of such a choice: SGD wants 10 to 1,000 times the rates of Adam."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +116,8 @@ class RatePrior:
 
     def to_json(self) -> dict[str, Any]:
         """For the plan."""
-        return asdict(self)
+        lists = {"mean": list(self.mean), "covariance": [list(row) for row in self.covariance]}
+        return {**asdict(self), "features": [asdict(feature) for feature in self.features], **lists}
 
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> RatePrior:
@@ -164,7 +171,7 @@ def _prior_of(
     features = _features(chosen, weights, dropped)
     columns = np.array([[1.0, *(one.of(trial.params) for one in features)] for trial in chosen])
     target = np.log([rate for _, rate in good])
-    before = [OF_THE_LEVEL**-2, *((OF_A_CHOICE if f.choice else OF_A_NUMBER) ** -2 for f in features)]
+    before = [OF_THE_LEVEL**-2, *(_deviation(one) ** -2 for one in features)]
     level = np.array([float(np.average(target, weights=weights)), *(0.0 for _ in features)])
     precision = np.diag(before) + (columns.T * weights / OF_A_TRIAL**2) @ columns
     covariance = np.linalg.inv(precision)
@@ -182,6 +189,13 @@ def _prior_of(
     return RatePrior(
         fitted.name, rate, spread, fitted.trials, fitted.features, fitted.mean, fitted.covariance
     )
+
+
+def _deviation(feature: Feature) -> float:
+    """Standard deviation of a coefficient beforehand."""
+    if feature.choice is None:
+        return OF_A_NUMBER
+    return OF_OTHER_UNITS if feature.choice.lower() in OTHER_UNITS else OF_A_CHOICE
 
 
 def _weights(trials: Sequence[FrozenTrial], minimize: bool | None) -> Floats:

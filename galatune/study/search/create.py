@@ -33,7 +33,7 @@ DECISIVE = (
 EARLIER = {"pace": "max_growth_per_step"}
 """Options under the names that studies begun with an earlier galatune have them."""
 
-NEWER = {"control": "on", "warm_start": 0, "sampler": None, "prior": False}
+NEWER = {"control": "on", "warm_start": 0, "sampler": None}
 """Options that an earlier galatune did not have, and what it did."""
 
 

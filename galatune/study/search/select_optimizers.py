@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from galatune.controller.controlled import Choice, LeftAlone
+from galatune.controller.rule.prior import Prior
 from galatune.controller.torch_hooks.traced_rates import InitialRates, Place
 from galatune.formatting import listed
 from galatune.study.scan.dimensions import RateDimension
@@ -156,14 +157,20 @@ class OptimizerSelection:
             self._one_follows = True
             self._followed.add(initial.rates)
             self.following.add(initial.name)
-            names = {origin.name for origin in initial.origins}
-            return Choice(True, why, self._priors.of_optimizer(initial.rates, names, self._trial.params))
+            return Choice(True, why, self._prior(initial))
         given = ", ".join(f"{rate:g}" for rate in initial[:3])
         if self._one_follows:
             return Choice(False, f"its initial rate {given} does not follow {self._names}")
         return Choice(
             True, f"assumed: no optimizer's initial rate is seen to follow {self._names} (here {given})"
         )
+
+    def _prior(self, initial: InitialRates) -> Prior | None:
+        """What the old study knows of its good rates."""
+        if not self._priors.known:
+            return None
+        names = {origin.name for origin in initial.origins}
+        return self._priors.of_optimizer(initial.rates, names, self._trial.params)
 
     def _follows(self, initial: InitialRates) -> str | None:
         """Why an optimizer is known to follow a dropped dimension; None if it is not known to."""

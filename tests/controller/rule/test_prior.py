@@ -138,6 +138,8 @@ def test_a_loss_without_curvature_comes_to_the_prior() -> None:
         weight.sum().backward()
         optimizer.step()
     assert controller.learning_rate == pytest.approx(0.5)
+    assert [event.kind for event in controller.events].count("flat") == 1
+    assert controller.unseen is None
 
 
 def test_a_checkpoint_goes_on_bit_equal() -> None:

@@ -11,6 +11,7 @@ import torch
 from optuna.distributions import FloatDistribution
 from tiny_search import go, make, objective, old_study, recorded, train
 
+from galatune.controller.rule.prior import Prior
 from galatune.study.ledger.provenance import Provenance
 from galatune.study.ledger.record import TrialRecord
 from galatune.study.scan.plan import ShrinkPlan
@@ -39,8 +40,8 @@ def test_no_prior_starts_from_nothing() -> None:
     begun, cold = (recorded(study.trials[0]) for study in (with_it, without))
     prior = known(begun)[0]
     assert prior is not None
-    assert begun.learning_rate[0].rate == pytest.approx(prior[0] / 8)
-    assert cold.learning_rate[0].rate < begun.learning_rate[0].rate / 5
+    assert begun.learning_rate[0].rate == pytest.approx(Prior(*prior).first_rate)
+    assert cold.learning_rate[0].rate < begun.learning_rate[0].rate / 3
 
 
 def test_the_same_run_is_repeated_bit_for_bit() -> None:

@@ -34,12 +34,13 @@ def once(
     function: Callable[[Any], Any],
     rates: Mapping[str, BaseDistribution] | None = None,
     lr: tuple[str, ...] = (),
+    prior: bool = True,
     **settings: Any,
 ) -> FrozenTrial:
     """One trial of the smaller study."""
     old_study("old.log", rates=rates, **settings)
     plan = scan("old.log", lr=lr)
-    study = run(plan, function, into="new.log", trials=1, repeats=0)
+    study = run(plan, function, into="new.log", trials=1, repeats=0, prior=prior)
     return study.get_trials()[0]
 
 
@@ -163,7 +164,7 @@ def test_a_training_too_short_for_its_rate_may_grow_it_faster() -> None:
         return train(torch.optim.AdamW(net.parameters(), lr=lr), net, steps=30)
 
     def events(**growth: float) -> set[str]:
-        study = run(plan, short, into=f"{len(growth)}.log", trials=1, repeats=0, **growth)
+        study = run(plan, short, into=f"{len(growth)}.log", trials=1, repeats=0, prior=False, **growth)
         return {event.kind for event in record(study.get_trials()[0]).events}
 
     old_study("old.log")
@@ -348,10 +349,19 @@ def _down(parameter: torch.Tensor, optimizer: torch.optim.Optimizer, steps: int 
 
 
 def test_a_training_of_which_nothing_was_seen_fails_with_the_reason() -> None:
-    reason = failed(flat)
+    reason = failed(flat, prior=False)
     assert "no learning rate was chosen" in reason
     assert "SGD: " in reason
     assert "no curvature" in reason
+
+
+def test_a_loss_without_curvature_trains_at_the_rate_of_the_prior() -> None:
+    trial = once(flat)
+    assert trial.state == TrialState.COMPLETE
+    known = record(trial).optimizers[0].prior
+    assert known is not None
+    assert record(trial).learning_rate[-1].rate == pytest.approx(known[0])
+    assert any(event.kind == "flat" for event in record(trial).events)
 
 
 def test_one_optimizer_of_which_nothing_was_seen_does_not_fail_the_trial() -> None:
@@ -361,7 +371,7 @@ def test_one_optimizer_of_which_nothing_was_seen_does_not_fail_the_trial() -> No
         net = make(trial)
         return train(torch.optim.SGD(net.parameters(), lr=lr), net)
 
-    trial = once(both)
+    trial = once(both, prior=False)
     assert trial.state == TrialState.COMPLETE
     assert [event.kind for event in record(trial).events].count("unseen") == 1
 
