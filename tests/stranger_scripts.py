@@ -25,8 +25,12 @@ OLD = "old.log"
 SECONDS = 300
 
 
-NAMED = {"logging_no_prints": ("--lr", "eta")}
-"""What a user has to say beside, as the error tells: scan does not take an ``eta`` for a rate."""
+NAMED = {
+    "logging_no_prints": ("--lr", "eta"),  # scan does not take an eta for a rate
+    "sys_exit_main": ("--lr", "lr"),  # nor is it sure of a rate beside l1 and h alone
+    "optimize_twice": ("--trials", "10"),  # it asserts that it has ten
+}
+"""What a user has to say beside, as the error tells."""
 
 
 def names() -> list[str]:
@@ -79,9 +83,9 @@ def old_study_of(words: list[str], folder: Path) -> None:
 
 def run(words: list[str], folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
     """``galatune run`` on the old study."""
-    named = NAMED.get(Path(words[0]).stem, ())
+    named = (*("--trials", str(TRIALS)), *NAMED.get(Path(words[0]).stem, ()))
     command = [sys.executable, "-m", "galatune", "run", OLD, *words, *named, "--into", "new.log"]
-    return _started([*command, "--trials", str(TRIALS), "--repeats", "0", "--yes", *more], folder)
+    return _started([*command, "--repeats", "0", "--yes", *more], folder)
 
 
 def study_options(folder: Path) -> list[str]:

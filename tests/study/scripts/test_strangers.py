@@ -25,7 +25,7 @@ def test_a_strangers_script_is_searched_and_goes_on(name: str, tmp_path: Path) -
     assert (tmp_path / "old.log").read_bytes() == old
     smaller = smaller_study(tmp_path)
     trials = load(str(tmp_path / "new.log"), smaller).trials
-    assert len(trials) == TRIALS
+    assert len(trials) >= TRIALS
     assert all(recorded(trial).controlled for trial in trials if trial.state.name == "COMPLETE")
 
 
