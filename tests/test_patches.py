@@ -94,6 +94,24 @@ LIST = {
         *("optuna.Study.optimize", "sys.argv", "sys.modules"),
         *("sys.path", "sys.path.append()", "sys.path.insert()"),
     },
+    # until the end of a script
+    "galatune/study/scripts/running.py": {"sys.argv", "sys.path", "sys.path.insert()"},
+    "galatune/study/scripts/script_storage.py": {
+        *("made.__class__", "storage.__class__"),  # of a storage object that the script made itself
+    },
+    "galatune/study/scripts/loops.py": {"sys.settrace()"},  # until the next line of the script
+    "galatune/study/scripts/study_patch.py": {
+        *(
+            "Patch(optuna.storages.get_storage)",
+            "Patch(RDBStorage.__init__)",
+            "Patch(JournalStorage.__init__)",
+        ),
+        *("Patch(JournalFileBackend.__init__)", "Patch(GrpcStorageProxy.__init__)"),
+        *("Patch(optuna.Study.__init__)", "Patch(optuna.Study.optimize)", "Patch(optuna.Study.ask)"),
+        *("Patch(optuna.Study.tell)", "Patch(optuna.Study.stop)", "Patch(optuna.Study.add_trial)"),
+        "Patch(optuna.Study.enqueue_trial)",
+    },
+    "galatune/study/scripts/dry_call.py": {"optuna.logging.set_verbosity()"},  # a block around one call
     "galatune/study/search/run.py": {"optuna.logging.set_verbosity()"},
     "galatune/study/search/signals.py": {"signal.signal()"},
     "galatune/study/storage/reading.py": {"warnings.simplefilter()"},

@@ -13,6 +13,9 @@ from galatune.study.storage.address import is_url, redact
 
 __all__ = ["again", "shown"]
 
+BEHIND = "arguments"
+"""The parameter that holds a script's own arguments, which stand behind ``--``."""
+
 
 def again(ctx: click.Context, options: Mapping[str, str]) -> str:
     """The command of a context, ready to be pasted; passwords are left out of it.
@@ -21,14 +24,19 @@ def again(ctx: click.Context, options: Mapping[str, str]) -> str:
         ctx: Of the command that runs.
         options: Options that are added, or take the place of those given: name to value, "" for a flag.
     """
-    words = ["galatune", str(ctx.info_name)]
+    words, behind = ["galatune", str(ctx.info_name)], list(ctx.params.get(BEHIND) or ())
+    if ctx.params.get("module") is not None and ctx.params.get("objective") is not None:
+        behind.insert(0, str(ctx.params["objective"]))  # the first one behind -m MODULE --
     for param in ctx.command.params:
         name = str(param.name)
+        if name == BEHIND or (name == "objective" and ctx.params.get("module") is not None):
+            continue
         replaced = not set(options).isdisjoint(param.opts)
         if not replaced and ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
             words += _given(param, ctx.params[name])
     for option, value in options.items():
         words += [option, value] if value else [option]
+    words += ["--", *behind] if behind else []
     return " ".join(map(in_shell, words))
 
 

@@ -13,6 +13,7 @@ from galatune.formatting import printable
 __all__ = [
     "File",
     "ReadFile",
+    "arguments_argument",
     "control_option",
     "control_options",
     "drop_schedule_option",
@@ -21,6 +22,7 @@ __all__ = [
     "json_option",
     "keep_option",
     "lr_option",
+    "module_option",
     "name_option",
     "named",
     "objective_argument",
@@ -123,8 +125,19 @@ tolerance_option = click.option(
 storage_argument = click.argument("storage", metavar="STORAGE", callback=given)
 """An Optuna storage: URL, SQLite file or journal file."""
 
-objective_argument = click.argument("objective", metavar="OBJECTIVE", callback=given)
-"""``path/to/file.py:function`` or ``package.module:function``."""
+objective_argument = click.argument("objective", metavar="OBJECTIVE", required=False, callback=given)
+"""``path/to/file.py:function``, ``package.module:function``, or a script."""
+
+module_option = click.option(
+    "-m",
+    "module",
+    metavar="MODULE",
+    callback=given,
+    help="Instead of OBJECTIVE: a module that calls study.optimize itself, run as python -m does.",
+)
+
+arguments_argument = click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+"""A script's own arguments, behind ``--``."""
 
 into_option = click.option(
     "--into",

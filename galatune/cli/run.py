@@ -12,6 +12,7 @@ import click
 
 from galatune.cli.loading import load
 from galatune.cli.options import (
+    arguments_argument,
     control_option,
     control_options,
     drop_schedule_option,
@@ -19,6 +20,7 @@ from galatune.cli.options import (
     json_option,
     keep_option,
     lr_option,
+    module_option,
     name_option,
     objective_argument,
     plan_option,
@@ -35,6 +37,7 @@ from galatune.cli.options import (
     yes_option,
 )
 from galatune.cli.saved_plan import saved_plan
+from galatune.cli.scripts import ScriptRun, script_of
 from galatune.errors import ObjectiveError
 from galatune.formatting import in_shell
 
@@ -52,6 +55,8 @@ __all__ = ["plan_of", "run", "running"]
 @click.command()
 @storage_argument
 @objective_argument
+@arguments_argument
+@module_option
 @study_option
 @into_option
 @name_option
@@ -85,11 +90,16 @@ __all__ = ["plan_of", "run", "running"]
 @pruner_option
 @seed_option
 @plan_option
+@click.option(
+    "--stop-after-search", is_flag=True, help="End a script with its search; without, it goes on behind it."
+)
 @yes_option
 @json_option
 def run(
     storage: str,
-    objective: str,
+    objective: str | None,
+    arguments: tuple[str, ...],
+    module: str | None,
     study: str | None,
     into: str | None,
     name: str | None,
@@ -97,6 +107,7 @@ def run(
     keep: tuple[str, ...],
     drop_schedule: bool,
     plan_file: Path | None,
+    stop_after_search: bool,
     yes: bool,
     as_json: bool,
     **settings: Any,
@@ -104,11 +115,13 @@ def run(
     """Run the smaller study: it has no learning rate, which is set during training.
 
     STORAGE holds the old study, which is only read. OBJECTIVE is its objective, unchanged:
-    path/to/file.py:function or package.module:function. The same command continues an interrupted run.
+    path/to/file.py:function or package.module:function; or the script that calls study.optimize itself,
+    with its own arguments behind --. The same command continues an interrupted run.
 
     \b
-    Example:
+    Examples:
       galatune run optuna.db train.py:objective --trials 20
+      galatune run optuna.db train.py --trials 20 -- --epochs 5
     """  # noqa: D301  # click's mark of a paragraph that keeps its lines
     load("torch", "galatune.study.search.run", "galatune.cli.progress")
     from galatune.study.search.options import RunOptions
@@ -116,26 +129,39 @@ def run(
     from galatune.study.search.run import run as run_study
     from galatune.study.storage.writing import default_target
 
+    script = script_of(objective, module, arguments)
+    if script is not None:
+        script.check()
+    elif stop_after_search:
+        raise click.UsageError("--stop-after-search is for a script (train.py), not for FILE:function")
     if plan_file is None:
         plan = plan_of(storage, study, lr, keep, drop_schedule=drop_schedule, ask=not yes)
     else:
         plan = saved_plan(plan_file, study, said=bool(lr or keep or drop_schedule))
     into, name = pilot_place(plan, into, name)
     place = into or default_target(plan.study)[0]
-    with running(objective, place, plan, yes=yes, as_json=as_json) as (function, progress):
-        smaller = run_study(
-            plan,
-            function,
-            source=storage,
-            into=into,
-            name=name,
-            options=RunOptions(**settings),
-            watcher=progress,
-            agree=progress.agree,
-        )
+    options, failed = RunOptions(**settings), None
+    called: dict[str, Any] = {"source": storage, "into": into, "name": name}
+    if script is not None:
+        served = ScriptRun(
+            *(script, plan, place, options, called, yes, stop_after_search),
+            reached=lambda study: _print_reached(study, place, as_json),
+        ).serve()
+        assert served.study is not None  # the search of `ScriptRun` always returns one
+        smaller, failed = served.study, served.failed
+    else:
+        with running(str(objective), place, plan, yes=yes, as_json=as_json) as (function, progress):
+            smaller = run_study(
+                plan, function, options=options, watcher=progress, agree=progress.agree, **called
+            )
     _print(_summary(smaller, place), as_json)
     if not as_json:
         click.echo(f"What it saved: {_next(storage, plan.study, into, name)}", err=True)
+    if script is not None and failed is not None:
+        raise ObjectiveError(
+            f"The search is stored in {place}, but {script.name} failed behind it: {failed}. "
+            "--stop-after-search ends it there"
+        )
 
 
 @contextmanager

@@ -85,10 +85,15 @@ def commands(group: click.Group, path: Words = ()) -> Iterator[tuple[Words, clic
             yield (*path, name), command
 
 
+def needed(command: click.Command) -> list[click.Argument]:
+    """The arguments of a command, without those of a script, which may be anything."""
+    return [p for p in command.params if isinstance(p, click.Argument) and p.nargs != -1]
+
+
 def complete(path: Words, command: click.Command, without: click.Parameter | None = None) -> list[str]:
     """The words of a command with good arguments, those of one parameter left out."""
     good = {"storage": STORAGE, "objective": OBJECTIVE}
-    arguments = [p for p in command.params if isinstance(p, click.Argument) and p is not without]
+    arguments = [p for p in needed(command) if p is not without]
     return [*path, *(good.get(str(argument.name), "x") for argument in arguments)]
 
 
@@ -98,7 +103,7 @@ def generated() -> Iterator[Words]:
         yield (*path, "--no-such-option")
         yield (*complete(path, command), "one", "too", "many")
         for param in command.params:
-            if isinstance(param, click.Argument):
+            if isinstance(param, click.Argument) and param in needed(command):
                 yield tuple(complete(path, command, without=param))
                 yield from _arguments(path, command, param)
             elif isinstance(param, click.Option):
@@ -108,7 +113,7 @@ def generated() -> Iterator[Words]:
 def _arguments(path: Words, command: click.Command, param: click.Argument) -> Iterator[Words]:
     for value in HOSTILE.values():
         words = {"storage": STORAGE, "objective": OBJECTIVE, str(param.name): value}
-        yield (*path, *(words[str(p.name)] for p in command.params if isinstance(p, click.Argument)))
+        yield (*path, *(words[str(p.name)] for p in needed(command)))
 
 
 def _option(words: list[str], option: click.Option) -> Iterator[Words]:

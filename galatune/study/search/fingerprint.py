@@ -30,8 +30,13 @@ class Fingerprint:
 
     @classmethod
     def of(cls, objective: Objective) -> Fingerprint:
-        """The code behind a function, a partial one, a decorated one, or an object that can be called."""
+        """The code behind a function, a partial one, a decorated one, or an object that can be called.
+
+        One that stands for other code has its ``fingerprint``.
+        """
         code: Any = inspect.unwrap(objective)
+        if isinstance(known := getattr(code, "fingerprint", None), cls):
+            return known
         while isinstance(code, functools.partial):
             code = inspect.unwrap(code.func)
         if not hasattr(code, "__qualname__"):
@@ -42,6 +47,15 @@ class Fingerprint:
         except (TypeError, OSError):
             return cls(code.__qualname__, None)
         return cls(f"{path.name}:{code.__qualname__}", digest)
+
+    @classmethod
+    def of_file(cls, path: Path, part: str) -> Fingerprint:
+        """A part of a file that is no function."""
+        try:
+            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        except OSError:
+            return cls(part, None)
+        return cls(f"{path.name}:{part}", digest)
 
     def change(self, before: Fingerprint) -> str | None:
         """What the objective was before, in words; None if it is the same or cannot be compared.

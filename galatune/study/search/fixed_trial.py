@@ -20,7 +20,7 @@ from galatune.study.scan.distributions import from_rate
 from galatune.study.scan.plan import ShrinkPlan
 from galatune.study.search.stored_choices import as_stored, own_choice
 
-__all__ = ["fixed_trial"]
+__all__ = ["fixed_trial", "found_rates"]
 
 
 def fixed_trial(study: optuna.Study) -> FixedTrial:
@@ -48,12 +48,22 @@ def fixed_trial(study: optuna.Study) -> FixedTrial:
         best = study.best_trial
     except ValueError as error:
         raise StorageError(f"No trial of {name} is complete yet; run it first") from error
+    return _BestTrial({**found_rates(study, plan, best), **best.params}, number=best.number)
+
+
+def found_rates(study: optuna.Study, plan: ShrinkPlan | None, trial: FrozenTrial) -> dict[str, Any]:
+    """What a trial's dropped dimensions are filled in with; see `fixed_trial`.
+
+    Args:
+        study: The smaller study.
+        plan: What was dropped from it; None if `galatune.optimize` made it.
+        trial: Of that study.
+    """
     fixed = Provenance.of(study).fixed_rates is not None
-    peak = None if fixed else _peak(TrialRecord.from_attribute(best.user_attrs.get(RECORD)))
-    filled = {d.name: _fill(d, peak) for d in _dropped(plan, best)}
-    polish = Polish.from_attribute(best.user_attrs.get(POLISH))
-    filled |= {} if polish is None else polish.rates
-    return _BestTrial({**filled, **best.params}, number=best.number)
+    peak = None if fixed else _peak(TrialRecord.from_attribute(trial.user_attrs.get(RECORD)))
+    filled: dict[str, Any] = {d.name: _fill(d, peak) for d in _dropped(plan, trial)}
+    polish = Polish.from_attribute(trial.user_attrs.get(POLISH))
+    return filled | ({} if polish is None else dict(polish.rates))
 
 
 class _BestTrial(FixedTrial):

@@ -21,6 +21,7 @@ import optuna
 
 from galatune.errors import ObjectiveError
 from galatune.formatting import printable
+from galatune.study.search.script_calls import offer_script
 
 __all__ = ["Objective", "as_script", "imported", "in_one_line", "said_by"]
 
@@ -77,6 +78,7 @@ def _function(module: ModuleType, place: str, name: str) -> Objective:
     if not callable(found):
         raise ObjectiveError(
             f"{printable(place)} has no function {printable(name)!r}; it has: {_functions(module)}"
+            f"{offer_script(place)}"
         )
     _check_takes_a_trial(found, name)
     return found  # type: ignore[no-any-return]  # callable is all that can be known
@@ -263,7 +265,7 @@ def _no_search(place: str) -> Iterator[None]:
     def refuse(*args: Any, **kwargs: Any) -> None:
         raise ObjectiveError(
             f"{printable(place)} calls study.optimize when it is imported; put that call under "
-            'if __name__ == "__main__":'
+            f'if __name__ == "__main__":{offer_script(place)}'
         )
 
     optuna.Study.optimize = refuse  # type: ignore[method-assign]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -30,7 +30,7 @@ from galatune.study.search.polish import check_polish
 from galatune.study.search.pruning import OldPruning, Pruning, pruning_for
 from galatune.study.search.rate_bound import RateBound, rate_bound
 from galatune.study.search.stopping import Budget, budget_for
-from galatune.study.search.warm_start import best_of_storage, queue_first
+from galatune.study.search.warm_start import best_of_storage, queue_enqueued, queue_first
 from galatune.study.storage.address import is_url, redact
 from galatune.study.storage.reading import open_source
 from galatune.study.storage.writing import default_target, open_target, storage_errors
@@ -57,6 +57,7 @@ def run(
     options: RunOptions | None = None,
     watcher: Watcher | None = None,
     agree: Callable[[str], bool] | None = None,
+    enqueued: Sequence[Mapping[str, Any]] = (),
     **settings: Any,
 ) -> optuna.Study:
     """Run the smaller study: the dropped dimensions are gone, the learning rate is controlled.
@@ -74,6 +75,7 @@ def run(
         watcher: Told how the run proceeds.
         agree: Asked before a study is continued with other options or other code than it was begun with,
             and before trials that differ in their seed alone; None refuses.
+        enqueued: Configurations that are tried first, without what is dropped; they are counted.
         **settings: Fields of `RunOptions`, if ``options`` is not given.
 
     Returns:
@@ -110,6 +112,7 @@ def run(
         budget = budget.begun(study)
         with not_deleted(storage, study):
             queue_first(study, warm)
+            queue_enqueued(study, enqueued, len(warm))
             run_trials(Search(study, plan, objective, chosen, budget, watcher, pruning=pruning))
     return study
 

@@ -6,7 +6,6 @@ drawn to the old best by what its rate reached.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Container, Sequence
 from typing import Any, cast
 
@@ -33,9 +32,17 @@ def searched(study: optuna.Study, own: FrozenTrial | None = None) -> optuna.Stud
         study: The smaller study.
         own: A trial that is seen in any case: the one for which is sampled.
     """
-    view = copy.copy(study)
+    view = _copied(study)
     view._storage = cast(BaseStorage, _SearchedTrials(study._storage, None if own is None else own._trial_id))
     view.stop = study.stop  # type: ignore[method-assign]  # it knows which loop it is in
+    return view
+
+
+def _copied(study: optuna.Study) -> optuna.Study:
+    """A shallow copy; the studies of Hyperband's brackets refuse `copy.copy`."""
+    view = type(study).__new__(type(study))
+    object.__getattribute__(view, "__dict__").update(object.__getattribute__(study, "__dict__"))
+    view._thread_local = type(study._thread_local)()
     return view
 
 

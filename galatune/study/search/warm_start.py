@@ -19,7 +19,7 @@ from galatune.study.search.quota import held_tickets
 from galatune.study.search.ranking import best_first, is_scored
 from galatune.study.storage.reading import open_source
 
-__all__ = ["OldConfiguration", "best_configurations", "best_of_storage", "queue_first"]
+__all__ = ["OldConfiguration", "best_configurations", "best_of_storage", "queue_enqueued", "queue_first"]
 
 
 @dataclass(frozen=True)
@@ -91,6 +91,20 @@ def queue_first(study: optuna.Study, configurations: Sequence[OldConfiguration])
     left = [one for one in configurations if one.trial not in known]
     for ticket, one in zip((t for t in tickets if t not in held), left, strict=False):
         study.enqueue_trial(dict(one.params), user_attrs={TICKET: ticket, WARM_START: one.trial})
+
+
+def queue_enqueued(study: optuna.Study, configurations: Sequence[Mapping[str, Any]], behind: int = 0) -> None:
+    """Queue configurations that a script has enqueued, once.
+
+    Args:
+        study: The smaller study.
+        configurations: Without what is dropped.
+        behind: Number of tickets that come before them.
+    """
+    held = held_tickets(study)
+    for ticket, params in enumerate(configurations, behind):
+        if ticket not in held:
+            study.enqueue_trial(dict(params), user_attrs={TICKET: ticket})
 
 
 def _fits(trial: FrozenTrial, newest: Mapping[str, BaseDistribution], dropped: Collection[str]) -> bool:

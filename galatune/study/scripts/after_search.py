@@ -1,0 +1,98 @@
+"""What a script trains once its search is over: controlled, as in the search."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import optuna
+
+from galatune.controller.controlled import Capture, controlled
+from galatune.formatting import plural
+from galatune.study.ledger.attributes import POLISH
+from galatune.study.ledger.polish import Polish
+from galatune.study.ledger.provenance import Provenance
+from galatune.study.search.options import RunOptions
+
+__all__ = ["AfterSearch"]
+
+OPTIONS = ("min_lr", "max_lr", "probe", "step_scale", "per_group", "max_growth_per_step")
+
+
+class AfterSearch:
+    """Controls the trainings behind the search; open and closed as the script goes on."""
+
+    def __init__(self) -> None:
+        self._stack: ExitStack | None = None
+        self._counts: Counter[str] = Counter()
+        self._left: Counter[str] = Counter()
+        self._capture: Capture | None = None
+        self._options: dict[str, Any] | None = None
+
+    def begin(self, smaller: optuna.Study) -> None:
+        """Control what steps from here on, with the options of the search; nothing if it controlled nothing.
+
+        Args:
+            smaller: The smaller study.
+        """
+        known = Provenance.of(smaller)
+        if known.options.get("control") == "off":
+            return
+        given = {name: known.options[name] for name in OPTIONS if known.options.get(name) is not None}
+        self._options = {**RunOptions(**given).controller_options(), **_as_polished(smaller)}
+        self._open()
+
+    def _open(self) -> None:
+        if self._options is None or self._stack is not None:
+            return
+        self._stack = ExitStack()
+        self._capture = self._stack.enter_context(controlled(**self._options))
+
+    def end(self) -> None:
+        """Let the optimizers go."""
+        if self._stack is None:
+            return
+        capture, stack = self._capture, self._stack
+        self._stack = self._capture = None
+        stack.close()
+        if capture is not None:
+            for name, place in zip(capture.names, capture.places, strict=True):
+                self._counts[name] += capture.controllers[place].steps
+            self._left.update(one.name for one in capture.left_alone)
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """While something trains that is not to be controlled."""
+        was_open = self._stack is not None
+        self.end()
+        try:
+            yield
+        finally:
+            if was_open:
+                self._open()
+
+    def text(self) -> str | None:
+        """What was controlled, in a line; None if nothing stepped."""
+        if not self._counts and not self._left:
+            return None
+        steps = ", ".join(f"{name} {plural(count, 'step')}" for name, count in self._counts.items())
+        left = f"left alone: {', '.join(self._left)}" if self._left else ""
+        return (
+            f"After the search the script trained on, controlled: {'; '.join(filter(None, (steps, left)))}."
+        )
+
+
+def _as_polished(smaller: optuna.Study) -> dict[str, float]:
+    """The factor with which the best trial polished, if it is such a one."""
+    if len(smaller.directions) > 1:
+        return {}
+    try:
+        polish = Polish.from_attribute(smaller.best_trial.user_attrs.get(POLISH))
+    except ValueError:
+        return {}
+    if polish is None or not math.isfinite(polish.step_scale_factor):
+        return {}
+    return {"step_scale_factor": polish.step_scale_factor}

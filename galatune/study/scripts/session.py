@@ -1,0 +1,366 @@
+"""One run of a script: what it asks Optuna for is answered by the smaller search."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, Trial
+
+from galatune.errors import GalatuneError
+from galatune.formatting import printable
+from galatune.study.scripts.after_search import AfterSearch
+from galatune.study.scripts.ask_tell import AskTell, LoopBody
+from galatune.study.scripts.choice import Choice
+from galatune.study.scripts.handed_over import HandedOver
+from galatune.study.scripts.loops import loop_of
+from galatune.study.scripts.old_studies import OldStudies
+from galatune.study.scripts.running import Script
+from galatune.study.scripts.script_storage import ScriptStorage, ScriptStorages, StudyKey
+from galatune.study.scripts.script_study import ScriptStudy, Telling
+from galatune.study.scripts.study_patch import StudyPatches
+from galatune.study.search.fingerprint import Fingerprint
+from galatune.study.search.objective import Objective
+from galatune.study.search.options import Watcher
+from galatune.study.search.placeholder_trial import PlaceholderTrial
+
+__all__ = ["ScriptLeft", "Session"]
+
+Search = Callable[[HandedOver], "optuna.Study | None"]
+
+MOST_IDLE_WAITS = 25
+"""Calls of a ``while`` loop for more trials, after which it is left."""
+MOST_IDLE_CALLS = 10_000
+"""The same of any loop."""
+
+COMPREHENSIONS = ("<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>")
+
+
+class ScriptLeft(BaseException):
+    """Ends the script from inside; like `SystemExit`, no error."""
+
+
+class Session:
+    """Answers what a script does with its studies. See `galatune.study.scripts.study_patch.ScriptCalls`.
+
+    Args:
+        script: Which runs.
+        search: Searches in place of the script; None if there is no study to go on with.
+        choice: Which study is searched.
+        old: The old studies.
+        say: Says a line.
+        stop_after: Whether the script ends with the search.
+
+    Attributes:
+        found: The smaller study, None before.
+        error: What ended the search, None if nothing did.
+        searched: Whether the search has ended.
+    """
+
+    def __init__(
+        self,
+        script: Script,
+        search: Search,
+        choice: Choice,
+        old: OldStudies,
+        say: Callable[[str], None],
+        *,
+        stop_after: bool = False,
+    ) -> None:
+        self.storages = ScriptStorages(old.expected)
+        self.patches = StudyPatches(self.storages, self)
+        self.after = AfterSearch()
+        self.found: optuna.Study | None = None
+        self.error: BaseException | None = None
+        self.searched = False
+        self._script, self._search, self._choice, self._old = script, search, choice, old
+        self._say_line, self._stop_after = say, stop_after
+        self._said: set[str] = set()
+        self._objects: list[optuna.Study] = []
+        self._defaults: dict[int, tuple[Any, Any]] = {}
+        self._is_chosen: dict[StudyKey, bool] = {}
+        self._busy = False
+        self._shown: ScriptStudy | None = None
+        self._turns: AskTell | None = None
+        self._idle_calls = 0
+
+    @property
+    def made_names(self) -> list[str]:
+        """Names of the studies that the script has made."""
+        return list(dict.fromkeys(one.study_name for one in self._objects))
+
+    # -- what the script does
+
+    def made(self, study: optuna.Study, sampler: Any, pruner: Any) -> None:
+        """See `ScriptCalls`, like the following."""
+        if isinstance(study._storage, ScriptStorage):
+            self._objects.append(study)
+            left_out = (study.sampler if sampler is None else None, study.pruner if pruner is None else None)
+            self._defaults[id(study)] = left_out
+
+    def optimize(
+        self,
+        inner: Callable[..., Any],
+        study: optuna.Study,
+        func: Objective,
+        *args: Any,
+        callbacks: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        """Search, the first time."""
+        if self._busy or not self._is_the_one(study):
+            self._as_written(inner, study, func, *args, callbacks=callbacks, **kwargs)
+        elif self.searched:
+            self._idle("optimize")
+        else:
+            given = callbacks if callbacks is not None else (args[4] if len(args) > 4 else None)
+            self._replace(study, func, list(given or ()))
+
+    def ask(
+        self, inner: Callable[..., Any], study: optuna.Study, fixed_distributions: Any = None
+    ) -> Trial | None:
+        """Hand over a trial of the smaller search."""
+        over = self.searched and self._turns is None
+        if self._busy or over or not self._is_the_one(study):
+            found: Trial = inner(study, fixed_distributions)
+            return found
+        if self._turns is None:
+            self._turns = self._begin_turns(study)
+        trial = self._turns.ask(fixed_distributions)
+        self._check_turns()
+        if trial is None:
+            self._take_found(self.found)
+            self._leave_loop(sys._getframe(1))
+        return trial
+
+    def tell(
+        self,
+        inner: Callable[..., Any],
+        study: optuna.Study,
+        trial: Any,
+        values: Any = None,
+        state: Any = None,
+        **kwargs: Any,
+    ) -> FrozenTrial:
+        """The trial that was handed over has ended."""
+        if self._turns is None or not self._is_the_one(study):
+            told: FrozenTrial = inner(study, trial, values, state, **kwargs)
+            return told
+        with self._ending_the_script():
+            number = self._turns.tell(trial, values, state)
+        self._check_turns()
+        return study.get_trials(deepcopy=False)[-1 if number is None else number]
+
+    def stop(self, inner: Callable[..., Any], study: optuna.Study) -> None:
+        """The budget is the command's."""
+        if self._shown is None or study._storage is not self._shown.study._storage:
+            inner(study)
+            return
+        self.say("study.stop() of the script is not obeyed: the budget is that of the command.")
+
+    def add(self, inner: Callable[..., Any], study: optuna.Study, *args: Any, **kwargs: Any) -> None:
+        """Trials that a script adds during its search are left out."""
+        if self._busy and self._shown is not None and study._storage is self._shown.study._storage:
+            self.say("Trials that the script enqueues or adds during the search are left out.")
+            return
+        inner(study, *args, **kwargs)
+
+    # -- which study
+
+    def _is_the_one(self, study: optuna.Study) -> bool:
+        key = (study._storage.number, study._study_id)  # type: ignore[attr-defined]
+        if self._shown is not None and study._storage is self._shown.study._storage:
+            return study.study_name == self._shown.study.study_name
+        if key not in self._is_chosen:
+            with self._ending_the_script():
+                self._is_chosen[key] = self._choice.chosen(
+                    study.study_name, self.made_names, self._script.file, self._script.name
+                )
+        return self._is_chosen[key]
+
+    def _as_written(self, inner: Callable[..., Any], study: optuna.Study, *args: Any, **kwargs: Any) -> None:
+        """Another study: its old trials if there are some, else its search as the script wrote it."""
+        if self._busy:
+            inner(study, *args, **kwargs)
+            return
+        name = printable(study.study_name)
+        with self.patches.paused():
+            count = self._old.fill(study)
+        if count is not None:
+            self.say(f"Study {name!r} is not searched: it has its {count} old trials (--study chooses).")
+            return
+        self.say(
+            f"Study {name!r} is not the one that is searched: it runs in memory, as the script wrote it."
+        )
+        with self.after.paused():
+            inner(study, *args, **kwargs)
+
+    # -- the search
+
+    def _replace(self, study: optuna.Study, func: Objective, callbacks: list[Any]) -> None:
+        handed = self._handed(study, self._as_objective(func), callbacks, asks=False)
+        with self._ending_the_script():
+            self._busy = True
+            try:
+                with self.patches.paused():
+                    found = self._search(handed)
+            finally:
+                self._busy = False
+        self._take_found(found)
+
+    def _begin_turns(self, study: optuna.Study) -> AskTell:
+        turns = AskTell(lambda: self._search_in_turns(handed), self.after.end, lambda: self._surplus(study))
+        path = Path(self._script.file or self._script.place)
+        body = LoopBody(turns, Fingerprint.of_file(path, "<ask and tell>"))
+        handed = self._handed(study, self._as_objective(body), [], asks=True, turns=turns)
+        return turns
+
+    def _surplus(self, study: optuna.Study) -> Trial:
+        """A trial that the script holds already when the search is over."""
+        self.say("The script asked for trials in advance: those beyond the budget train, and are not kept.")
+        return optuna.create_study(directions=study.directions).ask()
+
+    def _search_in_turns(self, handed: HandedOver) -> None:
+        with self.patches.paused():
+            self.found = self._search(handed)
+
+    def _handed(
+        self,
+        study: optuna.Study,
+        objective: Objective,
+        callbacks: list[Any],
+        *,
+        asks: bool,
+        turns: AskTell | None = None,
+    ) -> HandedOver:
+        shown = self._shown = ScriptStudy(study, self._objects)
+        shown.empty()
+        if shown.added:
+            self.say("Trials that the script added itself are left out: they were trained with other rates.")
+        sampler, pruner = self._defaults.get(id(study), (None, None))
+
+        def watched(inner: Watcher | None) -> Watcher:
+            then = None if turns is None else self._told
+            return Telling(inner, shown, callbacks, self.patches.resumed, self.say, then)
+
+        return HandedOver(
+            objective,
+            study.study_name,
+            tuple(direction.name.lower() for direction in study.directions),
+            None if study.sampler is sampler else study.sampler,
+            None if study.pruner is pruner else study.pruner,
+            shown.enqueued,
+            asks,
+            watched,
+        )
+
+    def _told(self, smaller: optuna.Study, trial: FrozenTrial) -> None:
+        assert self._turns is not None
+        self.found = smaller
+        with self.patches.resumed():
+            self._turns.told(smaller, trial)
+
+    def _as_objective(self, func: Objective) -> Objective:
+        """The objective, in which Optuna is the script's again."""
+
+        @functools.wraps(func)
+        def objective(trial: Trial) -> Any:
+            try:
+                with self.patches.resumed():
+                    return func(trial)
+            finally:
+                if self._shown is not None and isinstance(trial, PlaceholderTrial):
+                    self._shown.asked[trial.number] = trial.answered
+
+        return objective
+
+    def _take_found(self, found: optuna.Study | None) -> None:
+        self.searched, self.found = True, found
+        if found is not None and self._shown is not None:
+            self._shown.show(found, last=True)
+        if found is None or self._stop_after:
+            raise ScriptLeft
+        self.after.begin(found)
+
+    # -- the end
+
+    def end(self, error: BaseException | None) -> None:
+        """The script has ended, with this error or without."""
+        if self._turns is not None and not self._turns.over:
+            self._turns.end(error)
+            self._note_turns()
+        self.after.end()
+
+    def say(self, line: str) -> None:
+        """Say a line, once."""
+        if line not in self._said:
+            self._said.add(line)
+            self._say_line(line)
+
+    def _note_turns(self) -> None:
+        assert self._turns is not None
+        if self._turns.error is not None and self.error is None:
+            self.error = self._turns.error
+        self.searched |= self._turns.over and self._turns.error is None
+
+    def _check_turns(self) -> None:
+        assert self._turns is not None
+        if self._turns.error is not None:
+            self.error = self._turns.error
+            raise ScriptLeft from self._turns.error
+        if not self._turns.is_open and self.found is not None:
+            self.after.begin(self.found)
+
+    def _idle(self, what: str) -> None:
+        self.say(f"The search is over: further calls of study.{what} in the script use no budget.")
+        self._idle_calls += 1
+        if self._idle_calls < MOST_IDLE_WAITS:
+            return
+        loop = loop_of(_frame_of_script(sys._getframe(1)))
+        if self._idle_calls >= MOST_IDLE_CALLS or (loop is not None and loop.endless):
+            self._leave_loop(sys._getframe(1))
+
+    def _leave_loop(self, frame: FrameType) -> None:
+        """Go on behind the loop that asks for more; if that cannot be done, end the script."""
+        loop = loop_of(_frame_of_script(frame))
+        left = loop is not None and loop.leave()
+        self.say(
+            "The search is over: its budget is that of the command (--trials), not the script's. "
+            + ("The loop that asks for more is left." if left else "The script ends where it asks for more.")
+        )
+        if not left:
+            raise ScriptLeft
+
+    def _ending_the_script(self) -> _Ending:
+        return _Ending(self)
+
+
+class _Ending:
+    """An error of galatune's, or a Ctrl-C, ends the script whatever that catches."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if isinstance(error, (GalatuneError, KeyboardInterrupt, optuna.exceptions.StorageInternalError)):
+            self._session.error = error
+            raise ScriptLeft from error
+
+
+def _frame_of_script(frame: FrameType | None) -> FrameType | None:
+    """The first frame outside of galatune and Optuna."""
+    own = {str(Path(__file__).resolve().parents[2]), str(Path(optuna.__file__).parent)}
+    while frame is not None and (
+        any(frame.f_code.co_filename.startswith(folder) for folder in own)
+        or frame.f_code.co_name in COMPREHENSIONS
+    ):
+        frame = frame.f_back
+    return frame
