@@ -101,12 +101,12 @@ LIST = {
         *("sys.path", "sys.path.append()", "sys.path.insert()"),
     },
     # until the end of a script
-    "galatune/study/scripts/running.py": {"sys.argv", "sys.path", "sys.path.insert()"},
-    "galatune/study/scripts/script_storage.py": {
+    "galatune/study/search/scripts/running.py": {"sys.argv", "sys.path", "sys.path.insert()"},
+    "galatune/study/search/scripts/script_storage.py": {
         *("made.__class__", "storage.__class__"),  # of a storage object that the script made itself
     },
-    "galatune/study/scripts/loops.py": {"sys.settrace()"},  # until the next line of the script
-    "galatune/study/scripts/study_patch.py": {
+    "galatune/study/search/scripts/loops.py": {"sys.settrace()"},  # until the next line of the script
+    "galatune/study/search/scripts/study_patch.py": {
         *(
             "Patch(optuna.storages.get_storage)",
             "Patch(RDBStorage.__init__)",
@@ -117,7 +117,9 @@ LIST = {
         *("Patch(optuna.Study.tell)", "Patch(optuna.Study.stop)", "Patch(optuna.Study.add_trial)"),
         "Patch(optuna.Study.enqueue_trial)",
     },
-    "galatune/study/scripts/dry_call.py": {"optuna.logging.set_verbosity()"},  # a block around one call
+    "galatune/study/search/scripts/dry_call.py": {
+        "optuna.logging.set_verbosity()"
+    },  # a block around one call
     "galatune/study/search/run.py": {"optuna.logging.set_verbosity()"},
     "galatune/study/search/signals.py": {"signal.signal()"},
     "galatune/study/storage/reading.py": {"warnings.simplefilter()"},

@@ -23,7 +23,7 @@ ORDERS = {
     "galatune.controller.rule": (
         *("estimate", "first_rate", "guard", "loss_trend", "learner", "prior", "rate"),
     ),
-    "galatune.study": ("storage", "ledger", "scan", "search", "scripts"),
+    "galatune.study": ("storage", "ledger", "scan", "search"),
     "galatune.report": (
         "quality",
         "spending",

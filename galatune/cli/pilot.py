@@ -19,7 +19,7 @@ from galatune.cli.options import (
     keep_option,
     lr_option,
     name_option,
-    objective_argument,
+    named_objective_argument,
     prior_option,
     repeats_option,
     seed_option,
@@ -40,7 +40,7 @@ __all__ = ["pilot"]
 
 @click.command()
 @storage_argument
-@objective_argument
+@named_objective_argument
 @study_option
 @into_option
 @name_option

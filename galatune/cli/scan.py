@@ -82,11 +82,11 @@ def _scan_script(
     *,
     drop_schedule: bool,
 ) -> StoragePlans:
-    load("torch", "galatune.study.scripts.dry_call")
+    load("torch", "galatune.study.search.scripts.dry_call")
     from galatune.study.scan.plan import StoragePlans
-    from galatune.study.scripts.dry_call import scan_script
-    from galatune.study.scripts.running import Script
     from galatune.study.search.objective import as_script
+    from galatune.study.search.scripts.dry_call import scan_script
+    from galatune.study.search.scripts.running import Script
 
     with as_script(f"{place}:"):
         plan = scan_script(

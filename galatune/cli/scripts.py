@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
     from galatune.cli.progress import RunProgress
     from galatune.study.scan.plan import ShrinkPlan
-    from galatune.study.scripts.handed_over import HandedOver
-    from galatune.study.scripts.running import Script
-    from galatune.study.scripts.serve import Served
     from galatune.study.search.options import RunOptions
+    from galatune.study.search.scripts.handed_over import HandedOver
+    from galatune.study.search.scripts.running import Script
+    from galatune.study.search.scripts.serve import Served
 
 __all__ = ["ScriptRun", "check_directions", "options_with", "script_of"]
 
@@ -36,7 +36,7 @@ def script_of(objective: str | None, module: str | None, arguments: tuple[str, .
     Raises:
         UsageError: Neither is given, or arguments follow FILE:function.
     """
-    from galatune.study.scripts.running import Script
+    from galatune.study.search.scripts.running import Script
 
     if module is not None:
         return Script(module, ((objective,) if objective is not None else ()) + arguments, is_module=True)
@@ -78,8 +78,8 @@ class ScriptRun:
 
     def serve(self) -> Served:
         """Run it; its output goes to stderr."""
-        from galatune.study.scripts.serve import serve
         from galatune.study.search.objective import as_script
+        from galatune.study.search.scripts.serve import serve
 
         self.script.check()
         begun: list[optuna.Study] = []

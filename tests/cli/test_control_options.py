@@ -30,6 +30,8 @@ def test_every_option_of_control_is_one_of_run(field: Field[Any]) -> None:
     assert (name in own) != (name in IN_PYTHON_ONLY)
     if name in own:
         assert own[name].opts == [f"--{name.replace('_', '-')}"]
+        if name == "prior":
+            default = True  # what the old study knows of each configuration
         if name == "max_lr":
             default = None  # of the old study in reinforcement learning, else none
         called = main.make_context("galatune", ["run", "s", "o"])  # so that run inherits from it

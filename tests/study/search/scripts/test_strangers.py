@@ -36,7 +36,7 @@ def smaller_study(folder: Path) -> str:
 
 def test_they_are_what_was_written_first() -> None:
     """Not one of them knows galatune."""
-    folder = Path(__file__).parents[2] / "scripts"
+    folder = Path(__file__).parents[3] / "scripts"
     texts = [path.read_text(encoding="utf-8") for path in folder.rglob("*.py")]
     assert len(names()) == 30
     assert len(aside()) == 10

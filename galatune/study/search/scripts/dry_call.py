@@ -14,10 +14,10 @@ from galatune.controller.torch_hooks.random_state import restored_afterwards
 from galatune.errors import ObjectiveError
 from galatune.study.scan.plan import ShrinkPlan
 from galatune.study.scan.scan import plan_study
-from galatune.study.scripts.handed_over import HandedOver
-from galatune.study.scripts.running import Script
-from galatune.study.scripts.serve import serve
 from galatune.study.search.objective import in_one_line
+from galatune.study.search.scripts.handed_over import HandedOver
+from galatune.study.search.scripts.running import Script
+from galatune.study.search.scripts.serve import serve
 from galatune.study.search.second_construction import StoppedAtFirstStep
 
 __all__ = ["scan_script"]

@@ -15,7 +15,7 @@ from optuna.storages import GrpcStorageProxy, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 
 from galatune.controller.torch_hooks.patch import Patch
-from galatune.study.scripts.script_storage import ScriptStorage, ScriptStorages, name_of_journal
+from galatune.study.search.scripts.script_storage import ScriptStorage, ScriptStorages, name_of_journal
 
 __all__ = ["ScriptCalls", "StudyPatches"]
 

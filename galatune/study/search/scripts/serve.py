@@ -9,11 +9,11 @@ import optuna
 
 from galatune.errors import ObjectiveError
 from galatune.formatting import listed, printable
-from galatune.study.scripts.choice import Choice
-from galatune.study.scripts.old_studies import OldStudies
-from galatune.study.scripts.running import Script
-from galatune.study.scripts.session import ScriptLeft, Search, Session
 from galatune.study.search.objective import in_one_line
+from galatune.study.search.scripts.choice import Choice
+from galatune.study.search.scripts.old_studies import OldStudies
+from galatune.study.search.scripts.running import Script
+from galatune.study.search.scripts.session import ScriptLeft, Search, Session
 
 __all__ = ["Served", "serve"]
 

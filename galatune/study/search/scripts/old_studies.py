@@ -10,7 +10,7 @@ from optuna.study import StudyDirection
 
 from galatune.errors import GalatuneError
 from galatune.study.ledger.provenance import old_names
-from galatune.study.scripts.script_storage import ScriptStorage
+from galatune.study.search.scripts.script_storage import ScriptStorage
 from galatune.study.storage.reading import open_source
 
 __all__ = ["OldStudies"]

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from galatune.study.scripts.filled import filled_trial
 from galatune.study.search.objective import in_one_line
 from galatune.study.search.options import Watcher
+from galatune.study.search.scripts.filled import filled_trial
 
 if TYPE_CHECKING:
     from galatune.controller.controlled import Capture

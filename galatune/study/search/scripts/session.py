@@ -14,20 +14,20 @@ from optuna.trial import FrozenTrial, Trial
 
 from galatune.errors import GalatuneError
 from galatune.formatting import printable
-from galatune.study.scripts.after_search import AfterSearch
-from galatune.study.scripts.ask_tell import AskTell, LoopBody
-from galatune.study.scripts.choice import Choice
-from galatune.study.scripts.handed_over import HandedOver
-from galatune.study.scripts.loops import loop_of
-from galatune.study.scripts.old_studies import OldStudies
-from galatune.study.scripts.running import Script
-from galatune.study.scripts.script_storage import ScriptStorage, ScriptStorages, StudyKey
-from galatune.study.scripts.script_study import ScriptStudy, Telling
-from galatune.study.scripts.study_patch import StudyPatches
+from galatune.study.search.after_search import AfterSearch
 from galatune.study.search.fingerprint import Fingerprint
 from galatune.study.search.objective import Objective
 from galatune.study.search.options import Watcher
 from galatune.study.search.placeholder_trial import PlaceholderTrial
+from galatune.study.search.scripts.ask_tell import AskTell, LoopBody
+from galatune.study.search.scripts.choice import Choice
+from galatune.study.search.scripts.handed_over import HandedOver
+from galatune.study.search.scripts.loops import loop_of
+from galatune.study.search.scripts.old_studies import OldStudies
+from galatune.study.search.scripts.running import Script
+from galatune.study.search.scripts.script_storage import ScriptStorage, ScriptStorages, StudyKey
+from galatune.study.search.scripts.script_study import ScriptStudy, Telling
+from galatune.study.search.scripts.study_patch import StudyPatches
 
 __all__ = ["ScriptLeft", "Session"]
 
@@ -46,7 +46,7 @@ class ScriptLeft(BaseException):
 
 
 class Session:
-    """Answers what a script does with its studies. See `galatune.study.scripts.study_patch.ScriptCalls`.
+    """Answers what a script does with its studies; see `ScriptCalls` in study_patch.py.
 
     Args:
         script: Which runs.
@@ -357,7 +357,7 @@ class _Ending:
 
 def _frame_of_script(frame: FrameType | None) -> FrameType | None:
     """The first frame outside of galatune and Optuna."""
-    own = {str(Path(__file__).resolve().parents[2]), str(Path(optuna.__file__).parent)}
+    own = {str(Path(__file__).resolve().parents[3]), str(Path(optuna.__file__).parent)}
     while frame is not None and (
         any(frame.f_code.co_filename.startswith(folder) for folder in own)
         or frame.f_code.co_name in COMPREHENSIONS

@@ -11,10 +11,12 @@ from typing import Any
 import optuna
 
 from galatune.controller.controlled import Capture, controlled
+from galatune.controller.rule.prior import Prior
 from galatune.formatting import plural
-from galatune.study.ledger.attributes import POLISH
+from galatune.study.ledger.attributes import POLISH, RECORD
 from galatune.study.ledger.polish import Polish
 from galatune.study.ledger.provenance import Provenance
+from galatune.study.ledger.record import TrialRecord
 from galatune.study.search.options import RunOptions
 
 __all__ = ["AfterSearch"]
@@ -42,7 +44,7 @@ class AfterSearch:
         if known.options.get("control") == "off":
             return
         given = {name: known.options[name] for name in OPTIONS if known.options.get(name) is not None}
-        self._options = {**RunOptions(**given).controller_options(), **_as_polished(smaller)}
+        self._options = {**RunOptions(**given).controller_options(), **_as_best(smaller)}
         self._open()
 
     def _open(self) -> None:
@@ -85,14 +87,20 @@ class AfterSearch:
         )
 
 
-def _as_polished(smaller: optuna.Study) -> dict[str, float]:
-    """The factor with which the best trial polished, if it is such a one."""
+def _as_best(smaller: optuna.Study) -> dict[str, Any]:
+    """What the best trial's control had of its own: its prior, and its factor if it is one of polish."""
     if len(smaller.directions) > 1:
         return {}
     try:
-        polish = Polish.from_attribute(smaller.best_trial.user_attrs.get(POLISH))
+        found = smaller.best_trial.user_attrs
     except ValueError:
         return {}
-    if polish is None or not math.isfinite(polish.step_scale_factor):
-        return {}
-    return {"step_scale_factor": polish.step_scale_factor}
+    options: dict[str, Any] = {}
+    polish = Polish.from_attribute(found.get(POLISH))
+    if polish is not None and math.isfinite(polish.step_scale_factor):
+        options["step_scale_factor"] = polish.step_scale_factor
+    record = TrialRecord.from_attribute(found.get(RECORD))
+    known = [] if record is None else [one.prior for one in record.optimizers if one.prior is not None]
+    if len(known) == 1:  # of several optimizers nobody knows which is which
+        options["prior"] = Prior(*known[0])
+    return options
