@@ -6,7 +6,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, TypedDict
 
 from galatune.controller.events import Event
 from galatune.controller.probes import PROBES
@@ -19,7 +19,7 @@ from galatune.controller.rule.prior import Prior
 from galatune.controller.rule.rate import Rule
 from galatune.errors import ControlError
 
-__all__ = ["ALIGNMENTS", "Options"]
+__all__ = ["ALIGNMENTS", "ControlOptions", "Options"]
 
 ALIGNMENTS = ("auto", "previous_update", "same_minibatch")
 """What the gradient of a minibatch is compared with."""
@@ -124,6 +124,23 @@ class Options:
         """True if gradients are compared with the previous update, unless they had a part in it."""
         automatic = self.alignment == "auto" and isinstance(self.learner or DiscountedFTRL(), DiscountedFTRL)
         return automatic or self.alignment == "previous_update"
+
+
+class ControlOptions(TypedDict, total=False):
+    """The fields of `Options` as keyword arguments, for functions that hand them on."""
+
+    probe: str | Probe
+    probe_schedule: ProbeSchedule | None
+    step_scale: float | None
+    step_scale_factor: float
+    min_lr: float
+    max_lr: float
+    per_group: bool
+    learner: Learner | None
+    guard: Guard | None
+    alignment: str
+    prior: Prior | None
+    on_event: Callable[[Event], None] | None
 
 
 WITH_PRIOR = ProbeSchedule(every=24, first=4, thinning=0.24)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import fields
 from typing import Any
 
 from skorch.callbacks import Callback
@@ -17,6 +18,7 @@ from galatune.controller.probes.base import Probe
 from galatune.controller.probes.schedule import ProbeSchedule
 from galatune.controller.rule.guard import Guard
 from galatune.controller.rule.learner import Learner
+from galatune.controller.rule.prior import Prior
 
 __all__ = ["GalatuneCallback"]
 
@@ -51,6 +53,7 @@ class GalatuneCallback(Callback):
         learner: See `galatune.attach`.
         guard: See `galatune.attach`.
         alignment: See `galatune.attach`.
+        prior: See `galatune.attach`.
         on_event: See `galatune.attach`.
 
     Raises:
@@ -65,7 +68,7 @@ class GalatuneCallback(Callback):
         self,
         *,
         probe: str | Probe = "auto",
-        probe_schedule: ProbeSchedule = ProbeSchedule(),  # noqa: B008  # a frozen value
+        probe_schedule: ProbeSchedule | None = None,
         step_scale: float | None = None,
         step_scale_factor: float = 1.0,
         min_lr: float = 0.0,
@@ -74,6 +77,7 @@ class GalatuneCallback(Callback):
         learner: Learner | None = None,
         guard: Guard | None = None,
         alignment: str = "auto",
+        prior: Prior | None = None,
         on_event: Callable[[Event], None] | None = None,
     ) -> None:
         self.probe = probe
@@ -86,6 +90,7 @@ class GalatuneCallback(Callback):
         self.learner = learner
         self.guard = guard
         self.alignment = alignment
+        self.prior = prior
         self.on_event = on_event
 
     @property
@@ -128,19 +133,7 @@ class GalatuneCallback(Callback):
 
     def _present(self) -> CallbackControl:
         """Control by the present options: `set_params` may have changed them."""
-        options = Options(
-            probe=self.probe,
-            probe_schedule=self.probe_schedule,
-            step_scale=self.step_scale,
-            step_scale_factor=self.step_scale_factor,
-            min_lr=self.min_lr,
-            max_lr=self.max_lr,
-            per_group=self.per_group,
-            learner=self.learner,
-            guard=self.guard,
-            alignment=self.alignment,
-            on_event=self.on_event,
-        )
+        options = Options(**{one.name: getattr(self, one.name) for one in fields(Options)})
         control: CallbackControl | None = vars(self).get("control_")
         if control is None or control.options != options:
             if control is not None:

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import math
 import sys
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from transformers import TrainerCallback
 
 from galatune.callback import CallbackControl
 from galatune.controller.controlled import LeftAlone
 from galatune.controller.controller import Controller
-from galatune.controller.events import Event
 from galatune.controller.options import Options
-from galatune.controller.probes.base import Probe
-from galatune.controller.probes.schedule import ProbeSchedule
-from galatune.controller.rule.guard import Guard
-from galatune.controller.rule.learner import Learner
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from galatune.controller.options import ControlOptions
 
 __all__ = ["GalatuneCallback"]
 
@@ -44,17 +42,7 @@ class GalatuneCallback(TrainerCallback):
     options, and the callback logs.
 
     Args:
-        probe: This and the following options are those of `galatune.attach`.
-        probe_schedule: See `galatune.attach`.
-        step_scale: See `galatune.attach`.
-        step_scale_factor: See `galatune.attach`.
-        min_lr: See `galatune.attach`.
-        max_lr: See `galatune.attach`.
-        per_group: See `galatune.attach`.
-        learner: See `galatune.attach`.
-        guard: See `galatune.attach`.
-        alignment: See `galatune.attach`.
-        on_event: See `galatune.attach`.
+        **options: Those of `galatune.attach`.
 
     Raises:
         ControlError: An option is out of range.
@@ -64,35 +52,8 @@ class GalatuneCallback(TrainerCallback):
         >>> Trainer(model=model, args=args, callbacks=[GalatuneCallback()]).train()  # doctest: +SKIP
     """
 
-    def __init__(
-        self,
-        *,
-        probe: str | Probe = "auto",
-        probe_schedule: ProbeSchedule = ProbeSchedule(),  # noqa: B008  # a frozen value
-        step_scale: float | None = None,
-        step_scale_factor: float = 1.0,
-        min_lr: float = 0.0,
-        max_lr: float = math.inf,
-        per_group: bool = False,
-        learner: Learner | None = None,
-        guard: Guard | None = None,
-        alignment: str = "auto",
-        on_event: Callable[[Event], None] | None = None,
-    ) -> None:
-        options = Options(
-            probe=probe,
-            probe_schedule=probe_schedule,
-            step_scale=step_scale,
-            step_scale_factor=step_scale_factor,
-            min_lr=min_lr,
-            max_lr=max_lr,
-            per_group=per_group,
-            learner=learner,
-            guard=guard,
-            alignment=alignment,
-            on_event=on_event,
-        )
-        self._control = CallbackControl(options)
+    def __init__(self, **options: Unpack[ControlOptions]) -> None:
+        self._control = CallbackControl(Options(**options))
 
     @property
     def controllers(self) -> list[Controller]:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import galatune
-from galatune.controller.options import Options
+from galatune.controller.options import ControlOptions, Options
 
 
 @pytest.mark.parametrize(
@@ -21,6 +21,10 @@ def test_signature_is_that_of_options(function: Callable[..., Any], beside: set[
     taken = {name: one.default for name, one in parameters.items() if name not in beside}
     assert taken == {field.name: field.default for field in fields(Options)}
     assert beside <= set(parameters)
+
+
+def test_options_that_are_handed_on_are_those_of_options() -> None:
+    assert ControlOptions.__annotations__.keys() == {field.name for field in fields(Options)}
 
 
 def test_names_of_the_package_resolve_whatever_was_imported_first() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
+import inspect
 import pickle
 
 import numpy as np
@@ -15,6 +17,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 import galatune
+from galatune.controller.options import Options
 from galatune.errors import ControlError
 
 from .training import BATCH, OFTEN, digits, load, make_net, weights
@@ -262,3 +265,10 @@ def test_two_optimizers_have_a_column_each():
 def test_wrong_option_is_said_when_training_begins():
     with pytest.raises(ControlError, match="max_lr"):
         estimator(callbacks=[callback(max_lr=-1.0)]).fit(*data())
+
+
+def test_the_options_are_those_of_attach():
+    from galatune_skorch import GalatuneCallback
+
+    taken = {name: one.default for name, one in inspect.signature(GalatuneCallback).parameters.items()}
+    assert taken == {field.name: field.default for field in dataclasses.fields(Options)}

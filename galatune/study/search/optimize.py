@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import math
 import threading
 import warnings
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import asdict, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import optuna
 from optuna.trial import FrozenTrial
 
 from galatune.controller.controlled import Capture, Choice, LeftAlone, controlled
-from galatune.controller.events import Event
 from galatune.controller.options import Options
-from galatune.controller.probes.base import Probe
-from galatune.controller.probes.schedule import ProbeSchedule
-from galatune.controller.rule.guard import Guard
-from galatune.controller.rule.learner import Learner
 from galatune.controller.torch_hooks.traced_numbers import plain
 from galatune.controller.torch_hooks.traced_rates import InitialRates, tracing
 from galatune.errors import PlanError
@@ -32,6 +26,11 @@ from galatune.study.search.second_construction import StoppedAtFirstStep
 from galatune.study.search.select_optimizers import OptimizerSelection, RateKnowledge
 from galatune.study.search.suggested_space import SpaceTrial, SuggestedSpace, plan_of
 from galatune.study.search.trial_run import nothing_controlled, record_of
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from galatune.controller.options import ControlOptions
 
 __all__ = ["optimize"]
 
@@ -50,17 +49,7 @@ def optimize(
     lr: Collection[str] = (),
     keep: Collection[str] = (),
     drop_schedule: bool = False,
-    probe: str | Probe = "auto",
-    probe_schedule: ProbeSchedule = ProbeSchedule(),  # noqa: B008  # a frozen value
-    step_scale: float | None = None,
-    step_scale_factor: float = 1.0,
-    min_lr: float = 0.0,
-    max_lr: float = math.inf,
-    per_group: bool = False,
-    learner: Learner | None = None,
-    guard: Guard | None = None,
-    alignment: str = "auto",
-    on_event: Callable[[Event], None] | None = None,
+    **options: Unpack[ControlOptions],
 ) -> None:
     """``study.optimize`` in which the learning rate is controlled and not searched. No old study is needed.
 
@@ -91,17 +80,7 @@ def optimize(
         lr: Parameters that are learning rates in any case; see `galatune.scan`.
         keep: Parameters that are searched in any case; see `galatune.scan`.
         drop_schedule: Drop schedules and multipliers as well; see `galatune.scan`.
-        probe: This and the following options are those of `galatune.attach`.
-        probe_schedule: See `galatune.attach`.
-        step_scale: See `galatune.attach`.
-        step_scale_factor: See `galatune.attach`.
-        min_lr: See `galatune.attach`.
-        max_lr: See `galatune.attach`.
-        per_group: See `galatune.attach`.
-        learner: See `galatune.attach`.
-        guard: See `galatune.attach`.
-        alignment: See `galatune.attach`.
-        on_event: See `galatune.attach`.
+        **options: Those of `galatune.attach`.
 
     Raises:
         ControlError: An option is out of range.
@@ -113,19 +92,7 @@ def optimize(
         >>> study = optuna.create_study()
         >>> galatune.optimize(study, objective, n_trials=20)  # doctest: +SKIP
     """
-    options = Options(
-        probe=probe,
-        probe_schedule=probe_schedule,
-        step_scale=step_scale,
-        step_scale_factor=step_scale_factor,
-        min_lr=min_lr,
-        max_lr=max_lr,
-        per_group=per_group,
-        learner=learner,
-        guard=guard,
-        alignment=alignment,
-        on_event=on_event,
-    )
+    control = Options(**options)
     if both := sorted(set(lr) & set(keep)):
         raise PlanError(f"{printable(both[0])} cannot be both lr and keep; leave one out")
     space = SuggestedSpace(lr, keep, drop_schedule=drop_schedule)
@@ -133,7 +100,7 @@ def optimize(
         # Of the class: ``study.optimize = functools.partial(galatune.optimize, study)`` is one way in.
         type(study).optimize(
             study,
-            ControlledObjective(objective, options, space),
+            ControlledObjective(objective, control, space),
             n_trials=n_trials,
             timeout=timeout,
             n_jobs=n_jobs,
