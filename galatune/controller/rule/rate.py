@@ -298,13 +298,12 @@ class Rule:
         previous = state.rate
         steps = self._growth_steps(state, proposed, settings)
         clipped = self.guard.limit(previous, proposed, steps)
-        if settings.prior is not None and clipped < proposed and not state.settled:
-            clipped = max(clipped, min(settings.prior.safe_rate, proposed))
         held = (clipped < proposed) - (clipped > proposed)
-        if settings.prior is not None and held > 0 and clipped >= settings.prior.safe_rate:
-            held = (
-                0  # it is where good rates are known to lie; what gradients ask beyond that is a refinement
-            )
+        if held > 0 and settings.prior is not None:
+            if not state.settled:
+                clipped = max(clipped, min(settings.prior.safe_rate, proposed))
+            # Where good rates lie it has arrived; what gradients ask beyond that is a refinement.
+            held = int(clipped < min(settings.prior.safe_rate, proposed))
         findings: tuple[Finding, ...] = ()
         if held and held != state.limited:
             values = {"previous": previous, "proposed": proposed, "rate": clipped}
@@ -338,15 +337,7 @@ class Rule:
         """
         chosen = self.learner.rate(state.learner)
         if settings.prior is not None:
-            _, wanted, _ = self._weigh_prior(
-                state, settings.step_scale * chosen if chosen else settings.prior.rate, settings.prior
-            )
-            flat, begins = chosen is None, not state.settled
-            state, findings = self._limit(state, max(wanted, state.rate), settings)
-            if flat and begins and state.settled:
-                values = {"rate": state.rate}
-                findings += (Finding("flat", "no curvature was seen: the rate is the prior's", values),)
-            return Outcome(state, findings=findings)
+            return self._toward_prior(state, settings, settings.prior, chosen)
         if chosen is None and probed.products.step_step == 0:
             growth = self.guard.growth if math.isfinite(self.guard.growth) else 2.0
             return Outcome(replace(self._after_limit(state, 1, None), rate=state.rate * growth))
@@ -361,6 +352,19 @@ class Rule:
         clipped = self.guard.limit(state.rate, wanted, steps)
         state = self._after_limit(state, int(clipped < wanted), steps)
         return Outcome(replace(state, rate=max(state.rate, clipped)))
+
+    def _toward_prior(
+        self, state: RateState, settings: EstimateSettings, prior: Prior, chosen: float | None
+    ) -> Outcome:
+        """`_nothing_seen` with a prior, whose rate stands for what was never observed."""
+        asked = settings.step_scale * chosen if chosen else prior.rate
+        _, wanted, _ = self._weigh_prior(state, asked, prior)
+        begins = not state.settled
+        state, findings = self._limit(state, max(wanted, state.rate), settings)
+        if chosen is None and begins and state.settled:
+            values = {"rate": state.rate}
+            findings += (Finding("flat", "no curvature was seen: the rate is the prior's", values),)
+        return Outcome(state, findings=findings)
 
     def _after_accident(self, state: RateState, accident: Accident) -> Outcome:
         """The guard's reaction; of several retreats in a row only the first is a finding."""

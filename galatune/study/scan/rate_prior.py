@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -176,19 +176,10 @@ def _prior_of(
     precision = np.diag(before) + (columns.T * weights / OF_A_TRIAL**2) @ columns
     covariance = np.linalg.inv(precision)
     mean = level + covariance @ (columns.T @ (weights / OF_A_TRIAL**2 * (target - columns @ level)))
-    fitted = RatePrior(
-        dimension.name,
-        1.0,
-        1.0,
-        len(good),
-        features,
-        tuple(mean.tolist()),
-        tuple(map(tuple, covariance.tolist())),
-    )
+    rows = tuple(map(tuple, covariance.tolist()))
+    fitted = RatePrior(dimension.name, 1.0, 1.0, len(good), features, tuple(mean.tolist()), rows)
     rate, spread = fitted.at(chosen[0].params)
-    return RatePrior(
-        fitted.name, rate, spread, fitted.trials, fitted.features, fitted.mean, fitted.covariance
-    )
+    return replace(fitted, rate=rate, spread=spread)
 
 
 def _deviation(feature: Feature) -> float:
@@ -218,12 +209,10 @@ def _features(trials: Sequence[FrozenTrial], weights: Floats, dropped: set[str])
     for name, distribution in sorted(distributions.items()):
         if name in dropped:
             continue
-        for choice, log in _columns(name, distribution, trials):
-            pairs = [
-                (value, weight)
-                for trial, weight in zip(trials, weights, strict=True)
-                if name in trial.params and (value := _column(trial.params[name], choice, log)) is not None
-            ]
+        given = [(t.params[name], w) for t, w in zip(trials, weights, strict=True) if name in t.params]
+        for choice, log in _columns(distribution, [value for value, _ in given]):
+            columns = ((_column(value, choice, log), weight) for value, weight in given)
+            pairs = [(value, weight) for value, weight in columns if value is not None]
             values = [value for value, _ in pairs]
             if len(set(values)) < 2:
                 continue
@@ -233,17 +222,12 @@ def _features(trials: Sequence[FrozenTrial], weights: Floats, dropped: set[str])
     return tuple(found)
 
 
-def _columns(
-    name: str, distribution: BaseDistribution, trials: Sequence[FrozenTrial]
-) -> list[tuple[str | None, bool]]:
-    """(choice, log) of each column that a parameter becomes."""
-    values = [trial.params[name] for trial in trials if name in trial.params]
+def _columns(distribution: BaseDistribution, values: Sequence[Any]) -> list[tuple[str | None, bool]]:
+    """(choice, log) of each column that a parameter with these values becomes."""
     numbers = [as_number(value) for value in values]
     if all(number is not None for number in numbers):
         positive = all(number is not None and number > 0 for number in numbers)
-        spaced = isinstance(distribution, CategoricalDistribution) or bool(
-            getattr(distribution, "log", False)
-        )
+        spaced = isinstance(distribution, CategoricalDistribution) or getattr(distribution, "log", False)
         return [(None, positive and (spaced or _spans(numbers)))]
     return [(str(choice), False) for choice in sorted(set(map(str, values)))]
 
