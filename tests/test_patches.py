@@ -77,7 +77,6 @@ LIST = {
     "galatune/bench/cost/gradients.py": {"torch.manual_seed()"},  # its own process seeds itself
     "galatune/bench/studies/meter.py": {"register_optimizer_step_post_hook()"},  # a block around one training
     "galatune/bench/studies/search.py": {"torch.manual_seed()"},  # as in the first line
-    "galatune/bench/studies/retraining.py": {"torch.manual_seed()"},  # as in the first line
     "galatune/bench/prior/trainings.py": {  # as in the first line
         "optuna.logging.set_verbosity()",
         "torch.manual_seed()",

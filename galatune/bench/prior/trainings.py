@@ -18,15 +18,15 @@ import galatune
 from galatune.bench.json_lines import JsonLines
 from galatune.bench.processes import side_by_side
 from galatune.bench.studies.code import code_key
+from galatune.bench.studies.controlled_search import known_rates
 from galatune.bench.studies.meter import counted_steps
 from galatune.bench.studies.objectives.objective import OBJECTIVES, SETTINGS
-from galatune.bench.studies.old_study import STUDY, OldStudy
+from galatune.bench.studies.old_study import OldStudy
 from galatune.bench.studies.results import Results
 from galatune.bench.studies.search import make_old_study
 from galatune.bench.studies.testbed import Plan
 from galatune.bench.studies.unit import AGAIN
 from galatune.bench.studies.ways import WAYS
-from galatune.study.search.prior_of_optimizer import StudyPriors
 
 __all__ = ["ARMS", "FIXED", "TUNED", "Trained", "Training", "run_trainings"]
 
@@ -176,8 +176,7 @@ def _control(arm: str, old: OldStudy) -> dict[str, Any] | None:
         return {}
     if arm != "with the prior":
         return None
-    plan = galatune.scan(str(old.file), STUDY)
-    return {"prior": StudyPriors.of(plan).of_optimizer([old.best_rate], (), old.best)}
+    return {"prior": known_rates(old, old.best)}
 
 
 def _loss(train: Callable[[], float]) -> float:

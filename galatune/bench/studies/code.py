@@ -23,7 +23,7 @@ PLAIN = (
 )
 """What decides a search by Optuna alone, and the old study."""
 
-OURS = ("controller", "study", "bench/studies/controlled_search.py", "bench/studies/retraining.py")
+OURS = ("controller", "study", "bench/studies/controlled_search.py")
 """What decides a search under control as well."""
 
 PACKAGES = ("torch", "optuna", "numpy", "scikit-learn")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,13 @@ from optuna.trial import FrozenTrial
 
 import galatune
 from galatune.bench.studies.meter import Meter
-from galatune.bench.studies.old_study import MOST_ENQUEUED, STUDY
+from galatune.bench.studies.old_study import MOST_ENQUEUED, STUDY, OldStudy
 from galatune.bench.studies.ways import Way
+from galatune.controller import Prior
 from galatune.study.search.options import RunOptions
+from galatune.study.search.prior_of_optimizer import StudyPriors
 
-__all__ = ["Call", "controlled_search"]
+__all__ = ["Call", "controlled_search", "known_rates"]
 
 Call = Callable[[optuna.trial.BaseTrial], float]
 
@@ -43,6 +45,12 @@ def controlled_search(way: Way, call: Call, old: Path, seed: int, trials: int, m
             options=RunOptions(trials=trials, repeats=0, seed=seed, **options),
             watcher=_Watcher(meter),
         )
+
+
+def known_rates(old: OldStudy, params: Mapping[str, Any]) -> Prior | None:
+    """Good rates of a configuration, if the objective builds its optimizer with the old best one."""
+    plan = galatune.scan(str(old.file), STUDY)
+    return StudyPriors.of(plan).of_optimizer([old.best_rate], (), params)
 
 
 class _Watcher:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from optuna.samplers import BaseSampler, PartialFixedSampler, TPESampler
 from optuna.trial import FixedTrial
 
 import galatune
-from galatune.bench.studies.controlled_search import Call, controlled_search
+from galatune.bench.studies.controlled_search import Call, controlled_search, known_rates
 from galatune.bench.studies.meter import Meter, TrialCost
 from galatune.bench.studies.objectives.objective import Objective, Rows, Setting
 from galatune.bench.studies.old_study import STUDY, OldStudy, open_journal
@@ -194,19 +194,11 @@ def best_at(trials: Sequence[TrialCost], axis: Axis, budget: Budget) -> tuple[in
 def retrain(way: Way, task: Task, params: dict[str, Any]) -> tuple[float, ...]:
     """Test losses of a configuration, trained as its way trains, with `RETRAININGS` new seeds."""
     if way.rate == "controlled":
-        params = {**params, task.objective.rate: task.old.best_rate}  # it has no effect
+        params = {**params, task.objective.rate: task.old.best_rate}  # the unit of a prior
+    prior = known_rates(task.old, params) if way.prior else None
     losses = []
     for i in range(RETRAININGS):
         torch.manual_seed(TEST_SEEDS + SEEDS_APART * task.seed + i)
-        with _its_own_way(way):
+        with galatune.controlled(prior=prior) if way.rate == "controlled" else nullcontext():
             losses.append(task.objective.train(FixedTrial(params), task.rows, task.setting).test)
     return tuple(losses)
-
-
-@contextmanager
-def _its_own_way(way: Way) -> Iterator[None]:
-    if way.rate != "controlled":
-        yield
-        return
-    with galatune.controlled():
-        yield

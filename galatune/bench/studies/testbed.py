@@ -15,8 +15,7 @@ from galatune.bench.processes import side_by_side
 from galatune.bench.studies.objectives.objective import OBJECTIVES, SETTINGS
 from galatune.bench.studies.old_study import OldStudy
 from galatune.bench.studies.results import Results
-from galatune.bench.studies.retraining import retrain_its_way
-from galatune.bench.studies.search import Task, best_at, make_old_study, search
+from galatune.bench.studies.search import Task, best_at, make_old_study, retrain, search
 from galatune.bench.studies.unit import AGAIN, AXES, OLD, Budget, Outcome, Unit
 from galatune.bench.studies.ways import CORE, NULL, WAYS, Way
 from galatune.formatting import first_line
@@ -146,5 +145,5 @@ def _run(job: _Job) -> Outcome:
     budget = job.budget or Outcome(unit, trials).spent
     bests = {axis: best_at(trials, axis, budget) for axis in AXES}
     places = sorted({place for found in bests.values() for place in found})
-    retrained = {place: retrain_its_way(way, task, trials[place].params) for place in places}
+    retrained = {place: retrain(way, task, trials[place].params) for place in places}
     return Outcome(unit, trials, bests, retrained)

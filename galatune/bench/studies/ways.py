@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from galatune.errors import GalatuneError
@@ -36,7 +36,7 @@ class Way:
     rate: Rate = "searched"
     pruner: Pruner = "as before"
     warm: bool = False
-    prior: bool = field(default=False, repr=False)  # the name says it; keys of older results stay
+    prior: bool = False
     searches: bool = True
 
     @property
