@@ -6,9 +6,14 @@ Every folder may use this file; it uses none of them, and it knows no secrets: w
 
 from __future__ import annotations
 
+import io
 import shlex
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from itertools import islice
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 __all__ = [
     "duration",
@@ -16,6 +21,7 @@ __all__ = [
     "in_shell",
     "listed",
     "number",
+    "plain_text",
     "plural",
     "printable",
     "rate",
@@ -141,3 +147,22 @@ def number(value: float | None, unit: str = "") -> str:
         return ""
     digits = str(value) if isinstance(value, int) else f"{value:.4g}"
     return f"{digits} {unit}".rstrip()
+
+
+def plain_text(show: Callable[[Console], None], width: int) -> str:
+    r"""What something prints to a console, as plain text.
+
+    Args:
+        show: Prints to the console that it is called with.
+        width: Characters per line.
+
+    Example:
+        >>> plain_text(lambda console: console.print("two words"), 5)
+        'two \nwords\n'
+    """
+    from rich.console import Console
+
+    console = Console(file=io.StringIO(), width=width, markup=False, highlight=False, emoji=False)
+    with console.capture() as capture:
+        show(console)
+    return capture.get()

@@ -15,6 +15,7 @@ from galatune.study.ledger.attributes import SCHEMA
 from galatune.study.ledger.pilot_arm import ARMS, Arm, PilotArm
 from galatune.study.ledger.pilot_choice import Choice, PairValues, Terms, choose
 from galatune.study.ledger.pilot_report import PilotCost, PilotPair, PilotReport
+from galatune.study.ledger.provenance import CONTROL_OPTIONS
 from galatune.study.ledger.rows import Ledger, TrialRow
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CARRIED_OPTIONS", "PilotTerms", "pilot_of"]
 
-CARRIED_OPTIONS = ("min_lr", "max_lr", "probe", "step_scale", "per_group", "max_growth_per_step", "prior")
+CARRIED_OPTIONS = (*CONTROL_OPTIONS, "prior")
 """Options of control that a run takes over from its pilot."""
 
 

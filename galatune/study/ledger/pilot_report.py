@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from galatune.errors import PlanError
-from galatune.formatting import duration, number, plural, printable
+from galatune.formatting import duration, number, plain_text, plural, printable
 from galatune.study.ledger.pilot_arm import ARMS, Arm
 from galatune.study.ledger.pilot_choice import LEAVE, Verdict, Way
 
@@ -177,12 +176,7 @@ class PilotReport:
         Args:
             width: Characters per line.
         """
-        from rich.console import Console
-
-        console = Console(file=io.StringIO(), width=width, markup=False, highlight=False, emoji=False)
-        with console.capture() as capture:
-            self.show(console)
-        return capture.get()
+        return plain_text(self.show, width)
 
     def show(self, console: Console) -> None:
         """Print it: the choice, a table of the pairs and what they say."""

@@ -15,10 +15,13 @@ if TYPE_CHECKING:
 
     from galatune.study.storage.reading import Source
 
+CONTROL_OPTIONS = ("min_lr", "max_lr", "probe", "step_scale", "per_group", "max_growth_per_step")
+"""Options of a run that say how its rates are controlled; without control they have no meaning."""
+
 FINISHED = ("complete", "pruned", "failed")
 """Counts of a plan that are trials that have ended."""
 
-__all__ = ["Provenance", "note_stop", "old_names", "old_study"]
+__all__ = ["CONTROL_OPTIONS", "Provenance", "note_stop", "old_names", "old_study"]
 
 
 @dataclass(frozen=True)

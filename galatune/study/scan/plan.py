@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from optuna.distributions import CategoricalChoiceType
 
 from galatune.errors import PlanError
-from galatune.formatting import listed, printable
+from galatune.formatting import listed, plain_text, printable
 from galatune.study.ledger.pilot_report import PilotReport
 from galatune.study.ledger.trial_counts import RunningTrial, TrialCounts
 from galatune.study.scan.dimensions import RateDimension, Refusal
@@ -143,7 +142,7 @@ class ShrinkPlan:
         Args:
             width: Characters per line of the tables.
         """
-        return _plain(self, width)
+        return plain_text(self.show, width)
 
     def show(self, console: Console) -> None:
         """Print it, in colour if the console is a terminal."""
@@ -194,7 +193,7 @@ class StoragePlans:
         Args:
             width: Characters per line of the tables.
         """
-        return _plain(self, width)
+        return plain_text(self.show, width)
 
     def show(self, console: Console) -> None:
         """Print an overview, one row per study; the only plan by itself."""
@@ -212,12 +211,3 @@ class StoragePlans:
         console.print(overview_table(rows))
         told = next((plan for plan in self.plans if plan.learning_rate), self.plans[0])
         console.print(details_line(told.storage, told.study), soft_wrap=True)
-
-
-def _plain(plan: ShrinkPlan | StoragePlans, width: int) -> str:
-    from rich.console import Console
-
-    console = Console(file=io.StringIO(), width=width, markup=False, highlight=False, emoji=False)
-    with console.capture() as capture:
-        plan.show(console)
-    return capture.get()

@@ -15,13 +15,11 @@ from galatune.controller.rule.prior import Prior
 from galatune.formatting import plural
 from galatune.study.ledger.attributes import POLISH, RECORD
 from galatune.study.ledger.polish import Polish
-from galatune.study.ledger.provenance import Provenance
+from galatune.study.ledger.provenance import CONTROL_OPTIONS, Provenance
 from galatune.study.ledger.record import TrialRecord
 from galatune.study.search.options import RunOptions
 
 __all__ = ["AfterSearch"]
-
-OPTIONS = ("min_lr", "max_lr", "probe", "step_scale", "per_group", "max_growth_per_step")
 
 
 class AfterSearch:
@@ -43,7 +41,7 @@ class AfterSearch:
         known = Provenance.of(smaller)
         if known.options.get("control") == "off":
             return
-        given = {name: known.options[name] for name in OPTIONS if known.options.get(name) is not None}
+        given = {name: known.options[name] for name in CONTROL_OPTIONS if known.options.get(name) is not None}
         self._options = {**RunOptions(**given).controller_options(), **_as_best(smaller)}
         self._open()
 

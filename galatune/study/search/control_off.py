@@ -17,6 +17,7 @@ from galatune.controller.torch_hooks.random_state import reseeded, seed_everythi
 from galatune.errors import PlanError
 from galatune.formatting import printable
 from galatune.study.ledger.machine import this_machine, versions
+from galatune.study.ledger.provenance import CONTROL_OPTIONS
 from galatune.study.ledger.record import OptimizerRecord, RateEvent, RatePoint, TrialRecord
 from galatune.study.search.attempt import Outcome, outcome_of
 from galatune.study.search.options import RunOptions, Search
@@ -24,8 +25,6 @@ from galatune.study.search.placeholder_trial import PlaceholderTrial
 from galatune.study.search.pruning import CurveWatch
 
 __all__ = ["FixedRates", "check_control", "fixed_attempt"]
-
-OF_THE_CONTROLLER = ("min_lr", "max_lr", "probe", "step_scale", "per_group", "max_growth_per_step")
 
 
 def check_control(options: RunOptions) -> None:
@@ -38,7 +37,7 @@ def check_control(options: RunOptions) -> None:
         raise PlanError(f"--control must be on or off, however: {options.control!r:.80}")
     if options.control != "off":
         return
-    for name in OF_THE_CONTROLLER:
+    for name in CONTROL_OPTIONS:
         if getattr(options, name) != getattr(RunOptions(), name):
             said = "max-growth" if name == "max_growth_per_step" else name.replace("_", "-")
             raise PlanError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import optuna
 
-from galatune.formatting import plural, printable
+from galatune.formatting import plain_text, plural, printable
 from galatune.study.ledger.attributes import INTERRUPTED, OWN_STEP
 from galatune.study.ledger.ending import Advice, advice, ending
 from galatune.study.ledger.polish import Polish
@@ -153,12 +152,7 @@ class RunSummary:
         Args:
             width: Characters per line.
         """
-        from rich.console import Console
-
-        console = Console(file=io.StringIO(), width=width, markup=False, highlight=False, emoji=False)
-        with console.capture() as capture:
-            self.show(console)
-        return capture.get()
+        return plain_text(self.show, width)
 
     def show(self, console: Console) -> None:
         """Print it as a table of two columns."""
