@@ -34,7 +34,8 @@ REPOSITORY = Path(__file__).parents[1]
 LIST = {
     # torch, by the controller
     "galatune/controller/torch_hooks/optimizer_watch.py": {
-        *("Patch(Optimizer.__init__)", "Patch(Optimizer.load_state_dict)"),  # off with the last block
+        # off with the last block
+        *("Patch(Optimizer.__init__)", "Patch(Optimizer.load_state_dict)", "Patch(LRScheduler.__init__)"),
         "SharedHook(register_optimizer_step_pre_hook)",  # the same
     },
     "galatune/controller/torch_hooks/attention.py": {

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from galatune.controller.rule.estimate import InnerProducts
-from galatune.controller.torch_hooks.distributed import GlobalSum, local, wide
+from galatune.controller.torch_hooks.distributed import GlobalSum, is_sharded, local, wide
 
 __all__ = ["GradientPair", "PairEntry", "inner_products", "pieces", "unscaled"]
 
-ENTRIES = {"cpu": 2**16}
+ENTRIES = {"cpu": 2**14}
 """Entries per piece, so that its float64 copies stay in the cache; other devices want larger pieces."""
 
 MOST_ENTRIES = 2**22
@@ -61,8 +61,8 @@ def pieces(pair: GradientPair, state: State | None = None) -> Iterator[tuple[Gra
         state: Tensors of the parameter's shape are cut, everything else is passed on.
     """
     parameter = pair.parameter.detach()
-    size = ENTRIES.get(parameter.device.type, MOST_ENTRIES)
-    if parameter.numel() <= size or parameter.is_complex() or hasattr(parameter, "full_tensor"):
+    size = _piece_size(parameter)
+    if parameter.numel() <= size or parameter.is_complex() or is_sharded(parameter):
         yield pair, state
         return
     parts = (parameter, pair.before, pair.after, pair.step)
@@ -98,7 +98,7 @@ def inner_products(entries: Iterable[PairEntry]) -> InnerProducts | None:
         None if there is no entry on any rank.
     """
     total = GlobalSum()
-    for entry in entries:
+    for entry in _joined(entries):
         g0, g1, d = (local(t).to(wide(t)).reshape(-1) for t in (entry.before, entry.after, entry.step))
         y = g1 - g0
         p: Any = entry.ratio
@@ -118,6 +118,46 @@ def inner_products(entries: Iterable[PairEntry]) -> InnerProducts | None:
         total.add(entry.before, sums)
     found = total.result()
     return InnerProducts(*found) if found else None
+
+
+def _joined(entries: Iterable[PairEntry]) -> Iterator[PairEntry]:
+    """Small tensors joined to flat ones of up to a piece's size: many kernels on few numbers take long."""
+    waiting: list[PairEntry] = []
+    kind, filled = None, 0
+    for entry in entries:
+        own, size = _kind(entry), entry.before.numel()
+        if waiting and (own is None or own != kind or filled + size > _piece_size(entry.before)):
+            yield _join(waiting)
+            waiting, filled = [], 0
+        if own is None:
+            yield entry
+            continue
+        waiting.append(entry)
+        kind, filled = own, filled + size
+    if waiting:
+        yield _join(waiting)
+
+
+def _kind(entry: PairEntry) -> tuple[Any, ...] | None:
+    """What entries must have in common to be joined; None for one that lies in parts on several ranks."""
+    if is_sharded(entry.before):
+        return None
+    tensors = entry.before, entry.after, entry.step, entry.metric
+    return (entry.ratio, *(None if one is None else (one.dtype, one.device) for one in tensors))
+
+
+def _join(entries: Sequence[PairEntry]) -> PairEntry:
+    if len(entries) == 1:
+        return entries[0]
+    before, after, step = (
+        torch.cat([getattr(one, name).reshape(-1) for one in entries]) for name in ("before", "after", "step")
+    )
+    metrics = [one.metric.reshape(-1) for one in entries if one.metric is not None]
+    return PairEntry(before, after, step, torch.cat(metrics) if metrics else None, entries[0].ratio)
+
+
+def _piece_size(tensor: Tensor) -> int:
+    return ENTRIES.get(tensor.device.type, MOST_ENTRIES)
 
 
 def _is_like(value: Any, parameter: Tensor) -> bool:

@@ -198,7 +198,7 @@ class GraphProbe(Probe):
             self.forget()
             raise SkippedProbeError("the parameters moved between backward() and step(): a probe is left out")
         self._average()
-        if count(_non_finite, self._change) and not count(_non_finite, self._after):
+        if count(_overflow, self._change) and not count(_overflow, self._after):
             self._change = [None] * len(self._change)  # H d overflowed, no gradient did: nothing was seen
         changes, scale = [], self._scale()
         for p, after, change, step in zip(self.parameters, self._after, self._change, self.old, strict=True):
@@ -276,6 +276,8 @@ class GraphProbe(Probe):
 
         The pair is that of the gradients the optimizer is given, or the rate would have other units.
         """
+        if all(map(_is_untouched, self.parameters, self._after)):
+            return 1.0
         total = GlobalSum()
         for p, after in zip(self.parameters, self._after, strict=True):
             if after is None or p.grad is None:
@@ -332,8 +334,19 @@ def _same(values: Sequence[Tensor], others: Sequence[Tensor]) -> bool:
     return not count(torch.count_nonzero, [a - b for a, b in zip(values, others, strict=True)])
 
 
-def _non_finite(tensor: Tensor) -> Tensor:
-    return tensor.isfinite().logical_not_().sum()
+def _overflow(tensor: Tensor) -> Tensor:
+    """0 if all entries are finite, else NaN."""
+    part = as_real(tensor)
+    total = part.sum(dtype=wide(part))
+    return total - total
+
+
+def _is_untouched(parameter: Tensor, gradient: Tensor | None) -> bool:
+    """Whether it can be seen without waiting for a device that this gradient is the one of the step."""
+    given = parameter.grad
+    if gradient is None or given is None or is_sharded(parameter):
+        return gradient is given
+    return gradient.device.type == "cpu" and torch.equal(gradient, given)
 
 
 def _add(total: Tensor | None, part: Tensor | None) -> Tensor | None:

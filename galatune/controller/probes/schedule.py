@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -16,9 +17,6 @@ GOLDEN = (math.sqrt(5) - 1) / 2
 
 FIRST_WHILE_FAR = 4
 """Times as many first steps are probed while the rate is far below what it is to be."""
-
-LOOK_AHEAD = 256
-"""Most steps that are examined at once for the next probe."""
 
 
 class RateStart(NamedTuple):
@@ -79,14 +77,27 @@ class ProbeSchedule:
         return any(self._is_due(step - start.step, start.far_below) for start in starts)
 
     def next_due(self, step: int, starts: Sequence[RateStart]) -> int:
-        """Number of the first step from this one on that is to be probed, or has not been examined yet."""
-        return next((s for s in range(step, step + LOOK_AHEAD) if self.due(s, starts)), step + LOOK_AHEAD)
+        """Number of the first step from this one on that is to be probed; there must be a start."""
+        return min(start.step + self._next(step - start.step, start.far_below) for start in starts)
 
     def _is_due(self, taken: int, far_below: bool) -> bool:
-        longer = far_below and self.thinning > 0
-        if taken <= self.first * (FIRST_WHILE_FAR if longer else 1):
+        if taken <= self._first_ones(far_below):
             return taken > 0
         return self._probes(taken) > self._probes(taken - 1)
+
+    def _next(self, taken: int, far_below: bool) -> int:
+        """The first number of steps, from this one on, after which a probe is due."""
+        taken = max(taken, 1)
+        if taken <= self._first_ones(far_below):
+            return taken
+        made = self._probes(taken - 1)
+        beyond = 1
+        while self._probes(taken + beyond) <= made:
+            beyond *= 2
+        return bisect_right(range(taken, taken + beyond), made, key=self._probes) + taken
+
+    def _first_ones(self, far_below: bool) -> int:
+        return self.first * (FIRST_WHILE_FAR if far_below and self.thinning > 0 else 1)
 
     def _probes(self, taken: int) -> int:
         """Probes in so many steps, without the first ones: the integral of 1 / interval, rounded."""

@@ -97,15 +97,15 @@ class LossTrend:
         rise = loss - lowest
         up, limit = max(loss - self.recent[-1], 0.0), self._limit(lowest)
         high = self.seen >= FEWEST and rise > limit
-        longer = replace(
-            self,
-            recent=recent,
+        longer = LossTrend(
+            recent,
             upward=DISCOUNT * self.upward + (min(up, limit) if high else up),
             weight=DISCOUNT * self.weight + 1.0,
             seen=self.seen + 1,
+            first=self.first,
             lowest=min(self.lowest, loss),
         )
-        return longer._high(rise) if high else (replace(longer, high=0, accident=0.0), Rise.NONE)
+        return self._high(longer, rise) if high else (longer, Rise.NONE)
 
     def _limit(self, lowest: float) -> float:
         noise = self.upward / self.weight if self.weight else 0.0
@@ -115,8 +115,8 @@ class LossTrend:
             SHARE_OF_LOSS * abs(lowest),
         )
 
-    def _high(self, rise: float) -> tuple[LossTrend, Rise]:
-        high, accident = self.high + 1, self.high > 0 and rise > WORSE * self.accident
-        if accident:
-            return replace(self, high=high, accident=rise), Rise.ACCIDENT
-        return replace(self, high=high), Rise.ONCE if high == 1 else Rise.NONE
+    def _high(self, longer: LossTrend, rise: float) -> tuple[LossTrend, Rise]:
+        high = self.high + 1
+        if self.high > 0 and rise > WORSE * self.accident:
+            return replace(longer, high=high, accident=rise), Rise.ACCIDENT
+        return replace(longer, high=high, accident=self.accident), Rise.ONCE if high == 1 else Rise.NONE

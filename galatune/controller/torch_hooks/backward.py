@@ -137,12 +137,14 @@ def _backward(
         inner(tensors, grad_tensors, retain_graph, create_graph, grad_variables, inputs)
         return
     outputs, wanted = _several(tensors), None if inputs is None else _several(inputs)
-    with ExitStack() as around:
-        given = grad_variables if grad_tensors is None else grad_tensors
-        for listener in listeners:
-            surroundings = listener.saw_backward(outputs, given, wanted)
-            if surroundings is not None:
-                around.enter_context(surroundings)
+    given = grad_variables if grad_tensors is None else grad_tensors
+    around = [one.saw_backward(outputs, given, wanted) for one in listeners]
+    if not any(around):
+        inner(outputs, grad_tensors, retain_graph, create_graph, grad_variables, wanted)
+        return
+    with ExitStack() as stack:
+        for surroundings in filter(None, around):
+            stack.enter_context(surroundings)
         inner(outputs, grad_tensors, retain_graph, create_graph, grad_variables, wanted)
 
 
@@ -155,8 +157,8 @@ def _listening() -> list[Listener]:
     if alone is not None:
         return [alone]
     # Copied at once: a collection may shrink the table at any allocation.
-    references = [(key, reference()) for key, reference in list(_listeners.items())]
-    return [listener for key, listener in references if listener is not None and key in _attending]
+    attending = [reference() for key, reference in list(_listeners.items()) if key in _attending]
+    return [listener for listener in attending if listener is not None]
 
 
 def _several(given: Any) -> tuple[Any, ...]:

@@ -145,19 +145,18 @@ class GlobalSum:
     """
 
     def __init__(self) -> None:
-        self._totals: dict[Any, Tensor] = {}
+        self._parts: dict[tuple[tuple[Any, ...], torch.device], list[Tensor]] = {}
 
     def add(self, tensor: Tensor, numbers: Tensor) -> None:
         """Add the numbers that were computed from the local part of this tensor."""
-        key = _held_in_parts_by(tensor)
-        numbers = numbers.reshape(-1).to(wide(numbers))
-        total = self._totals.get(key)
-        self._totals[key] = numbers if total is None else total + numbers.to(total.device)
+        key = _held_in_parts_by(tensor), numbers.device
+        self._parts.setdefault(key, []).append(numbers.reshape(-1))
 
     def result(self) -> list[float]:
         """The sums, the same on each rank; empty if nothing was added. One transfer to the host."""
         whole: Tensor | None = None
-        for groups, total in self._totals.items():
+        for (groups, _), parts in self._parts.items():
+            total = torch.stack([part.to(wide(part)) for part in parts]).sum(0)
             for group in groups:
                 torch.distributed.all_reduce(total, group=group)
             whole = total if whole is None else whole + total.to(whole.device)

@@ -73,10 +73,10 @@ class LossWatch:
         """See `galatune.controller.torch_hooks.backward.Listener`."""
         if threading.get_ident() != self._thread:
             return  # another training: it may go backward while this one does
-        parameter = None if self._parameter is None else self._parameter()
-        self._settle(parameter)
-        self._mark = _mark(parameter)
-        if self._mark is None:
+        mark = _mark(None if self._parameter is None else self._parameter())
+        self._settle(mark)
+        self._mark = mark
+        if mark is None:
             self._total, self._calls, self._several = None, 0, False
         for output in outputs:
             if isinstance(output, Tensor) and output.numel() == 1:
@@ -91,7 +91,7 @@ class LossWatch:
             returned: What the step's closure returned, which is the loss if it is one number.
         """
         self._thread = threading.get_ident()
-        self._settle(None if self._parameter is None else self._parameter())
+        self._settle(_mark(None if self._parameter is None else self._parameter()))
         loss: Tensor | float | None = self._total
         if isinstance(returned, (int, float)) or (isinstance(returned, Tensor) and returned.numel() == 1):
             loss = returned.detach() if isinstance(returned, Tensor) else returned
@@ -127,10 +127,10 @@ class LossWatch:
         before, self._copy = self._copy, HostCopy(loss)
         return None if before is None else before.value()
 
-    def _settle(self, parameter: Tensor | None) -> None:
+    def _settle(self, mark: tuple[int, int] | None) -> None:
         """Whether the last loss changed the gradient, and so is the optimizer's."""
         last, self._last = self._last, None
-        if last is not None and _mark(parameter) != self._mark:
+        if last is not None and mark != self._mark:
             self._total = last if self._total is None else self._total + last
             self._calls += 1
 

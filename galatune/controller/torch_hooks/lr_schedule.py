@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import gc
 import math
+import weakref
 from collections.abc import Iterable, MutableMapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim import lr_scheduler
+from torch.optim import Optimizer, lr_scheduler
 
-__all__ = ["RateCurve", "SetRates", "decaying_scheduler", "nine_digits", "schedule_factors"]
+__all__ = [
+    "RateCurve",
+    "SetRates",
+    "decaying_scheduler",
+    "follow_schedulers",
+    "nine_digits",
+    "schedule_factors",
+    "scheduler_made",
+    "unfollow_schedulers",
+]
 
 Group = MutableMapping[str, Any]
 
@@ -137,7 +147,28 @@ _DECAYING: tuple[type, ...] = (
 )
 
 
-def decaying_scheduler(optimizer: torch.optim.Optimizer) -> str | None:
+_followed: weakref.WeakKeyDictionary[Optimizer, list[weakref.ref[Any]]] = weakref.WeakKeyDictionary()
+"""Optimizers whose schedulers are all known, since each of them was made before our eyes."""
+
+
+def follow_schedulers(optimizer: Optimizer) -> None:
+    """An optimizer was made while `scheduler_made` is told of every scheduler."""
+    _followed[optimizer] = []
+
+
+def scheduler_made(inner: Any, scheduler: Any, /, *args: Any, **kwargs: Any) -> None:
+    """Wraps the constructor of torch's schedulers."""
+    inner(scheduler, *args, **kwargs)
+    if (known := _followed.get(scheduler.optimizer)) is not None:
+        known.append(weakref.ref(scheduler))
+
+
+def unfollow_schedulers() -> None:
+    """From here on `scheduler_made` is not told."""
+    _followed.clear()
+
+
+def decaying_scheduler(optimizer: Optimizer) -> str | None:
     """Class name of a torch scheduler on this optimizer that will lower its rate, None if none is known.
 
     A LambdaLR is not asked: calling a user's function has a user's side effects. Adagrad's `lr_decay` is
@@ -147,12 +178,21 @@ def decaying_scheduler(optimizer: torch.optim.Optimizer) -> str | None:
         return "lr_decay"
     if not hasattr(optimizer.step, "_wrapped_by_lr_sched"):
         return None
-    for candidate in gc.get_objects():
-        if issubclass(type(candidate), lr_scheduler.LRScheduler):
-            name = _decays(candidate)
-            if name is not None and getattr(candidate, "optimizer", None) is optimizer:
-                return name
-    return None
+    decaying = (_decays(one) for one in _schedulers_of(optimizer))
+    return next((name for name in decaying if name is not None), None)
+
+
+def _schedulers_of(optimizer: Optimizer) -> list[Any]:
+    """Its schedulers. If it is not followed, all objects there are have to be looked at: about 0.1 s."""
+    known = _followed.get(optimizer)
+    if known is not None:
+        return [scheduler for reference in known if (scheduler := reference()) is not None]
+    return [
+        candidate
+        for candidate in gc.get_objects()
+        if issubclass(type(candidate), lr_scheduler.LRScheduler)
+        and getattr(candidate, "optimizer", None) is optimizer
+    ]
 
 
 def _decays(scheduler: Any) -> str | None:

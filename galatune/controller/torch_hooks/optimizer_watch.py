@@ -8,8 +8,14 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
+from galatune.controller.torch_hooks.lr_schedule import (
+    follow_schedulers,
+    scheduler_made,
+    unfollow_schedulers,
+)
 from galatune.controller.torch_hooks.optimizer_step import SharedHook
 from galatune.controller.torch_hooks.patch import Patch
 from galatune.controller.torch_hooks.traced_rates import make_rates_plain
@@ -59,6 +65,7 @@ def watched_by(watcher: OptimizerWatcher) -> Iterator[None]:
                 for patch in _patches:
                     patch.take_off()
                 _hook.leave()
+                unfollow_schedulers()
 
 
 def _innermost() -> OptimizerWatcher | None:
@@ -73,6 +80,7 @@ def _innermost() -> OptimizerWatcher | None:
 
 def _made(inner: Any, optimizer: Optimizer, /, *args: Any, **kwargs: Any) -> None:
     inner(optimizer, *args, **kwargs)
+    follow_schedulers(optimizer)
     if (watcher := _innermost()) is not None:
         watcher.made(optimizer)
 
@@ -89,5 +97,9 @@ def _stepping(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         watcher.stepping(optimizer)
 
 
-_patches = (Patch(Optimizer, "__init__", _made), Patch(Optimizer, "load_state_dict", _loaded))
+_patches = (
+    Patch(Optimizer, "__init__", _made),
+    Patch(Optimizer, "load_state_dict", _loaded),
+    Patch(LRScheduler, "__init__", scheduler_made),
+)
 _hook = SharedHook(register_optimizer_step_pre_hook, _stepping)

@@ -54,6 +54,22 @@ def test_rate_that_is_far_below_has_four_times_the_first_probes_if_probes_thin_o
 
 
 @pytest.mark.parametrize(
+    "schedule",
+    [
+        ProbeSchedule(),
+        ProbeSchedule(every=24, first=4, thinning=0.24),
+        ProbeSchedule(every=7, first=3, thinning=0.0),
+        ProbeSchedule(every=1, first=0, thinning=0.5),
+    ],
+)
+def test_next_due_is_the_first_due_step_from_there_on(schedule):
+    starts = [RateStart(3), RateStart(20, far_below=True)]
+    for step in [*range(60), *range(990, 1010), 12_345]:
+        expected = next(later for later in range(step, 50_000) if schedule.due(later, starts))
+        assert schedule.next_due(step, starts) == expected
+
+
+@pytest.mark.parametrize(
     ("wrong", "complaint"),
     [
         ({"every": 0}, "every must be at least 1"),

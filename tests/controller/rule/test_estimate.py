@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import astuple, replace
 
 import numpy as np
 import pytest
@@ -66,6 +66,22 @@ def test_inner_products_are_those_of_the_equations(metric):
     products = inner_products(parts)
     for name in InnerProducts.__dataclass_fields__:
         assert getattr(products, name) == pytest.approx(getattr(expected, name), rel=1e-12)
+
+
+@pytest.mark.parametrize("metric", [True, False])
+def test_inner_products_do_not_depend_on_how_tensors_are_cut(metric):
+    whole, _ = entries(1, metric=metric)
+    cut = [
+        PairEntry(
+            *(getattr(one, name)[i : i + 1] for name in ("before", "after", "step")),
+            metric=one.metric[i : i + 1] if metric else None,
+            ratio=one.ratio,
+        )
+        for one in whole
+        for i in range(len(one.before))
+    ]
+    for order in (cut, cut[::2] + cut[1::2]):
+        assert astuple(inner_products(order)) == pytest.approx(astuple(inner_products(whole)), rel=1e-12)
 
 
 def test_estimates_of_a_quadratic_are_its_curvature():

@@ -9,7 +9,7 @@ import torch
 from torch.optim import SGD, Adam, AdamW, lr_scheduler
 
 from controller.training import batches, classifier, steps, train
-from galatune import attach
+from galatune import attach, controlled
 from galatune.errors import ControlError
 
 STEPS = 30
@@ -62,6 +62,26 @@ def test_scheduler_is_untouched(scheduler, control):
     assert seen == expected
     assert controller.steps == STEPS
     assert controller.learning_rate not in [group[0] for groups, _ in seen for group in groups]
+
+
+@pytest.mark.parametrize("made", ["inside", "before the block"])
+@pytest.mark.parametrize(
+    ("scheduler", "decays"), [("cosine", True), ("sequential", True), ("warmup from 0", False)]
+)
+@pytest.mark.filterwarnings("ignore:The epoch parameter in `scheduler.step:UserWarning")
+def test_controlled_code_tells_whether_its_schedule_decays_wherever_it_was_made(made, scheduler, decays):
+    net, said = classifier(), []
+
+    def make():
+        optimizer = SGD(net.parameters(), lr=0.2)
+        return optimizer, SCHEDULERS[scheduler](optimizer)
+
+    outside = make()
+    with controlled(on_event=said.append):
+        optimizer, schedule = make() if made == "inside" else outside
+        train(net, optimizer, batches(3), scheduler=schedule)
+    reasons = [event.reason for event in said if event.kind == "schedule"]
+    assert [reason.endswith(" decays") for reason in reasons] == [decays]
 
 
 @pytest.mark.parametrize("scheduler", ["cosine", "one cycle", "warmup from 0"])
