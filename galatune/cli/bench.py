@@ -265,7 +265,8 @@ def prior(
 @click.option(
     "--gradients", is_flag=True, help="Measure instead what a probe counts, on small nets: about 2 minutes."
 )
-def cost(device: str, steps: int, gradients: bool) -> None:
+@click.option("--short", is_flag=True, help="Measure instead short trainings of small nets: about 2 minutes.")
+def cost(device: str, steps: int, gradients: bool, short: bool) -> None:
     """Measure time and memory of each probe: a transformer with control and without, step by step in turns.
 
     Torch uses its own number of threads. On a CPU it takes 15 to 45 minutes.
@@ -273,9 +274,16 @@ def cost(device: str, steps: int, gradients: bool) -> None:
     \b
     galatune bench cost --steps 80
     galatune bench cost --gradients
+    galatune bench cost --short
     """  # noqa: D301  # click's mark of a paragraph that keeps its lines
+    if (gradients or short) and device != "cpu":
+        option = "gradients" if gradients else "short"
+        raise click.UsageError(f"--{option} measures processor time; leave --device out")
     if gradients:
-        _count_gradients(device, steps)
+        _count_gradients(steps)
+        return
+    if short:
+        _time_short_trainings()
         return
     from galatune.bench.cost.measure import measure, probes, workload_for
     from galatune.bench.cost.text import cost_table
@@ -288,14 +296,22 @@ def cost(device: str, steps: int, gradients: bool) -> None:
     click.echo(f"{workload.name}, {workload.batch} x {workload.length} characters per step, AdamW.")
 
 
-def _count_gradients(device: str, steps: int) -> None:
+def _count_gradients(steps: int) -> None:
     from galatune.bench.cost.gradients import COUNTED, gradient_cost, gradient_table, nets
     from galatune.cli.countdown import Countdown
 
-    if device != "cpu":
-        raise click.UsageError("--gradients measures processor time; leave --device out")
     for probe in COUNTED:
         _print([gradient_table(gradient_cost(probe, nets(), steps, Countdown(f"trainings with {probe}")))])
+
+
+def _time_short_trainings() -> None:
+    import torch
+
+    from galatune.bench.cost.short import short_costs, short_table
+    from galatune.cli.countdown import Countdown
+
+    torch.set_num_threads(1)
+    _print([short_table(short_costs(5, Countdown("trainings")))])
 
 
 @bench.command()
