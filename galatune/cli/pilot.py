@@ -172,13 +172,12 @@ def _check_over(report: PilotReport, failed: str | None) -> None:
     """Say that there is no choice yet.
 
     Raises:
-        ObjectiveError: The objective stopped its study, or the loop of a script ended, before the pilot did.
+        ObjectiveError: The loop of a script ended before the pilot did.
     """
     from galatune.cli.again import again
 
     if not report.over:
-        why = "the objective stops its study, or the loop that asks for trials ends"
-        why += f" (the script ended with {failed})" if failed else ""
+        why = "the loop that asks for trials ends" + (f" (the script ended with {failed})" if failed else "")
         raise ObjectiveError(
             f"{report.sentence()}, since {why}; go on with the same command: "
             f"{again(click.get_current_context(), {})}"

@@ -80,7 +80,8 @@ def pilot(
     Raises:
         PlanError: There is nothing to compare, or an option makes no sense.
         StorageError: A storage cannot be opened, or is lost on the way.
-        ObjectiveError: The objective failed five times in a row, or stopped the study before the first pair.
+        ObjectiveError: The objective failed five times in a row, or a loop that asks for trials ended before
+            the first pair.
 
     Example:
         >>> import galatune
@@ -114,13 +115,13 @@ def pilot(
 
 
 def _cut_short(study: optuna.Study) -> str:
-    """That the objective, or the loop of a script, ended it before its terms were set."""
+    """That the loop of a script ended it before its terms were set."""
     ended = [trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
     reason = ended[-1].user_attrs.get(REASON) if ended else None
     last = "" if reason is None else f" (the last one failed: {printable(str(reason))})"
     return (
-        f"the pilot was ended after {plural(len(ended), 'training')}{last}, before its first pair: the "
-        "objective stops its study, or the loop that asks for trials ends; the same command goes on"
+        f"the pilot was ended after {plural(len(ended), 'training')}{last}, before its first pair: the loop "
+        "that asks for trials ends; the same command goes on"
     )
 
 

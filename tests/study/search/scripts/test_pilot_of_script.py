@@ -174,6 +174,25 @@ study.best_value
     assert stages() == WHOLE
 
 
+def test_the_objective_and_callbacks_do_not_stop_a_pilot(folder: Path) -> None:
+    body = """
+def stopping(trial):
+    value = objective(trial)
+    trial.study.stop()
+    return value
+def note(study, trial):
+    study.stop()
+study = new()
+study.optimize(stopping, n_trials=9, callbacks=[note])
+"""
+    path = script(folder, body)
+    pilot(path)
+    assert stages() == WHOLE
+    result = typed("run", "old.log", path, "--into", "new.log", "--trials", 5, "--no-confirm")
+    assert result.exit_code == 0, result.output
+    assert stages() == [*WHOLE, None], "a search is stopped by its objective"
+
+
 SHORT = """
 study = new()
 for number in range({trials}):
@@ -187,7 +206,7 @@ for number in range({trials}):
     ("trials", "behind", "words"),
     [
         (2, "", "the pilot was ended after 2 trainings, before its first pair"),
-        (5, "", "1 of at most 2 pairs are done, since the objective stops its study, or the loop that asks"),
+        (5, "", "1 of at most 2 pairs are done, since the loop that asks for trials ends; go on with"),
         (5, "raise RuntimeError('no space')", "(the script ended with RuntimeError: no space (train.py:"),
     ],
 )
