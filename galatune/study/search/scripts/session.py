@@ -21,6 +21,7 @@ from galatune.study.search.options import Watcher
 from galatune.study.search.placeholder_trial import PlaceholderTrial
 from galatune.study.search.scripts.ask_tell import AskTell, LoopBody
 from galatune.study.search.scripts.choice import Choice
+from galatune.study.search.scripts.filled import filled_trial
 from galatune.study.search.scripts.handed_over import HandedOver
 from galatune.study.search.scripts.loops import loop_of
 from galatune.study.search.scripts.old_studies import OldStudies
@@ -154,7 +155,12 @@ class Session:
         with self._ending_the_script():
             number = self._turns.tell(trial, values, state)
         self._check_turns()
-        return study.get_trials(deepcopy=False)[-1 if number is None else number]
+        trials = study.get_trials(deepcopy=False)
+        held_back = number is not None and number >= len(trials)  # by an earlier one that waits
+        if number is None or not held_back or self.found is None or self._shown is None:
+            return trials[-1 if number is None else number]
+        ended = self.found.get_trials(deepcopy=False)[number]
+        return filled_trial(self.found, ended, self._shown.asked.get(number))
 
     def stop(self, inner: Callable[..., Any], study: optuna.Study) -> None:
         """The budget is the command's."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from optuna.trial import TrialState
 from tiny_scripts import SHAPES, script
 from tiny_search import load, old_study
 
@@ -224,6 +225,40 @@ def test_a_loop_that_asks_for_too_few_goes_on_with_the_same_command(
     pilot(path, "--save", "plan.json")
     assert stages() == WHOLE
     assert json.loads(Path("plan.json").read_text())["pilot"]["over"]
+
+
+def test_what_a_script_ended_with_is_said_before_what_that_did_to_the_pilot(folder: Path) -> None:
+    path = script(folder, SHORT.format(trials=1, behind="raise RuntimeError('no space')"))
+    said = pilot(path, status=1).stderr.splitlines()
+    assert said[-2].startswith("train.py ended with RuntimeError: no space (train.py:")
+    assert said[-1].startswith("galatune: the pilot was ended after 1 training")
+
+
+@pytest.mark.parametrize(
+    "command", [("pilot",), ("run", "--trials", "1", "--no-confirm")], ids=["pilot", "run"]
+)
+def test_a_loop_that_was_interrupted_in_its_first_training_goes_on(
+    command: tuple[str, ...], folder: Path
+) -> None:
+    body = """
+from pathlib import Path
+study = new()
+for number in range(30):
+    trial = study.ask()
+    value = objective(trial)
+    if not Path("interrupted").exists():
+        Path("interrupted").touch()
+        raise KeyboardInterrupt
+    told = study.tell(trial, value)
+    assert (told.number, told.value, "lr" in told.params) == (trial.number, value, True)
+"""
+    words = (command[0], "old.log", script(folder, body), "--into", "new.log", *command[1:])
+    assert typed(*words).exit_code == 130
+    result = typed(*words)
+    assert result.exit_code == 0, result.output
+    done = [trial for trial in load().trials if trial.state == TrialState.COMPLETE]
+    expected = WHOLE if command[0] == "pilot" else [*WHOLE[:3], None]
+    assert sorted(str(trial.user_attrs.get(STAGE)) for trial in done) == sorted(map(str, expected))
 
 
 @pytest.mark.parametrize(
