@@ -15,6 +15,7 @@ from optuna.trial import FrozenTrial, Trial
 from galatune.errors import GalatuneError
 from galatune.formatting import printable
 from galatune.study.search.after_search import AfterSearch
+from galatune.study.search.best_so_far import forget_best_so_far, know_best_so_far
 from galatune.study.search.fingerprint import Fingerprint
 from galatune.study.search.objective import Objective
 from galatune.study.search.options import Watcher
@@ -101,6 +102,8 @@ class Session:
         """See `ScriptCalls`, like the following."""
         if isinstance(study._storage, ScriptStorage):
             self._objects.append(study)
+            if not self.searched:
+                know_best_so_far(study)
             left_out = (study.sampler if sampler is None else None, study.pruner if pruner is None else None)
             self._defaults[id(study)] = left_out
 
@@ -287,6 +290,7 @@ class Session:
 
     def _take_found(self, found: optuna.Study | None) -> None:
         self.searched, self.found = True, found
+        self._forget_best_so_far()
         if found is not None and self._shown is not None:
             self._shown.show(found, last=True)
         if found is None or self._stop_after:
@@ -300,7 +304,12 @@ class Session:
         if self._turns is not None and not self._turns.over:
             self._turns.end(error)
             self._note_turns()
+        self._forget_best_so_far()
         self.after.end()
+
+    def _forget_best_so_far(self) -> None:
+        for one in self._objects:
+            forget_best_so_far(one)
 
     def say(self, line: str) -> None:
         """Say a line, once."""
