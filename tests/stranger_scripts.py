@@ -1,9 +1,10 @@
 """Run the scripts of ``tests/scripts`` as their users would, and say by shape which of them go.
 
 An old study is made by the script itself, its storage replaced by a file and its trials limited; then
-``galatune run`` gets that file and the script. Both are processes of their own.
+``galatune run`` gets that file and the script. Both are processes of their own. With ``pilot``,
+``galatune pilot`` comes first, and the run ends with its search.
 
-    python tests/stranger_scripts.py [NAME ...]
+    python tests/stranger_scripts.py [pilot] [NAME ...]
 """
 
 from __future__ import annotations
@@ -88,6 +89,17 @@ def run(words: list[str], folder: Path, *more: str) -> subprocess.CompletedProce
     return _started([*command, "--repeats", "0", "--yes", *more], folder)
 
 
+def piloted(words: list[str], folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    """``galatune pilot`` on the old study, and if that has chosen, ``galatune run`` with its plan."""
+    named = () if "--trials" in (said := NAMED.get(Path(words[0]).stem, ())) else said
+    command = [sys.executable, "-m", "galatune", "pilot", OLD, *words, *named, "--into", "new.log"]
+    ended = _started([*command, "--repeats", "1", "--yes", "--save", "plan.json", *more], folder)
+    if ended.returncode:
+        return ended
+    command = [sys.executable, "-m", "galatune", "run", OLD, *words, "--plan", "plan.json"]
+    return _started([*command, "--trials", "1", "--no-confirm", "--yes", "--stop-after-search"], folder)
+
+
 def study_options(folder: Path) -> list[str]:
     """``--study`` with the first old study, if there are several."""
     import optuna
@@ -106,7 +118,7 @@ def _started(command: list[str], folder: Path) -> subprocess.CompletedProcess[st
     )
 
 
-def main(chosen: list[str]) -> None:
+def main(chosen: list[str], *, pilots: bool) -> None:
     """Print a line per script."""
     from tempfile import TemporaryDirectory
 
@@ -115,7 +127,7 @@ def main(chosen: list[str]) -> None:
             folder = Path(made)
             words = prepared(name, folder)
             old_study_of(words, folder)
-            ended = run(words, folder, *study_options(folder))
+            ended = (piloted if pilots else run)(words, folder, *study_options(folder))
             last = (ended.stderr.splitlines() or [""])[-1]
             print(f"{name:28} {'passes' if ended.returncode == 0 else f'fails: {last}'}", flush=True)
             if os.environ.get("KEEP"):
@@ -126,4 +138,4 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["--old"]:
         make_old(sys.argv[2:])
     else:
-        main(sys.argv[1:])
+        main([one for one in sys.argv[1:] if one != "pilot"], pilots="pilot" in sys.argv)

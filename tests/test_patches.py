@@ -100,6 +100,7 @@ LIST = {
         *("optuna.Study.optimize", "sys.argv", "sys.modules"),
         *("sys.path", "sys.path.append()", "sys.path.insert()"),
     },
+    "galatune/study/search/best_so_far.py": {"study.__class__"},  # a block around one training, or a script
     # until the end of a script
     "galatune/study/search/scripts/running.py": {"sys.argv", "sys.path", "sys.path.insert()"},
     "galatune/study/search/scripts/script_storage.py": {

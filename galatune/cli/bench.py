@@ -191,6 +191,7 @@ def studies(
     galatune bench studies
     galatune bench studies --suite full --figures
     galatune bench studies --objectives friedman --ways fixed,galatune --seeds 2
+    galatune bench studies --ways fixed,galatune-prior,galatune-pilot
     """  # noqa: D301  # click's mark of a paragraph that keeps its lines
     from galatune.bench.studies.comparisons import Testbed
     from galatune.bench.studies.figures import studies_figures

@@ -25,7 +25,6 @@ __all__ = [
     "module_option",
     "name_option",
     "named",
-    "named_objective_argument",
     "objective_argument",
     "plan_option",
     "polish_option",
@@ -136,9 +135,6 @@ module_option = click.option(
     callback=given,
     help="Instead of OBJECTIVE: a module that calls study.optimize itself, run as python -m does.",
 )
-
-named_objective_argument = click.argument("objective", metavar="OBJECTIVE", callback=given)
-"""``path/to/file.py:function`` or ``package.module:function``, where no script serves."""
 
 arguments_argument = click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 """A script's own arguments, behind ``--``."""

@@ -37,7 +37,7 @@ from galatune.cli.options import (
     yes_option,
 )
 from galatune.cli.saved_plan import saved_plan
-from galatune.cli.scripts import ScriptRun, script_of
+from galatune.cli.scripts import ScriptRun, options_with, script_of, taken_over
 from galatune.errors import ObjectiveError
 from galatune.formatting import in_shell
 
@@ -47,6 +47,9 @@ if TYPE_CHECKING:
     from galatune.cli.progress import RunProgress
     from galatune.study.scan.plan import ShrinkPlan
     from galatune.study.search.objective import Objective
+    from galatune.study.search.options import RunOptions
+    from galatune.study.search.scripts.handed_over import HandedOver
+    from galatune.study.search.scripts.running import Script
     from galatune.study.search.summary import RunSummary
 
 __all__ = ["plan_of", "run", "running"]
@@ -139,15 +142,16 @@ def run(
     else:
         plan = saved_plan(plan_file, study, said=bool(lr or keep or drop_schedule))
     into, name = pilot_place(plan, into, name)
-    place = into or default_target(plan.study)[0]
-    options, failed = RunOptions(**settings), None
+    place, options, failed = into or default_target(plan.study)[0], RunOptions(**settings), None
     called: dict[str, Any] = {"source": storage, "into": into, "name": name}
     if script is not None:
         served = ScriptRun(
-            *(script, plan, place, options, called, yes, stop_after_search),
+            *(script, plan, place, storage, yes),
+            search=lambda handed, progress: _of_script(script, plan, options, called, handed, progress),
+            stop_after=stop_after_search,
             reached=lambda study: _print_reached(study, place, as_json),
         ).serve()
-        assert served.study is not None  # the search of `ScriptRun` always returns one
+        assert served.study is not None  # `_of_script` always returns one
         smaller, failed = served.study, served.failed
     else:
         with running(str(objective), place, plan, yes=yes, as_json=as_json) as (function, progress):
@@ -164,11 +168,43 @@ def run(
         )
 
 
+def _of_script(
+    script: Script,
+    plan: ShrinkPlan,
+    options: RunOptions,
+    called: dict[str, Any],
+    handed: HandedOver,
+    progress: RunProgress,
+) -> optuna.Study:
+    """The smaller search in the place of a script's."""
+    from galatune.study.search.run import run as run_study
+
+    taken_over(script, handed, handed.text(plan.placeholders), "The budget is the command's.")
+    return run_study(
+        plan,
+        handed.objective,
+        options=options_with(options, handed, plan),
+        watcher=handed.watched(progress),
+        agree=progress.agree,
+        enqueued=handed.enqueued_without(plan.placeholders),
+        **called,
+    )
+
+
 @contextmanager
 def running(
-    objective: str, place: str, plan: ShrinkPlan, *, yes: bool, as_json: bool
+    objective: str, place: str, plan: ShrinkPlan, *, yes: bool, as_json: bool, command: str = "run"
 ) -> Iterator[tuple[Objective, RunProgress]]:
-    """The objective and the progress of its run, which prints what it reached if it is cut short."""
+    """The objective and the progress of its run, which prints what it reached if it is cut short.
+
+    Args:
+        objective: FILE:function.
+        place: File or URL of the smaller study.
+        plan: What is dropped.
+        yes: Answer questions with yes.
+        as_json: Print one JSON object.
+        command: The one that runs: what cannot be named is offered to it as a script.
+    """
     from galatune.cli.progress import RunProgress
     from galatune.study.search.objective import as_script, imported
 
@@ -178,7 +214,7 @@ def running(
         with (
             as_script(objective),
             RunProgress(place, plan, yes=yes) as progress,
-            imported(objective) as function,
+            imported(objective, command) as function,
         ):
             yield function, progress
     except (KeyboardInterrupt, ObjectiveError):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import click
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from galatune.study.search.scripts.running import Script
     from galatune.study.search.scripts.serve import Served
 
-__all__ = ["ScriptRun", "check_directions", "options_with", "script_of"]
+__all__ = ["ScriptRun", "check_directions", "options_with", "script_of", "taken_over"]
 
 
 def script_of(objective: str | None, module: str | None, arguments: tuple[str, ...]) -> Script | None:
@@ -54,27 +54,27 @@ def script_of(objective: str | None, module: str | None, arguments: tuple[str, .
 
 @dataclass(frozen=True)
 class ScriptRun:
-    """The run of a script.
+    """The run of a script in which something else takes the place of its search.
 
     Attributes:
         script: The script.
         plan: What is dropped.
         place: File or URL of the smaller study.
-        options: As the command gives them.
-        called: Further arguments of `galatune.run`.
+        source: Storage of the old study.
         yes: Answer questions with yes.
-        stop_after: End the script with its search.
+        search: Takes the place; returns the smaller study, or None to end the script there.
+        stop_after: End the script in any case there.
         reached: Called with the study of a search that was interrupted or failed.
     """
 
     script: Script
     plan: ShrinkPlan
     place: str
-    options: RunOptions
-    called: dict[str, Any]
+    source: str
     yes: bool
-    stop_after: bool
-    reached: Callable[[optuna.Study], None]
+    search: Callable[[HandedOver, RunProgress], optuna.Study | None]
+    stop_after: bool = False
+    reached: Callable[[optuna.Study], None] = field(default=lambda study: None)
 
     def serve(self) -> Served:
         """Run it; its output goes to stderr."""
@@ -88,7 +88,7 @@ class ScriptRun:
                 return serve(
                     self.script,
                     lambda handed: self._search(handed, begun),
-                    source=self.called["source"],
+                    source=self.source,
                     study=self.plan.study,
                     say=lambda line: click.echo(line, err=True),
                     stop_after=self.stop_after,
@@ -98,25 +98,10 @@ class ScriptRun:
                 self.reached(begun[-1])
             raise
 
-    def _search(self, handed: HandedOver, begun: list[optuna.Study]) -> optuna.Study:
-        from galatune.study.search.run import run
-
+    def _search(self, handed: HandedOver, begun: list[optuna.Study]) -> optuna.Study | None:
         check_directions(handed, self.plan)
         with self._progress(begun) as progress:
-            click.echo(
-                f"{self.script.name}: study {printable(handed.study)!r}, taken over: "
-                f"{handed.text(self.plan.placeholders)}. The budget is the command's.",
-                err=True,
-            )
-            return run(
-                self.plan,
-                handed.objective,
-                options=options_with(self.options, handed, self.plan),
-                watcher=handed.watched(progress),
-                agree=progress.agree,
-                enqueued=handed.enqueued_without(self.plan.placeholders),
-                **self.called,
-            )
+            return self.search(handed, progress)
 
     @contextmanager
     def _progress(self, begun: list[optuna.Study]) -> Iterator[RunProgress]:
@@ -153,3 +138,16 @@ def options_with(options: RunOptions, handed: HandedOver, plan: ShrinkPlan) -> R
     if pruner is None and len(plan.directions) == 1:
         pruner = handed.pruner
     return replace(options, sampler=sampler, pruner=pruner)
+
+
+def taken_over(script: Script, handed: HandedOver, parts: str, then: str) -> None:
+    """Say what was taken from a script, and what follows.
+
+    Args:
+        script: The script.
+        handed: What it handed over.
+        parts: Of that, what is used.
+        then: Ends the line.
+    """
+    study = printable(handed.study)
+    click.echo(f"{script.name}: study {study!r}, taken over: {parts}. {then}", err=True)

@@ -26,6 +26,9 @@ PLAIN = (
 OURS = ("controller", "study", "bench/studies/controlled_search.py")
 """What decides a search under control as well."""
 
+PILOTED = ("bench/studies/piloted_search.py",)
+"""What decides a search that a pilot begins, besides."""
+
 PACKAGES = ("torch", "optuna", "numpy", "scikit-learn")
 
 LETTERS = 12
@@ -40,8 +43,9 @@ def code_key(way: Way | None) -> str:
         way: None for the old study.
     """
     controlled = way is not None and way.rate == "controlled"
+    piloted = way is not None and way.pilot
     settings = "" if way is None else repr(way)
-    return _hash((*PLAIN, *OURS) if controlled else PLAIN, settings)
+    return _hash((*PLAIN, *(OURS if controlled else ()), *(PILOTED if piloted else ())), settings)
 
 
 @cache

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from galatune.bench.studies.unit import AGAIN, OLD, SHARES, Axis, Outcome, Unit
@@ -103,7 +103,7 @@ class Testbed:
 
     def count(self, settings: Sequence[str], way: str) -> int:
         """Number of units that a way has a result for."""
-        return sum(1 for _ in self._of(settings, way))
+        return sum(1 for _ in self.of(settings, way))
 
     def log_ratio(
         self,
@@ -128,7 +128,7 @@ class Testbed:
             None if no unit has both.
         """
         groups: dict[str, list[float]] = {}
-        for outcome in self._of(settings, way):
+        for outcome in self.of(settings, way):
             unit = outcome.unit
             other = self._found.get(Unit(unit.objective, unit.setting, rival, unit.seed))
             if other is not None:
@@ -136,11 +136,48 @@ class Testbed:
                 groups.setdefault(unit.objective, []).append(ratio)
         return mean_over_groups(list(groups.values())) if groups else None
 
+    def regret(
+        self,
+        settings: Sequence[str],
+        way: str,
+        rivals: Sequence[str],
+        share: int,
+        axis: Axis = "seconds",
+        *,
+        beside: Sequence[str] = (),
+    ) -> Mean | None:
+        """Mean over objectives of ln(test loss of a way / that of the best rival in the same unit).
+
+        The best rival is picked on the same test losses, so a regret holds the luck of that pick as well:
+        compare regrets of several ways with one another.
+
+        Args:
+            settings: See `log_ratio`, like the following.
+            way: Name of a way.
+            rivals: Names of others.
+            share: Place in `SHARES`, for all of them.
+            axis: In what the cost is counted.
+            beside: Ways that a unit needs a result of as well, so that several regrets are of the same units.
+
+        Returns:
+            None if no unit has them all.
+        """
+        groups: dict[str, list[float]] = {}
+        for outcome in self.of(settings, way):
+            unit = outcome.unit
+            found = {one: self._found.get(replace(unit, way=one)) for one in (*rivals, *beside)}
+            if any(one is None for one in found.values()):
+                continue
+            losses = outcome.losses(axis, share)
+            ratios = [_log_ratio(losses, found[one].losses(axis, share)) for one in rivals]  # type: ignore[union-attr]
+            groups.setdefault(unit.objective, []).append(max(ratios))
+        return mean_over_groups(list(groups.values())) if groups else None
+
     def per_trial(self, settings: Sequence[str], way: str, axis: Axis) -> float | None:
         """Cost of a trial in relation to one of the null, geometric mean over units; None without trials."""
         ratios = []
-        for outcome in self._of(settings, way) if WAYS[way].searches else ():
-            null, mine = self._null(outcome.unit).spent, outcome.spent
+        for outcome in self.of(settings, way) if WAYS[way].searches else ():
+            null, mine = self.null(outcome.unit).spent, outcome.spent
             ratios.append(math.log(mine.at(axis) / mine.trials) - math.log(null.at(axis) / null.trials))
         return math.exp(statistics.fmean(ratios)) if ratios else None
 
@@ -150,11 +187,11 @@ class Testbed:
         Returns:
             The new cost alone, and old and new together; infinity if it was not reached.
         """
-        return [self._reached(outcome, axis) for outcome in self._of(settings, way)]
+        return [self._reached(outcome, axis) for outcome in self.of(settings, way)]
 
     def _reached(self, outcome: Outcome, axis: Axis) -> tuple[float, float]:
         unit, way = outcome.unit, WAYS[outcome.unit.way]
-        null = self._null(unit)
+        null = self.null(unit)
         goal = null.losses(axis, LAST)
         near = [i for i in range(len(SHARES)) if _log_ratio(outcome.losses(axis, i), goal) <= MATCH]
         if not near:
@@ -163,10 +200,12 @@ class Testbed:
         old = self._found[Unit(unit.objective, AGAIN, OLD, unit.seed)].spent.at(axis)
         return new, new + (old / null.spent.at(axis) if way.knows else 0.0)
 
-    def _of(self, settings: Sequence[str], way: str) -> Iterable[Outcome]:
+    def of(self, settings: Sequence[str], way: str) -> Iterable[Outcome]:
+        """Outcomes of a way in these settings, without those that failed."""
         return (one for unit, one in self._found.items() if unit.way == way and unit.setting in settings)
 
-    def _null(self, unit: Unit) -> Outcome:
+    def null(self, unit: Unit) -> Outcome:
+        """The old search run again, in the same objective, setting and seed."""
         return self._found[Unit(unit.objective, unit.setting, NULL.name, unit.seed)]
 
 

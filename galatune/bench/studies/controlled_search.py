@@ -18,7 +18,7 @@ from galatune.controller import Prior
 from galatune.study.search.options import RunOptions
 from galatune.study.search.prior_of_optimizer import StudyPriors
 
-__all__ = ["Call", "controlled_search", "known_rates"]
+__all__ = ["Call", "MeterWatcher", "controlled_search", "known_rates"]
 
 Call = Callable[[optuna.trial.BaseTrial], float]
 
@@ -43,7 +43,7 @@ def controlled_search(way: Way, call: Call, old: Path, seed: int, trials: int, m
             call,
             into=str(Path(folder, "new.log")),
             options=RunOptions(trials=trials, repeats=0, seed=seed, **options),
-            watcher=_Watcher(meter),
+            watcher=MeterWatcher(meter),
         )
 
 
@@ -53,22 +53,28 @@ def known_rates(old: OldStudy, params: Mapping[str, Any]) -> Prior | None:
     return StudyPriors.of(plan).of_optimizer([old.best_rate], (), params)
 
 
-class _Watcher:
-    """Tells the meter of each finished trial."""
+class MeterWatcher:
+    """Tells the meter of each finished trial; see `galatune.study.search.options.Watcher`.
+
+    Args:
+        meter: Which.
+    """
 
     def __init__(self, meter: Meter) -> None:
         self._meter = meter
         self._study: optuna.Study | None = None
 
     def run_started(self, budget: object, study: optuna.Study) -> None:
+        """Keep the study, which the meter may stop."""
         self._study = study
 
     def goal_set(self, budget: object) -> None:
-        pass
+        """Nothing to do."""
 
     def trial_started(self, number: int, capture: object) -> None:
-        pass
+        """Nothing to do."""
 
     def trial_finished(self, trial: FrozenTrial) -> None:
+        """Tell the meter."""
         assert self._study is not None
         self._meter.finished(self._study, trial)

@@ -14,6 +14,7 @@ import torch
 from galatune.bench.processes import side_by_side
 from galatune.bench.studies.objectives.objective import OBJECTIVES, SETTINGS
 from galatune.bench.studies.old_study import OldStudy
+from galatune.bench.studies.piloted_search import candidates, piloted_search
 from galatune.bench.studies.results import Results
 from galatune.bench.studies.search import Task, best_at, make_old_study, retrain, search
 from galatune.bench.studies.unit import AGAIN, AXES, OLD, Budget, Outcome, Unit
@@ -141,9 +142,14 @@ def _run(job: _Job) -> Outcome:
     way = WAYS[unit.way]
     known = OldStudy.read(job.old, objective.rate)
     task = Task(objective, setting, unit.seed, objective.rows(unit.seed, True, setting), known)
-    trials = search(way, task, job.budget)
+    note = None
+    if way.pilot and job.budget is not None:
+        note, trials = piloted_search(task, job.budget)
+        way, known_best = WAYS[note.way], candidates(note, trials)
+    else:
+        known_best = trials = search(way, task, job.budget)
     budget = job.budget or Outcome(unit, trials).spent
-    bests = {axis: best_at(trials, axis, budget) for axis in AXES}
+    bests = {axis: best_at(known_best, axis, budget) for axis in AXES}
     places = sorted({place for found in bests.values() for place in found})
     retrained = {place: retrain(way, task, trials[place].params) for place in places}
-    return Outcome(unit, trials, bests, retrained)
+    return Outcome(unit, trials, bests, retrained, pilot=note)

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from rich.table import Table
 
 from galatune.bench.studies.comparisons import Judged, Testbed, judge
+from galatune.bench.studies.pilot_text import pilot_tables, pilot_words
 from galatune.bench.studies.second_searches import SecondSearches, second_searches
 from galatune.bench.studies.unit import SHARES, Axis
 from galatune.bench.studies.ways import NULL, WAYS
@@ -40,7 +41,7 @@ ENOUGH_OBJECTIVES = 6
 
 
 def studies_tables(testbed: Testbed) -> list[Table]:
-    """Per regime and kind one table of quality and cost; then the named comparisons.
+    """Per regime and kind one table of quality and cost; what pilots chose; then the named comparisons.
 
     A ratio is a test loss over that of the null at the end of its search: below 1 is better.
     """
@@ -53,6 +54,8 @@ def studies_tables(testbed: Testbed) -> list[Table]:
     tables += [
         _ledgers(name, testbed, found) for name, found in (("again", again), ("moved", moved)) if found
     ]
+    for name, found in (("again", again), ("moved", moved)):
+        tables += pilot_tables(name, testbed, found)
     return [*tables, _named(judge(testbed)), *_second_searches(second_searches(testbed.outcomes))]
 
 
@@ -158,6 +161,7 @@ def studies_words(testbed: Testbed) -> Iterator[str]:
             f"Too small to claim anything: {plural(len(testbed.objectives), 'objective')} and "
             f"{plural(len(testbed.seeds), 'seed')}; the full form has {ENOUGH_OBJECTIVES} and {ENOUGH_SEEDS}."
         )
+    yield from pilot_words(testbed)
     for outcome in testbed.failed:
         unit = outcome.unit
         yield f"Failed: {unit.objective}, {unit.setting}, {unit.way}, seed {unit.seed}: {outcome.error}"

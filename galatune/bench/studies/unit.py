@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from galatune.bench.studies.meter import TrialCost
 
-__all__ = ["AGAIN", "AXES", "OLD", "SHARES", "Axis", "Budget", "Outcome", "Unit"]
+__all__ = ["AGAIN", "AXES", "OLD", "SHARES", "Axis", "Budget", "Outcome", "PilotNote", "Unit"]
 
 Axis = Literal["seconds", "gradients", "trials"]
 
@@ -62,6 +62,25 @@ class Budget:
 
 
 @dataclass(frozen=True)
+class PilotNote:
+    """What a pilot chose, at the beginning of a search.
+
+    Attributes:
+        way: Name of the way in which the search went on.
+        verdict: "go" with control, "no-go" or "undecided".
+        pairs: Pairs that are complete.
+        repeats: Repeats of the old best: the first trials of the outcome.
+        trainings: Those and the trainings of the pairs, which follow them.
+    """
+
+    way: str
+    verdict: str
+    pairs: int
+    repeats: int
+    trainings: int
+
+
+@dataclass(frozen=True)
 class Outcome:
     """What a unit gave.
 
@@ -71,6 +90,7 @@ class Outcome:
         best_at: Per axis, for each of `SHARES`: the place in ``trials`` of the best trial so far.
         retrained: Per place: test losses of its configuration, trained with new seeds in its own way.
         error: Why it failed, None if it did not.
+        pilot: The pilot that it began with, None if there was none.
     """
 
     unit: Unit
@@ -78,6 +98,7 @@ class Outcome:
     best_at: Mapping[Axis, tuple[int, ...]] = field(default_factory=dict)
     retrained: Mapping[int, tuple[float, ...]] = field(default_factory=dict)
     error: str | None = None
+    pilot: PilotNote | None = None
 
     @property
     def spent(self) -> Budget:
@@ -109,4 +130,5 @@ class Outcome:
             {axis: tuple(body["best_at"][axis]) for axis in AXES if axis in body["best_at"]},
             {int(place): tuple(losses) for place, losses in body["retrained"].items()},
             body["error"],
+            None if body.get("pilot") is None else PilotNote(**body["pilot"]),
         )

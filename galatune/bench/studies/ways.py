@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from galatune.errors import GalatuneError
@@ -29,6 +29,7 @@ class Way:
             is searched).
         prior: Whether control starts from the good rates that the old study knows.
         searches: Whether there is a search at all; without one the old best configuration is taken as it is.
+        pilot: Whether a pilot comes first, whose choice says which of the other ways the search goes on in.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Way:
     warm: bool = False
     prior: bool = False
     searches: bool = True
+    pilot: bool = field(default=False, repr=False)  # the repr is part of each result's key
 
     @property
     def knows(self) -> bool:
@@ -59,6 +61,7 @@ WAYS = {
         Way("hyperband", "Hyperband, from nothing", pruner="hyperband"),
         Way("galatune", "galatune, cold", rate="controlled"),
         Way("galatune-prior", "galatune, good rates known", rate="controlled", prior=True),
+        Way("galatune-pilot", "galatune, a pilot chooses", rate="controlled", prior=True, pilot=True),
         Way("transfer", "rate searched, three old best first", warm=True),
         Way("galatune-warm", "galatune, three old best first", rate="controlled", warm=True),
         Way(

@@ -65,6 +65,7 @@ def run_trials(search: Search) -> None:
             if trial is None:
                 time.sleep(LOOK_SECONDS)
                 continue
+            study._stop_flag &= budget.obeys_stop
             if watcher is not None:
                 watcher.trial_finished(trial)
             own_step = OWN_STEP in trial.user_attrs

@@ -38,7 +38,7 @@ spec.loader.exec_module(sys.modules[__name__])
 
 
 @contextmanager
-def imported(reference: str) -> Iterator[Objective]:
+def imported(reference: str, command: str = "run") -> Iterator[Objective]:
     """Import an objective for as long as it is called.
 
     A file is imported as a script would see itself: its folder is the first place that modules are looked
@@ -48,6 +48,7 @@ def imported(reference: str) -> Iterator[Objective]:
 
     Args:
         reference: ``path/to/file.py:function`` or ``package.module:function``.
+        command: Of galatune, to which a script that cannot be named so is offered.
 
     Yields:
         The function.
@@ -59,26 +60,26 @@ def imported(reference: str) -> Iterator[Objective]:
     if not colon or not place or not name:
         raise ObjectiveError(
             f"{printable(reference)!r} names no objective; write path/to/file.py:function or "
-            "package.module:function"
+            "package.module:function, or name a script that searches by itself: train.py, -m package.train"
         )
     before = list(sys.path)
     with TemporaryDirectory(prefix="galatune-") as folder:
         try:
-            with _no_search(place):
+            with _no_search(place, command):
                 module = _import(place, Path(folder))
-            yield _function(module, place, name)
+            yield _function(module, place, name, command)
         finally:
             sys.path[:] = before
 
 
-def _function(module: ModuleType, place: str, name: str) -> Objective:
+def _function(module: ModuleType, place: str, name: str, command: str) -> Objective:
     found: Any = module
     for part in name.split("."):
         found = getattr(found, part, None)
     if not callable(found):
         raise ObjectiveError(
             f"{printable(place)} has no function {printable(name)!r}; it has: {_functions(module)}"
-            f"{offer_script(place)}"
+            f"{offer_script(place, command)}"
         )
     _check_takes_a_trial(found, name)
     return found  # type: ignore[no-any-return]  # callable is all that can be known
@@ -258,14 +259,14 @@ def _check_takes_a_trial(found: Callable[..., Any], name: str) -> None:
 
 
 @contextmanager
-def _no_search(place: str) -> Iterator[None]:
+def _no_search(place: str, command: str) -> Iterator[None]:
     """Refuse a script that searches when it is imported: it would run the whole old search first."""
     original = optuna.Study.optimize
 
     def refuse(*args: Any, **kwargs: Any) -> None:
         raise ObjectiveError(
             f"{printable(place)} calls study.optimize when it is imported; put that call under "
-            f'if __name__ == "__main__":{offer_script(place)}'
+            f'if __name__ == "__main__":{offer_script(place, command)}'
         )
 
     optuna.Study.optimize = refuse  # type: ignore[method-assign]

@@ -10,9 +10,9 @@ from typing import Any
 import optuna
 
 from galatune.controller.torch_hooks.random_state import restored_afterwards
-from galatune.errors import PlanError
-from galatune.formatting import printable
-from galatune.study.ledger.attributes import PILOT
+from galatune.errors import ObjectiveError, PlanError
+from galatune.formatting import plural, printable
+from galatune.study.ledger.attributes import PILOT, REASON
 from galatune.study.ledger.match import oriented
 from galatune.study.ledger.pilot import pilot_of
 from galatune.study.ledger.pilot_arm import ARMS
@@ -80,7 +80,8 @@ def pilot(
     Raises:
         PlanError: There is nothing to compare, or an option makes no sense.
         StorageError: A storage cannot be opened, or is lost on the way.
-        ObjectiveError: The objective failed five times in a row.
+        ObjectiveError: The objective failed five times in a row, or a loop that asks for trials ended before
+            the first pair.
 
     Example:
         >>> import galatune
@@ -108,8 +109,20 @@ def pilot(
             with not_deleted(storage, study):
                 run_trials(Search(study, plan, objective, chosen, budget, watcher, pruning=pruning))
                 done = pilot_of(ledger(study))
-    assert done is not None  # the loop ends with it
+    if done is None:
+        raise ObjectiveError(_cut_short(study))
     return replace(done, storage=redact(into or file))
+
+
+def _cut_short(study: optuna.Study) -> str:
+    """That the loop of a script ended it before its terms were set."""
+    ended = [trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
+    reason = ended[-1].user_attrs.get(REASON) if ended else None
+    last = "" if reason is None else f" (the last one failed: {printable(str(reason))})"
+    return (
+        f"the pilot was ended after {plural(len(ended), 'training')}{last}, before its first pair: the loop "
+        "that asks for trials ends; the same command goes on"
+    )
 
 
 def _checked(plan: ShrinkPlan, options: RunOptions, pairs: int | None, margin: float | None) -> RunOptions:

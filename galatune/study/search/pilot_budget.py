@@ -84,6 +84,7 @@ class PilotBudget(Budget):
         margin: As asked for; None for that of the goal.
         old_trials: Finished trials of the old study.
         best_trial: Number of the old best.
+        obeys_stop: False: the objective stops a search, which a pilot is not.
     """
 
     configurations: Sequence[OldConfiguration] = ()
@@ -92,6 +93,7 @@ class PilotBudget(Budget):
     margin: float | None = None
     old_trials: int = 0
     best_trial: int | None = None
+    obeys_stop: bool = False
 
     def text(self) -> str:
         """One sentence for the beginning."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 from pathlib import Path
 
 from galatune.formatting import in_shell
@@ -12,13 +13,15 @@ __all__ = ["offer_script"]
 SEARCHES = {"optimize": "study.optimize", "ask": "study.ask"}
 
 
-def offer_script(place: str) -> str:
+def offer_script(place: str, command: str) -> str:
     """What was found in a file, and how it is run as it is; "" if nothing in it searches.
 
     Args:
-        place: Path of a file.
+        place: Path of a file, or name of a module.
+        command: Of galatune, to which it is offered.
     """
-    path = Path(place)
+    module = _file_of(place)
+    path = Path(place if module is None else module)
     try:
         tree = ast.parse(path.read_text(encoding="utf-8"))
     except (OSError, SyntaxError, ValueError):
@@ -30,8 +33,19 @@ def offer_script(place: str) -> str:
     handed = f" with {_words(call.args[0])}" if call.args and _name(call) == "optimize" else ""
     return (
         f". It calls {SEARCHES[_name(call)]}{handed} in line {call.lineno}, {where}: run the script as it "
-        f"is, galatune run STORAGE {in_shell(place)}"
+        f"is, galatune {command} STORAGE {'' if module is None else '-m '}{in_shell(place)}"
     )
+
+
+def _file_of(place: str) -> str | None:
+    """The file of a module that was looked for already; None of anything else."""
+    if Path(place).suffix == ".py":
+        return None
+    try:
+        spec = importlib.util.find_spec(place)
+    except (ImportError, ValueError):
+        return None
+    return None if spec is None else spec.origin
 
 
 def _first_search(tree: ast.Module) -> tuple[ast.Call, str] | None:

@@ -45,6 +45,7 @@ class Budget:
         old_best: What is repeated before the search; None for nothing.
         note: Why nothing is repeated although that was asked for.
         whole_grid: Whether `trials` are the cells of a grid, each tried once.
+        obeys_stop: Whether the objective may end the search with ``trial.study.stop()``.
     """
 
     trials: int
@@ -56,6 +57,7 @@ class Budget:
     old_best: OldBest | None = None
     note: str | None = None
     whole_grid: bool = False
+    obeys_stop: bool = True
 
     def text(self) -> str:
         """One sentence for the beginning of the run."""

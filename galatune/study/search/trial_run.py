@@ -22,6 +22,7 @@ from galatune.study.ledger.record import OptimizerRecord, RateEvent, RatePoint, 
 from galatune.study.ledger.rows import ledger
 from galatune.study.scan.plan import ShrinkPlan
 from galatune.study.search.attempt import Outcome, attempt
+from galatune.study.search.best_so_far import best_so_far
 from galatune.study.search.control_off import fixed_attempt
 from galatune.study.search.lanes import pilot_tickets
 from galatune.study.search.options import Search
@@ -52,7 +53,8 @@ def run_trial(search: Search, trial: optuna.trial.Trial, interruption: Interrupt
         ObjectiveError: No torch optimizer stepped in this trial, nor in any before: the next would cost as
             much for nothing.
     """
-    ended, record = _under_control(search, trial)
+    with best_so_far(search.study):
+        ended, record = _under_control(search, trial)
     interruption.check()
     with interruption.held():
         try:

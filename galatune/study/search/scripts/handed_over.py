@@ -9,7 +9,7 @@ from typing import Any
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler, GridSampler
 
-from galatune.formatting import listed
+from galatune.formatting import listed, plural
 from galatune.study.search.objective import Objective
 from galatune.study.search.options import Watcher
 
@@ -62,11 +62,16 @@ class HandedOver:
 
     def text(self, dropped: Mapping[str, Any]) -> str:
         """What was taken from the script, in a line."""
-        parts = ["the body of its ask-and-tell loop" if self.asks else "its objective"]
-        parts += [f"{type(self.sampler).__name__}"] if self.sampler is not None else []
-        parts += [f"{type(self.pruner).__name__}"] if self.pruner is not None else []
-        count = len(self.enqueued_without(dropped))
+        parts, count = self._parts(), len(self.enqueued_without(dropped))
         if count:
             rates = listed(dropped)
-            parts.append(f"{count} enqueued configuration{'s' * (count > 1)} (without {rates}, counted)")
+            parts.append(f"{plural(count, 'enqueued configuration')} (without {rates}, counted)")
         return ", ".join(parts)
+
+    def text_without_enqueued(self) -> str:
+        """The same where nothing but old configurations is trained."""
+        return ", ".join(self._parts())
+
+    def _parts(self) -> list[str]:
+        parts = ["the body of its ask-and-tell loop" if self.asks else "its objective"]
+        return parts + [type(one).__name__ for one in (self.sampler, self.pruner) if one is not None]

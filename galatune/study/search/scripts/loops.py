@@ -100,7 +100,8 @@ def _innermost(body: list[ast.stmt], frame: FrameType) -> Loop | None:
         body = inner
     if found is None or statement is None:
         return None
-    return Loop(frame, found[0], found[1], clean=isinstance(statement, _ASSIGNED))
+    alone = not any(one is not statement and one.lineno == statement.end_lineno for one in body)
+    return Loop(frame, found[0], found[1], clean=isinstance(statement, _ASSIGNED) and alone)
 
 
 def _at(body: list[ast.stmt], line: int) -> ast.stmt | None:

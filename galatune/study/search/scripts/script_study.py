@@ -12,6 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 from galatune.study.search.objective import in_one_line
 from galatune.study.search.options import Watcher
 from galatune.study.search.scripts.filled import filled_trial
+from galatune.study.search.searched_view import is_repeat
 
 if TYPE_CHECKING:
     from galatune.controller.controlled import Capture
@@ -98,7 +99,7 @@ class Telling:
     Args:
         inner: Told first, None for nobody.
         shown: The script's study.
-        callbacks: Of the script.
+        callbacks: Of the script; called after each trial of the search.
         as_script: The block in which code of the script runs.
         say: Says a line.
         then: Called last, with the smaller study and the trial.
@@ -140,7 +141,8 @@ class Telling:
             self._inner.trial_finished(trial)
         assert self._smaller is not None
         for one in self._shown.show(self._smaller):
-            self._call_back(one)
+            if not is_repeat(one):  # these are no results of the search
+                self._call_back(one)
         if self._then is not None:
             self._then(self._smaller, trial)
 

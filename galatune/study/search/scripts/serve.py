@@ -65,6 +65,8 @@ def serve(
     session = Session(script, search, Choice(study, old.names), old, say, stop_after=stop_after)
     ended = _run(script, session)
     if session.error is not None:
+        if isinstance(ended, Exception):
+            say(f"{script.name} ended with {_words(ended)}.")
         raise session.error
     if isinstance(ended, KeyboardInterrupt):
         raise ended

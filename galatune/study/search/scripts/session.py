@@ -15,12 +15,14 @@ from optuna.trial import FrozenTrial, Trial
 from galatune.errors import GalatuneError
 from galatune.formatting import printable
 from galatune.study.search.after_search import AfterSearch
+from galatune.study.search.best_so_far import forget_best_so_far, know_best_so_far
 from galatune.study.search.fingerprint import Fingerprint
 from galatune.study.search.objective import Objective
 from galatune.study.search.options import Watcher
 from galatune.study.search.placeholder_trial import PlaceholderTrial
 from galatune.study.search.scripts.ask_tell import AskTell, LoopBody
 from galatune.study.search.scripts.choice import Choice
+from galatune.study.search.scripts.filled import filled_trial
 from galatune.study.search.scripts.handed_over import HandedOver
 from galatune.study.search.scripts.loops import loop_of
 from galatune.study.search.scripts.old_studies import OldStudies
@@ -100,6 +102,8 @@ class Session:
         """See `ScriptCalls`, like the following."""
         if isinstance(study._storage, ScriptStorage):
             self._objects.append(study)
+            if not self.searched:
+                know_best_so_far(study)
             left_out = (study.sampler if sampler is None else None, study.pruner if pruner is None else None)
             self._defaults[id(study)] = left_out
 
@@ -154,7 +158,12 @@ class Session:
         with self._ending_the_script():
             number = self._turns.tell(trial, values, state)
         self._check_turns()
-        return study.get_trials(deepcopy=False)[-1 if number is None else number]
+        trials = study.get_trials(deepcopy=False)
+        held_back = number is not None and number >= len(trials)  # by an earlier one that waits
+        if number is None or not held_back or self.found is None or self._shown is None:
+            return trials[-1 if number is None else number]
+        ended = self.found.get_trials(deepcopy=False)[number]
+        return filled_trial(self.found, ended, self._shown.asked.get(number))
 
     def stop(self, inner: Callable[..., Any], study: optuna.Study) -> None:
         """The budget is the command's."""
@@ -281,6 +290,7 @@ class Session:
 
     def _take_found(self, found: optuna.Study | None) -> None:
         self.searched, self.found = True, found
+        self._forget_best_so_far()
         if found is not None and self._shown is not None:
             self._shown.show(found, last=True)
         if found is None or self._stop_after:
@@ -294,7 +304,12 @@ class Session:
         if self._turns is not None and not self._turns.over:
             self._turns.end(error)
             self._note_turns()
+        self._forget_best_so_far()
         self.after.end()
+
+    def _forget_best_so_far(self) -> None:
+        for one in self._objects:
+            forget_best_so_far(one)
 
     def say(self, line: str) -> None:
         """Say a line, once."""
