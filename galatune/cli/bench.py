@@ -306,12 +306,9 @@ def _count_gradients(steps: int) -> None:
 
 
 def _time_short_trainings() -> None:
-    import torch
-
     from galatune.bench.cost.short import short_costs, short_table
     from galatune.cli.countdown import Countdown
 
-    torch.set_num_threads(1)
     _print([short_table(short_costs(5, Countdown("trainings")))])
 
 

@@ -78,12 +78,13 @@ class ShortCost:
 
 
 def short_costs(repeats: int, progress: Callable[[int, int], None]) -> list[ShortCost]:
-    """Measure nets of 64 and 256 units, 500 and 128 steps, three probes, good rates known and not.
+    """Measure nets of 64 and 256 units, 500 and 128 steps, three probes, with a prior and without.
 
     Args:
         repeats: Seeds of each training.
         progress: Called with (trainings done, trainings in all).
     """
+    torch.set_num_threads(1)
     wanted = [
         Training(units, steps, probe, prior)
         for prior, units, steps, probe in product(
