@@ -14,7 +14,7 @@ from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from galatune.tabular.encode import Matrix, Table, TableEncoder
+from galatune.tabular.encode import Matrix, Table, TableEncoder, one_hot
 from galatune.tabular.net import MLP
 from galatune.tabular.parameters import check_parameters, layer_sizes
 from galatune.tabular.read import read_table, split_rows
@@ -88,7 +88,7 @@ class GalaEstimator(BaseEstimator):  # type: ignore[misc]
         generator = torch.Generator(self.device).manual_seed(int(random.randint(2**31 - 1)))
         stay, held = self._hold_out(strata, random)
         self.encoder_ = TableEncoder.fit(take_rows(table, stay), weight[stay])
-        inputs = torch.as_tensor(self.encoder_.encode(table), dtype=torch.float32)
+        inputs = self._inputs(table).float()
         network = MLP(
             inputs.shape[1],
             layer_sizes(self.hidden_layer_sizes),
@@ -106,6 +106,10 @@ class GalaEstimator(BaseEstimator):  # type: ignore[misc]
         self.loss_curve_ = training.losses
         self.validation_scores_ = training.validation_scores
         self.learning_rate_curve_ = training.learning_rates
+
+    def _inputs(self, table: Table) -> Tensor:
+        """Return what the network takes, shape (n_rows, n_inputs): every code is one-hot."""
+        return torch.as_tensor(one_hot(self.encoder_.encode(table), self.encoder_.cardinalities))
 
     def _hold_out(
         self, strata: NDArray[np.integer], random: np.random.RandomState
@@ -147,7 +151,7 @@ class GalaEstimator(BaseEstimator):  # type: ignore[misc]
         table = read_table(self, X, reset=False)
         starts = range(0, len(table), PREDICTED_AT_ONCE)
         chunks = [take_rows(table, slice(start, start + PREDICTED_AT_ONCE)) for start in starts]
-        outputs = [self.network_(torch.as_tensor(self.encoder_.encode(chunk))).numpy() for chunk in chunks]
+        outputs = [self.network_(self._inputs(chunk)).numpy() for chunk in chunks]
         return np.concatenate(outputs)
 
 
