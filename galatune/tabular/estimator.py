@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -60,9 +61,10 @@ class GalaEstimator(BaseEstimator):  # type: ignore[misc]
         self.verbose = verbose
 
     def __sklearn_tags__(self) -> Any:
-        """Tell scikit-learn that missing values are understood."""
+        """Tell scikit-learn that missing values and sparse tables are understood."""
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
+        tags.input_tags.sparse = True
         return tags
 
     def _read(self, X: object, y: object) -> Table:
@@ -87,7 +89,7 @@ class GalaEstimator(BaseEstimator):  # type: ignore[misc]
         random = check_random_state(self.random_state)
         generator = torch.Generator(self.device).manual_seed(int(random.randint(2**31 - 1)))
         stay, held = self._hold_out(strata, random)
-        self.encoder_ = TableEncoder.fit(take_rows(table, stay), weight[stay])
+        self.encoder_ = TableEncoder.fit(table, np.where(np.isin(np.arange(len(weight)), stay), weight, 0.0))
         inputs = self._inputs(table).float()
         network = MLP(
             inputs.shape[1],
@@ -106,6 +108,12 @@ class GalaEstimator(BaseEstimator):  # type: ignore[misc]
         self.loss_curve_ = training.losses
         self.validation_scores_ = training.validation_scores
         self.learning_rate_curve_ = training.learning_rates
+
+    def _warn_of_unknown(self, table: Table) -> None:
+        found = [unknown.text() for unknown in self.encoder_.unknown(table)]
+        if found:
+            message = f"Found categories that fit did not see: {'; '.join(found)}. They count as unknown."
+            warnings.warn(message, UserWarning, stacklevel=4)
 
     def _inputs(self, table: Table) -> Tensor:
         """Return what the network takes, shape (n_rows, n_inputs): every code is one-hot."""
@@ -149,6 +157,7 @@ class GalaEstimator(BaseEstimator):  # type: ignore[misc]
         """
         check_is_fitted(self)
         table = read_table(self, X, reset=False)
+        self._warn_of_unknown(table)
         starts = range(0, len(table), PREDICTED_AT_ONCE)
         chunks = [take_rows(table, slice(start, start + PREDICTED_AT_ONCE)) for start in starts]
         outputs = [self.network_(self._inputs(chunk)).numpy() for chunk in chunks]

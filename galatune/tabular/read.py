@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
@@ -11,12 +13,14 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from galatune.tabular.encode import Matrix, Table
+from galatune.tabular.frames import as_dense, as_table
+from galatune.tabular.values import kind_of
 
 __all__ = ["read_classes", "read_table", "read_values", "read_weight", "split_rows"]
 
 
 def read_table(estimator: BaseEstimator, X: object, *, reset: bool) -> Table:
-    """Return X as a data frame if it is one, else as numbers of shape (n_rows, n_features).
+    """Return X as a data frame if it is one of any library, else as numbers of shape (n_rows, n_features).
 
     Args:
         estimator: Its `n_features_in_` and `feature_names_in_` are set in fit and compared in predict.
@@ -26,6 +30,7 @@ def read_table(estimator: BaseEstimator, X: object, *, reset: bool) -> Table:
     Raises:
         ValueError: Not a table, empty, infinite, or not the columns of fit.
     """
+    X = as_table(X)
     if not isinstance(X, pd.DataFrame):
         return _read_array(estimator, X, reset=reset)
     if 0 in X.shape:
@@ -40,29 +45,90 @@ def read_table(estimator: BaseEstimator, X: object, *, reset: bool) -> Table:
     return frame
 
 
-def _read_array(estimator: BaseEstimator, X: object, *, reset: bool) -> Matrix:
+def _read_array(estimator: BaseEstimator, X: Any, *, reset: bool) -> Matrix:
+    if getattr(getattr(X, "dtype", None), "kind", "") in "mM" or getattr(X, "dtype", None) is object:
+        kind_of("X", pd.Series(np.asarray(X).ravel()[:1]))
     try:
-        array = validate_data(estimator, X, reset=reset, dtype=np.float64, ensure_all_finite="allow-nan")
+        array = validate_data(
+            estimator,
+            X,
+            reset=reset,
+            accept_sparse=("csr", "csc", "coo"),
+            dtype=np.float64,
+            ensure_all_finite="allow-nan",
+        )
     except ValueError as error:
         if "could not convert string" not in str(error):
-            raise
+            raise ValueError(_one_line(error)) from None
         raise ValueError(
             f"An array must hold numbers, however: {error}. Pass a data frame: its text columns are encoded."
         ) from None
-    return np.asarray(array)
+    return np.asarray(as_dense(array))
+
+
+def _one_line(error: Exception) -> str:
+    """Return scikit-learn's message as one line, without the complex numbers that it prints."""
+    lines = str(error).splitlines()
+    return " ".join(lines[:1] if lines[0].startswith("Complex") else " ".join(lines).split())
 
 
 def read_classes(y: object) -> NDArray[np.generic]:
-    """Return class labels, shape (n_rows,); a column is flattened with scikit-learn's warning."""
-    labels = np.asarray(column_or_1d(y, warn=True))
+    """Return class labels, shape (n_rows,), or a 0/1 indicator of several labels, (n_rows, n_labels).
+
+    A single column is flattened with scikit-learn's warning.
+
+    Raises:
+        ValueError: Labels are missing, continuous, of types that have no order, or of several targets.
+    """
+    labels = np.asarray(as_dense(as_table(y, "y")))
+    if labels.ndim == 2 and labels.shape[1] > 1:
+        return _read_indicator(labels)
+    labels = np.asarray(column_or_1d(labels, warn=True))
+    if pd.isna(labels).any():
+        raise ValueError("Input y contains NaN. A label is missing: leave the row out.")
     assert_all_finite(labels, input_name="y")
+    try:
+        np.unique(labels)
+    except TypeError:
+        types = sorted({type(label).__name__ for label in labels})
+        raise ValueError(f"Labels must be of one type, however: y holds {' and '.join(types)}.") from None
     check_classification_targets(labels)
     return labels
 
 
+def _read_indicator(labels: NDArray[Any]) -> NDArray[np.generic]:
+    if labels.dtype == object:
+        labels = pd.DataFrame(labels).infer_objects().to_numpy()
+    if labels.dtype.kind in "fc":
+        assert_all_finite(labels, input_name="y")
+    if labels.dtype.kind not in "biuf" or not np.isin(labels, (0, 1)).all():
+        raise ValueError(
+            "Several columns of y must be a 0/1 indicator of labels, however: "
+            f"y has {labels.shape[1]} columns with other values. Use "
+            "sklearn.multioutput.MultiOutputClassifier for several targets."
+        )
+    return labels.astype(np.int64)
+
+
 def read_values(y: object) -> Matrix:
-    """Return the numbers to predict, shape (n_rows,) or (n_rows, n_outputs)."""
-    return np.asarray(check_array(y, ensure_2d=False, dtype=np.float64, input_name="y"))
+    """Return the numbers to predict, shape (n_rows,) or (n_rows, n_outputs).
+
+    Raises:
+        ValueError: They are missing, infinite, or no numbers.
+    """
+    y = as_table(y, "y")
+    columns = y.items() if isinstance(y, pd.DataFrame) else [("y", y)]
+    for name, values in columns:
+        if np.asarray(values).dtype.kind in "mM":
+            raise ValueError(f"y must hold numbers, however: {name!r} holds dates or durations.")
+    if pd.isna(np.asarray(y, dtype=object)).any():
+        raise ValueError("Input y contains NaN. A target is missing: leave the row out.")
+    try:
+        return np.asarray(check_array(y, ensure_2d=False, dtype=np.float64, input_name="y"))
+    except (TypeError, ValueError) as error:
+        if "could not convert string" not in str(error):
+            raise type(error)(_one_line(error)) from None
+        raise ValueError(f"y must hold numbers, however: {error}.") from None
 
 
 def read_weight(sample_weight: ArrayLike | None, table: Table) -> Matrix:
