@@ -294,7 +294,7 @@ def _fit_column(name: Hashable, values: Series, weight: Matrix) -> NumberColumn 
 
 def _is_numbers(name: Hashable, values: Series) -> bool:
     """Tell whether text is read as numbers, and warn if it is or if it nearly is."""
-    found = pd.unique(values.dropna())
+    found = values.dropna().unique().tolist()
     share, other = share_of_numbers(found) if len(found) > MOST_ONE_HOT else (0.0, None)
     if share == 1:
         message = "its text is all numbers and is read as such. Make it a category to have levels instead"

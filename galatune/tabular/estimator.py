@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Generic, Literal, TypeVar
 
 import numpy as np
-import pandas as pd
 import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
@@ -18,10 +17,13 @@ from torch import Tensor
 from galatune.tabular.encode import Matrix, Table, TableEncoder, one_hot
 from galatune.tabular.net import MLP
 from galatune.tabular.parameters import check_parameters, layer_sizes
-from galatune.tabular.read import read_table, split_rows
-from galatune.tabular.train import RowLoss, Rows, TrainingOptions, train
+from galatune.tabular.read import LabelledRows, read_table, read_weight, split_rows, take_rows
+from galatune.tabular.targets import Array, Target
+from galatune.tabular.train import Rows, TrainingOptions, train
 
-__all__ = ["GalaEstimator", "take_rows"]
+__all__ = ["GalaEstimator"]
+
+TargetT = TypeVar("TargetT", bound=Target)
 
 AUTO_STOPPING_ROWS = 50
 """With fewer rows, early_stopping="auto" holds none out."""
@@ -30,7 +32,7 @@ PREDICTED_AT_ONCE = 8192
 """Rows that predict holds in memory at a time."""
 
 
-class GalaEstimator(BaseEstimator):  # type: ignore[misc]
+class GalaEstimator(BaseEstimator, Generic[TargetT]):  # type: ignore[misc]
     """What classifier and regressor share: they read a table, fit a network and compute outputs."""
 
     def __init__(
@@ -67,40 +69,62 @@ class GalaEstimator(BaseEstimator):  # type: ignore[misc]
         tags.input_tags.sparse = True
         return tags
 
-    def _read(self, X: object, y: object) -> Table:
-        """Check everything that does not depend on the kind of target; sets `n_features_in_`."""
-        check_parameters(self.get_params(deep=False))
+    def _read_target(self, y: Any) -> Array:
+        """Check y and return it as an array."""
+        raise NotImplementedError
+
+    def _learn_target(self, y: Array, weight: Matrix) -> TargetT:
+        """Learn what the network predicts from y, and set the attributes that say so."""
+        raise NotImplementedError
+
+    def _row_weights(self, y: Array, sample_weight: Any, table: Table) -> Matrix:
+        """Return the weight of each row in the loss, shape (n_rows,)."""
+        return read_weight(sample_weight, table)
+
+    def _read_rows(self, X: Any, y: Any, sample_weight: Any, *, reset: bool) -> LabelledRows:
+        """Return the rows of positive weight; reset sets `n_features_in_`."""
         if y is None:
             raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None.")
-        table = read_table(self, X, reset=True)
+        table = read_table(self, X, reset=reset)
         check_consistent_length(table, y)
-        return table
+        target = self._read_target(y)
+        weight = self._row_weights(target, sample_weight, table)
+        counted = np.flatnonzero(weight > 0)
+        return LabelledRows(take_rows(table, counted), target[counted], weight[counted])
 
-    def _fit_network(
-        self,
-        table: Table,
-        targets: Tensor,
-        weight: Matrix,
-        n_outputs: int,
-        row_loss: RowLoss,
-        strata: NDArray[np.integer],
+    def _fit(
+        self, X: Any, y: Any, sample_weight: Any, validation: tuple[Any, Any, Any] | None = None
     ) -> None:
-        """Fit encoder and network to rows of positive weight, and set the fitted attributes."""
+        check_parameters(self.get_params(deep=False))
+        rows = self._read_rows(X, y, sample_weight, reset=True)
+        held = None if validation is None else self._read_rows(*validation, reset=False)
+        self._target = self._learn_target(rows.target, rows.weight)
+        self._fit_network(rows, held)
+
+    def _fit_network(self, rows: LabelledRows, validation: LabelledRows | None) -> None:
+        """Fit encoder and network, and set the fitted attributes."""
         random = check_random_state(self.random_state)
         generator = torch.Generator(self.device).manual_seed(int(random.randint(2**31 - 1)))
-        stay, held = self._hold_out(strata, random)
-        self.encoder_ = TableEncoder.fit(table, np.where(np.isin(np.arange(len(weight)), stay), weight, 0.0))
-        inputs = self._inputs(table).float()
+        learned = np.ones(len(rows), dtype=bool)
+        if validation is None:
+            learned = self._stay(self._target.strata(rows.target), random)
+        self.encoder_ = TableEncoder.fit(rows.table, np.where(learned, rows.weight, 0.0))
+        training_rows = self._rows(rows.take(learned))
+        held = rows.take(~learned) if validation is None else validation
         network = MLP(
-            inputs.shape[1],
+            training_rows.inputs.shape[1],
             layer_sizes(self.hidden_layer_sizes),
-            n_outputs,
+            self._target.n_outputs,
             dropout=self.dropout,
             generator=generator,
         )
-        parts = [self._rows(inputs, targets, weight, part) for part in (stay, held)]
         training = train(
-            network, parts[0], parts[1] if len(held) else None, row_loss, self._options(len(stay)), generator
+            network,
+            training_rows,
+            self._rows(held) if len(held) else None,
+            self._target.row_loss,
+            self._options(len(training_rows)),
+            generator,
         )
         self.network_ = network.cpu().double()
         self.n_iter_ = len(training.losses)
@@ -119,9 +143,8 @@ class GalaEstimator(BaseEstimator):  # type: ignore[misc]
         """Return what the network takes, shape (n_rows, n_inputs): every code is one-hot."""
         return torch.as_tensor(one_hot(self.encoder_.encode(table), self.encoder_.cardinalities))
 
-    def _hold_out(
-        self, strata: NDArray[np.integer], random: np.random.RandomState
-    ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    def _stay(self, strata: NDArray[np.integer], random: np.random.RandomState) -> NDArray[np.bool_]:
+        """Tell of each row whether it is for training, not held out, shape (n_rows,)."""
         wanted = len(strata) >= AUTO_STOPPING_ROWS if self.early_stopping == "auto" else self.early_stopping
         stay, held = split_rows(strata, self.validation_fraction if wanted else 0.0, random)
         if wanted and self.early_stopping != "auto" and not len(held):
@@ -130,14 +153,13 @@ class GalaEstimator(BaseEstimator):  # type: ignore[misc]
                 f"validation_fraction={self.validation_fraction!r} of {len(strata)} rows (n_samples="
                 f"{len(strata)}) leaves none. Set early_stopping=False or validation_fraction higher."
             )
-        return stay, held
+        return np.isin(np.arange(len(strata)), stay)
 
-    def _rows(self, inputs: Tensor, targets: Tensor, weight: Matrix, index: NDArray[np.intp]) -> Rows:
-        taken = torch.as_tensor(index)
-        share = weight[index] / weight[index].mean() if len(index) else weight[index]
-        weights = torch.as_tensor(share, dtype=torch.float32)
+    def _rows(self, rows: LabelledRows) -> Rows:
         device = torch.device(self.device)
-        return Rows(inputs[taken].to(device), targets[taken].to(device), weights.to(device))
+        weights = torch.as_tensor(rows.weight / rows.weight.mean(), dtype=torch.float32)
+        targets = self._target.encode(rows.target)
+        return Rows(self._inputs(rows.table).float().to(device), targets.to(device), weights.to(device))
 
     def _options(self, n_rows: int) -> TrainingOptions:
         automatic = min(256, max(16, n_rows // 16))
@@ -162,8 +184,3 @@ class GalaEstimator(BaseEstimator):  # type: ignore[misc]
         chunks = [take_rows(table, slice(start, start + PREDICTED_AT_ONCE)) for start in starts]
         outputs = [self.network_(self._inputs(chunk)).numpy() for chunk in chunks]
         return np.concatenate(outputs)
-
-
-def take_rows(table: Table, index: NDArray[np.intp] | slice) -> Table:
-    """Return the rows at index, of an array or a data frame."""
-    return table.iloc[index] if isinstance(table, pd.DataFrame) else table[index]

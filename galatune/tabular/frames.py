@@ -33,7 +33,8 @@ def as_table(X: Any, name: str = "X") -> Any:
         (2, 1)
     """
     if isinstance(X, np.ma.MaskedArray):
-        return X.astype(float).filled(np.nan) if X.dtype.kind in "biuf" else X.filled()
+        masked: Any = X
+        return masked.astype(float).filled(np.nan) if X.dtype.kind in "biuf" else masked.filled()
     if X is None or isinstance(X, pd.DataFrame | pd.Series | np.ndarray | list | tuple) or sparse.issparse(X):
         return X
     for method in ("to_pandas", "toPandas"):
@@ -42,7 +43,7 @@ def as_table(X: Any, name: str = "X") -> Any:
     if hasattr(X, "collect"):
         raise ValueError(f"{name} must hold rows, however: it is a {type(X).__name__}. Call collect() first.")
     if hasattr(X, "__arrow_c_stream__"):
-        import pyarrow as pa
+        import pyarrow as pa  # mlflow brings it
 
         return pa.table(X).to_pandas()
     return X
@@ -56,10 +57,11 @@ def as_dense(X: Any) -> Any:
     """
     if not sparse.issparse(X):
         return X
-    rows, columns = X.shape
+    matrix: Any = X
+    rows, columns = matrix.shape
     if 8 * rows * columns > MOST_DENSE:
         raise ValueError(
             f"A sparse X is made dense, which must not take more than {MOST_DENSE / 2**30:.3g} GiB, however: "
-            f"X.shape={X.shape}. Reduce its columns, for example with TruncatedSVD or SelectKBest."
+            f"X.shape={matrix.shape}. Reduce its columns, for example with TruncatedSVD or SelectKBest."
         )
-    return X.toarray()
+    return matrix.toarray()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
-from sklearn.utils import assert_all_finite, check_array, column_or_1d
+from sklearn.utils import assert_all_finite, check_array, column_or_1d, compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
@@ -16,7 +19,44 @@ from galatune.tabular.encode import Matrix, Table
 from galatune.tabular.frames import as_dense, as_table
 from galatune.tabular.values import kind_of
 
-__all__ = ["read_classes", "read_table", "read_values", "read_weight", "split_rows"]
+__all__ = [
+    "LabelledRows",
+    "read_class_weight",
+    "read_classes",
+    "read_table",
+    "read_validation",
+    "read_values",
+    "read_weight",
+    "split_rows",
+    "take_rows",
+]
+
+
+@dataclass(frozen=True)
+class LabelledRows:
+    """Rows of a table, what is to be learned from them, and how much each counts.
+
+    Attributes:
+        table: Array or data frame, (n_rows, n_features).
+        target: Shape (n_rows,) or (n_rows, n_columns).
+        weight: Shape (n_rows,).
+    """
+
+    table: Table
+    target: NDArray[Any]
+    weight: Matrix
+
+    def __len__(self) -> int:
+        return len(self.weight)
+
+    def take(self, index: NDArray[np.intp] | NDArray[np.bool_]) -> LabelledRows:
+        """Return the rows at index, their numbers or a mask."""
+        return LabelledRows(take_rows(self.table, index), self.target[index], self.weight[index])
+
+
+def take_rows(table: Table, index: NDArray[np.intp] | NDArray[np.bool_] | slice) -> Table:
+    """Return the rows at index, of an array or a data frame."""
+    return table.iloc[index] if isinstance(table, pd.DataFrame) else table[index]
 
 
 def read_table(estimator: BaseEstimator, X: object, *, reset: bool) -> Table:
@@ -141,6 +181,55 @@ def read_weight(sample_weight: ArrayLike | None, table: Table) -> Matrix:
     if not weight.any():
         raise ValueError("At least one sample weight must be positive, however: all of them are zero.")
     return np.asarray(weight)
+
+
+def read_validation(X: Any, y: Any, sample_weight: Any, eval_set: Any) -> tuple[Any, Any, Any] | None:
+    """Return table, target and weights of the rows for validation; None if none are given.
+
+    Raises:
+        ValueError: Only a part of them, both ways at once, or several sets.
+    """
+    if eval_set is not None:
+        if not (X is None and y is None):
+            raise ValueError("Pass either eval_set or X_val and y_val, however: both are given.")
+        pairs = [eval_set] if isinstance(eval_set, tuple) and len(eval_set) == 2 else list(eval_set)
+        if len(pairs) != 1 or len(pairs[0]) != 2:
+            raise ValueError(f"eval_set must be one pair (X_val, y_val), however: it has {len(pairs)} parts.")
+        X, y = pairs[0]
+    if X is None and y is None and sample_weight is None:
+        return None
+    if X is None or y is None:
+        missing = "X_val" if X is None else "y_val"
+        raise ValueError(f"X_val and y_val belong together, however: {missing} is missing.")
+    return X, y, sample_weight
+
+
+def read_class_weight(class_weight: Any, labels: NDArray[Any]) -> Matrix:
+    """Return the weight of each row by its class, shape (n_rows,).
+
+    Raises:
+        ValueError: A weight that is negative or no number, of no class, or for a target of several labels.
+    """
+    if class_weight is None:
+        return np.ones(len(labels))
+    if labels.ndim == 2:
+        raise ValueError(
+            f"class_weight must be None for several labels at once, however: {class_weight=}. "
+            "Use sample_weight."
+        )
+    if isinstance(class_weight, Mapping):
+        classes = np.unique(labels).tolist()
+        strange = [label for label in class_weight if label not in classes]
+        if strange and not all(label in class_weight for label in classes):
+            raise ValueError(
+                f"class_weight must name classes of y {classes}, however: {strange[0]!r} is none."
+            )
+        for label, weight in class_weight.items():
+            if not (isinstance(weight, Real) and 0 <= float(weight) < np.inf):
+                raise ValueError(
+                    f"class_weight must hold finite numbers of at least 0, however: {label!r} has {weight!r}."
+                )
+    return np.asarray(compute_sample_weight(class_weight, labels))
 
 
 def split_rows(

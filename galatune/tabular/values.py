@@ -133,7 +133,7 @@ def share_of_numbers(values: Sequence[Any]) -> tuple[float, Any]:
     if code is not None:
         return 0.0, code
     others = [name for name in names if name in ("true", "false") or number_of(name) is None]
-    return 1 - len(others) / len(names), (others or [None])[0]
+    return 1 - len(others) / len(names), others[0] if others else None
 
 
 def numbers_in(name: Hashable, values: Series) -> NDArray[np.float64]:
