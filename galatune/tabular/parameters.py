@@ -35,6 +35,10 @@ def _is_count(value: object) -> bool:
     return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= 1
 
 
+def _is_flag(value: object) -> bool:
+    return isinstance(value, bool | np.bool_)
+
+
 def _is_number(value: object, low: float, high: float) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool) and low <= float(value) < high
 
@@ -69,13 +73,16 @@ _RULES: dict[str, tuple[Callable[[object], bool], str]] = {
     "weight_decay": (lambda value: _is_number(value, 0, np.inf), "a finite number of at least 0"),
     "max_iter": (_is_count, "a positive integer"),
     "early_stopping": (
-        lambda value: value == "auto" or isinstance(value, bool | np.bool_),
+        lambda value: value == "auto" or _is_flag(value),
         "'auto', True or False",
     ),
     "validation_fraction": (
-        lambda value: _is_number(value, np.finfo(float).tiny, 1),
-        "a number between 0 and 1, neither of them",
+        lambda value: value == "auto" or _is_number(value, np.finfo(float).tiny, 1),
+        "'auto' or a number between 0 and 1, neither of them",
     ),
-    "n_iter_no_change": (_is_count, "a positive integer"),
+    "patience": (_is_count, "a positive integer"),
+    "n_members": (_is_count, "a positive integer"),
+    "embed_numbers": (_is_flag, "True or False"),
+    "embed_levels": (_is_flag, "True or False"),
     "device": (_is_device, "a torch device that this machine has"),
 }

@@ -29,11 +29,18 @@ class GalaRegressor(RegressorMixin, GalaEstimator[Values]):  # type: ignore[misc
         batch_size: Rows in a minibatch; "auto" takes a 16th of the rows, at least 16, at most 256.
         dropout: Probability that a hidden unit is dropped in training.
         weight_decay: Decoupled weight decay, multiplied by the learning rate that was found.
-        max_iter: Largest number of epochs.
+        n_members: Networks that are trained side by side and predict together, each from initial weights of
+            its own.
+        embed_numbers: Whether half of the members see each number also as its place in 16 bins; rows
+            held out tell which half predicts, or both.
+        embed_levels: Whether the levels of columns with more than nine are trained vectors, not one-hot.
+        max_iter: Largest number of epochs; a `ConvergenceWarning` says if training was not finished by then.
         early_stopping: Whether rows are held out to choose the best epoch by the loss and to stop;
             "auto" does so from 50 rows on.
-        validation_fraction: Fraction of the rows that is held out for that.
-        n_iter_no_change: Training stops after this many epochs without a lower loss on those rows.
+        validation_fraction: Fraction of the rows that is held out for that; "auto" is 0.2 of up to 2,500
+            rows, and falls to 0.1 of 5,000.
+        patience: Training stops after this many steps, and 3 epochs, without a clearly lower loss on
+            those rows.
         device: Torch device to train on; prediction is done on the CPU.
         random_state: Seed of the split, initial weights, batches and dropout; no global seed is read
             if it is an integer.
@@ -64,17 +71,20 @@ class GalaRegressor(RegressorMixin, GalaEstimator[Values]):  # type: ignore[misc
 
     def __init__(
         self,
-        hidden_layer_sizes: int | Sequence[int] = (256, 256, 256),
+        hidden_layer_sizes: int | Sequence[int] = (128, 128, 128),
         *,
         loss: Literal["squared_error", "absolute_error", "quantile"] = "squared_error",
         quantile: float | Sequence[float] = 0.5,
         batch_size: int | Literal["auto"] = "auto",
         dropout: float = 0.1,
         weight_decay: float = 0.01,
-        max_iter: int = 200,
+        n_members: int = 8,
+        embed_numbers: bool = True,
+        embed_levels: bool = True,
+        max_iter: int = 500,
         early_stopping: bool | Literal["auto"] = "auto",
-        validation_fraction: float = 0.1,
-        n_iter_no_change: int = 20,
+        validation_fraction: float | Literal["auto"] = "auto",
+        patience: int = 1000,
         device: str = "cpu",
         random_state: int | np.random.RandomState | None = None,
         verbose: bool = False,
@@ -84,10 +94,13 @@ class GalaRegressor(RegressorMixin, GalaEstimator[Values]):  # type: ignore[misc
             batch_size=batch_size,
             dropout=dropout,
             weight_decay=weight_decay,
+            n_members=n_members,
+            embed_numbers=embed_numbers,
+            embed_levels=embed_levels,
             max_iter=max_iter,
             early_stopping=early_stopping,
             validation_fraction=validation_fraction,
-            n_iter_no_change=n_iter_no_change,
+            patience=patience,
             device=device,
             random_state=random_state,
             verbose=verbose,

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from galatune.tabular.encode import GRID, Matrix, weighted_quartiles
+from galatune.tabular.loss import LabelLoss, LogLoss, Loss, PinballLoss, SquaredError
 
 __all__ = ["Array", "Classes", "Labels", "Target", "Values"]
 
@@ -43,6 +43,11 @@ class Classes:
         """Width of the network's output: a logit per class."""
         return len(self.classes)
 
+    @property
+    def loss(self) -> Loss:
+        """What is minimized."""
+        return LogLoss(len(self.classes))
+
     def encode(self, y: Array) -> Tensor:
         """Return the number of each row's class, shape (n_rows,).
 
@@ -61,10 +66,6 @@ class Classes:
     def strata(self, y: Array) -> NDArray[np.intp]:
         """Return the group of each row, shape (n_rows,), of which a split takes the same fraction."""
         return np.searchsorted(self.classes, y)
-
-    def row_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Return the log loss, shape (n_rows,)."""
-        return cross_entropy(outputs, targets, reduction="none")
 
     def probabilities(self, outputs: Matrix) -> Matrix:
         """Return probabilities of the same shape, (n_rows, n_classes)."""
@@ -101,6 +102,11 @@ class Labels:
         """Width of the network's output: log-odds per label."""
         return len(self.classes)
 
+    @property
+    def loss(self) -> Loss:
+        """What is minimized."""
+        return LabelLoss()
+
     def encode(self, y: Array) -> Tensor:
         """Return the indicator as floats, shape (n_rows, n_labels).
 
@@ -114,10 +120,6 @@ class Labels:
     def strata(self, y: Array) -> NDArray[np.intp]:
         """Return one group for all rows."""
         return np.zeros(len(y), dtype=np.intp)
-
-    def row_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Return the log loss, averaged over the labels, shape (n_rows,)."""
-        return binary_cross_entropy_with_logits(outputs, targets, reduction="none").mean(dim=-1)
 
     def probabilities(self, outputs: Matrix) -> Matrix:
         """Return the probability of each label, shape (n_rows, n_labels)."""
@@ -143,6 +145,8 @@ class Values:
     Attributes:
         centre: Mean, or median if the loss is not the square, shape () or (n_columns,), in the units of y.
         scale: Standard deviation, or interquartile range, of the same shape; 1 if y is constant.
+        low: Smallest standardized number, of the same shape.
+        high: Largest.
         quantiles: What is predicted of each number; empty for the mean.
         several: Whether a prediction has a column per quantile.
 
@@ -157,6 +161,8 @@ class Values:
 
     centre: Array
     scale: Array
+    low: Array
+    high: Array
     quantiles: tuple[float, ...] = ()
     several: bool = False
 
@@ -176,12 +182,20 @@ class Values:
             width = (quartiles[:, 3] - quartiles[:, 1]).reshape(np.shape(scale))
             centre, scale = quartiles[:, 2].reshape(np.shape(centre)), np.where(width > 0, width, scale)
         tiny = scale <= np.finfo(float).eps  # what rounding leaves of a constant
-        return cls(np.asarray(centre * unit), np.where(tiny, 1.0, scale * unit), quantiles, several)
+        centre, scale = np.asarray(centre * unit), np.where(tiny, 1.0, scale * unit)
+        low, high = ((end / 2 - centre / 2) / scale * 2 for end in (y.min(axis=0), y.max(axis=0)))
+        return cls(centre, scale, np.asarray(low), np.asarray(high), quantiles, several)
 
     @property
     def n_outputs(self) -> int:
         """Width of the network's output."""
         return self.centre.size * max(1, len(self.quantiles))
+
+    @property
+    def loss(self) -> Loss:
+        """What is minimized; predictions stay within the range of y."""
+        low, high = (torch.as_tensor(end, dtype=torch.float32).reshape(-1) for end in (self.low, self.high))
+        return PinballLoss(self.quantiles, low, high) if self.quantiles else SquaredError(low, high)
 
     def encode(self, y: Matrix) -> Tensor:
         """Return standardized numbers, shape (n_rows, n_columns).
@@ -196,16 +210,9 @@ class Values:
         return torch.as_tensor(np.rint(standardized * GRID) / GRID, dtype=torch.float32)
 
     def strata(self, y: Array) -> NDArray[np.intp]:
-        """Return one group for all rows."""
-        return np.zeros(len(y), dtype=np.intp)
-
-    def row_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Return the squared error, or the pinball loss, averaged over what is predicted, shape (n_rows,)."""
-        if not self.quantiles:
-            return (outputs - targets).square().mean(dim=-1)
-        missed = targets[..., None] - outputs.unflatten(-1, (-1, len(self.quantiles)))
-        level = torch.tensor(self.quantiles, dtype=missed.dtype, device=missed.device)
-        return torch.maximum(level * missed, (level - 1) * missed).flatten(-2).mean(dim=-1)
+        """Return which tenth of the rows each row is in by its first number, 0 to 9, shape (n_rows,)."""
+        rank = np.argsort(np.argsort(y.reshape(len(y), -1)[:, 0], kind="stable"), kind="stable")
+        return np.asarray(rank * 10 // len(y))
 
     def decode(self, outputs: Matrix) -> Matrix:
         """Return numbers in the units of y, shape (n_rows,), (n_rows, n_columns) or (n_rows, n_quantiles).

@@ -7,10 +7,8 @@ the moving average of the weights has the effect of a decaying rate.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, field
-from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -18,12 +16,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from galatune.controller import attach
-from galatune.tabular.net import MLP
+from galatune.tabular.loss import Loss
+from galatune.tabular.net import MLP, Inputs
 
-__all__ = ["RowLoss", "Rows", "Training", "TrainingOptions", "train"]
-
-RowLoss: TypeAlias = Callable[[Tensor, Tensor], Tensor]
-"""Outputs (n_rows, n_outputs) and targets to one loss per row, (n_rows,)."""
+__all__ = ["Rows", "Training", "TrainingOptions", "train"]
 
 BUILT_WITH = 1e-3
 """Rate that AdamW is built with; the controller overrides it from the first step on."""
@@ -34,6 +30,15 @@ BETAS = (0.9, 0.95)
 AVERAGE = 0.99
 """Decay per step of the moving average of the weights; it is smaller in the first steps."""
 
+STEP_SCALE = 2.0
+"""Of the controller. With 1, its default without a schedule, the rate of this network falls without end."""
+
+LEAST_PROGRESS, LEAST_OF_CONSTANT = 5e-3, 1e-4
+"""Patience starts again if the loss fell by more than these parts of itself and of a constant's loss."""
+
+FEWEST_EPOCHS = 3
+"""Training goes on for so many epochs without a better one, however many steps they have."""
+
 
 @dataclass(frozen=True)
 class TrainingOptions:
@@ -42,14 +47,15 @@ class TrainingOptions:
     Attributes:
         batch_size: Approximate number of rows in a minibatch: the batches of an epoch are of equal size.
         max_iter: Largest number of epochs.
-        n_iter_no_change: Training stops after this many epochs without a better validation loss.
+        patience: Training stops after this many steps, and at least 3 epochs, without a better validation
+            loss. They count from when the rate first came to what gradients ask for, if that was later.
         weight_decay: AdamW's decoupled weight decay, per step and unit of rate.
         verbose: Whether to print a line per epoch.
     """
 
     batch_size: int
     max_iter: int
-    n_iter_no_change: int
+    patience: int
     weight_decay: float
     verbose: bool = False
 
@@ -59,12 +65,12 @@ class Rows:
     """Encoded rows.
 
     Attributes:
-        inputs: Shape (n_rows, n_inputs).
+        inputs: Numbers and codes of the rows.
         targets: Class numbers (n_rows,), or standardized values (n_rows, n_outputs).
         weights: Shape (n_rows,), of mean 1.
     """
 
-    inputs: Tensor
+    inputs: Inputs
     targets: Tensor
     weights: Tensor
 
@@ -73,11 +79,11 @@ class Rows:
 
     def take(self, index: Tensor) -> Rows:
         """Return the rows at index, shape (n_taken,)."""
-        return Rows(self.inputs[index], self.targets[index], self.weights[index])
+        return Rows(self.inputs.take(index), self.targets[index], self.weights[index])
 
-    def loss(self, outputs: Tensor, row_loss: RowLoss) -> Tensor:
-        """Return the weighted loss of outputs (n_rows, n_outputs), averaged over the rows, a scalar."""
-        return (row_loss(outputs, self.targets) * self.weights).mean()
+    def loss(self, outputs: Tensor, loss: Loss) -> Tensor:
+        """Return the weighted loss of outputs (n_members, n_rows, n_outputs), a mean and a scalar."""
+        return (loss.rows(outputs, self.targets) * self.weights).mean()
 
 
 @dataclass(frozen=True)
@@ -89,69 +95,96 @@ class Training:
         validation_scores: Minus the validation loss, one per epoch; empty without validation rows.
         best_epoch: The epoch, from 1, whose weights were kept.
         learning_rates: Shape (n_steps, 2): the step, from 1, and the rate as applied.
+        finished: False if the last epoch came before the patience was spent.
+        learned: False if the validation rows do not tell the network from a constant prediction.
     """
 
     losses: list[float] = field(default_factory=list)
     validation_scores: list[float] = field(default_factory=list)
     best_epoch: int = 0
     learning_rates: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 2)))
+    finished: bool = True
+    learned: bool = True
 
 
 def train(
     network: MLP,
     rows: Rows,
     validation: Rows | None,
-    row_loss: RowLoss,
+    loss: Loss,
     options: TrainingOptions,
     generator: torch.Generator,
 ) -> Training:
-    """Train the network in place; it ends with the weights of its best epoch.
+    """Train the network in place; it ends with the weights of its best epoch, and its best members.
 
     Args:
         network: Fresh network, on the device of the rows.
         rows: Training rows.
         validation: Rows that choose the epoch and when to stop; None runs every epoch and keeps the last.
-        row_loss: The loss, one value per row.
+        loss: What is minimized.
         options: How to train.
         generator: Source of batches and dropout masks, on the same device.
 
     Returns:
         The history of the training.
     """
-    loop, best = _Loop(network, row_loss, options, generator), _Best(options.n_iter_no_change)
+    constant = _constant_losses(rows, validation or rows, loss)
+    loop, best = _Loop(network, loss, options, generator), _Best(float(constant.mean()))
     losses: list[float] = []
     scores: list[float] = []
+    finished = validation is None
     try:
         for epoch in range(1, options.max_iter + 1):
             losses.append(loop.run_epoch(rows))
             if validation is not None:
-                scores.append(-_evaluate(loop.average.network, validation, row_loss))
-                best.offer(epoch, scores[-1], loop.average.network)
+                offers = _evaluate(loop.average.network, validation, loss)
+                scores.append(max(score for score, _ in offers))
+                best.offer(epoch, loop.steps, offers, loop.average.network)
+                waited = loop.steps - max(best.progress_step, loop.settled_at)
+                finished = waited >= options.patience and epoch - best.progress_epoch >= FEWEST_EPOCHS
             if options.verbose:
                 print(_line(epoch, losses, scores, loop.rates))
-            if validation is not None and best.stale(epoch):
+            if validation is not None and finished:
                 break
     finally:
         loop.controller.detach()
     network.load_state_dict(best.weights or loop.average.network.state_dict())
-    steps = np.arange(1, len(loop.rates) + 1)
-    return Training(losses, scores, best.epoch or len(losses), np.column_stack([steps, loop.rates]))
+    network.keep(best.members)
+    steps = np.arange(1, loop.steps + 1)
+    return Training(
+        losses,
+        scores,
+        best.epoch or len(losses),
+        np.column_stack([steps, loop.rates]),
+        finished,
+        validation is None or _learned(network, validation, loss, constant),
+    )
 
 
 class _Loop:
-    """Takes steps under the controller and keeps an averaged copy of the network."""
+    """Takes steps under the controller and keeps an averaged copy of the network.
+
+    Attributes:
+        settled_at: The last step at which the rate had not yet come to what gradients ask for.
+    """
 
     def __init__(
-        self, network: MLP, row_loss: RowLoss, options: TrainingOptions, generator: torch.Generator
+        self, network: MLP, loss: Loss, options: TrainingOptions, generator: torch.Generator
     ) -> None:
-        self.network, self.row_loss, self.generator = network, row_loss, generator
+        self.network, self.loss, self.generator = network, loss, generator
         self.batch_size = options.batch_size
         self.optimizer = torch.optim.AdamW(
             network.parameters(), lr=BUILT_WITH, betas=BETAS, weight_decay=options.weight_decay
         )
-        self.controller = attach(self.optimizer, probe="closure")
+        self.controller = attach(self.optimizer, probe="closure", step_scale=STEP_SCALE)
         self.average = _Average(network)
         self.rates: list[float] = []
+        self.settled_at = 0
+
+    @property
+    def steps(self) -> int:
+        """Steps taken."""
+        return len(self.rates)
 
     def run_epoch(self, rows: Rows) -> float:
         """Take one pass over the rows, in minibatches of equal size; return their mean loss."""
@@ -159,6 +192,8 @@ class _Loop:
         total = torch.zeros((), device=self.generator.device)
         for index in order.tensor_split(max(1, round(len(rows) / self.batch_size))):
             total += self._step(rows.take(index)) * len(index)
+        if not all(state.settled for state in self.controller.rates_chosen):
+            self.settled_at = self.steps
         return float(total) / len(rows)
 
     def _step(self, batch: Rows) -> Tensor:
@@ -167,7 +202,7 @@ class _Loop:
 
         def closure() -> Tensor:
             self.optimizer.zero_grad()
-            loss = batch.loss(self.network(batch.inputs, masks), self.row_loss)
+            loss = batch.loss(self.network(batch.inputs, masks), self.loss)
             loss.backward()
             return loss
 
@@ -178,8 +213,26 @@ class _Loop:
 
 
 @torch.no_grad()
-def _evaluate(network: MLP, rows: Rows, row_loss: RowLoss) -> float:
-    return float(rows.loss(network(rows.inputs), row_loss))
+def _evaluate(network: MLP, rows: Rows, loss: Loss) -> list[tuple[float, slice]]:
+    """Return minus the loss of the members' mean, for each choice of members."""
+    outputs = network(rows.inputs)
+    means = [(loss.mean(outputs[members])[None], members) for members in network.halves]
+    return [(-float(rows.loss(mean, loss)), members) for mean, members in means]
+
+
+def _constant_losses(rows: Rows, validation: Rows, loss: Loss) -> Tensor:
+    """Return the weighted losses of the best constant prediction of rows, (n_validation_rows,)."""
+    outputs = loss.constant(rows.targets, rows.weights).expand(1, len(validation), -1)
+    return loss.rows(outputs, validation.targets)[0] * validation.weights
+
+
+@torch.no_grad()
+def _learned(network: MLP, validation: Rows, loss: Loss, constant: Tensor) -> bool:
+    """Whether the network's losses are lower than the constant's by more than one standard error."""
+    outputs = loss.mean(network(validation.inputs))[None]
+    gain = constant - loss.rows(outputs, validation.targets)[0] * validation.weights
+    nothing_to_learn = not bool(constant.any())
+    return nothing_to_learn or bool(gain.mean() > gain.std() / len(gain) ** 0.5)
 
 
 def _line(epoch: int, losses: list[float], scores: list[float], rates: list[float]) -> str:
@@ -203,18 +256,30 @@ class _Average:
 
 
 class _Best:
-    """The best epoch so far and its weights; an epoch whose score is not a number is never the best."""
+    """The best epoch so far, its weights and members; a score that is not a number is never the best.
 
-    def __init__(self, patience: int) -> None:
-        self.epoch, self.weights = 0, dict[str, Tensor]()
-        self._score, self._patience = -float("inf"), patience
+    Attributes:
+        progress_epoch: The last epoch that was better by more than noise: patience counts from there.
+        progress_step: Steps taken by then.
+        constant_loss: Validation loss of a constant prediction.
+    """
 
-    def offer(self, epoch: int, score: float, network: MLP) -> None:
-        """Keep a copy of the weights if no earlier score is as high."""
-        if score > self._score:
-            self._score, self.epoch = score, epoch
+    def __init__(self, constant_loss: float) -> None:
+        self.constant_loss = constant_loss
+        self.epoch, self.members, self.weights = 0, slice(None), dict[str, Tensor]()
+        self.progress_epoch, self.progress_step = 0, 0
+        self._score = self._progress_score = -float("inf")
+
+    def offer(self, epoch: int, step: int, offers: list[tuple[float, slice]], network: MLP) -> None:
+        """Keep a copy of the weights if no earlier score is as high as one of the offers."""
+        for score, members in offers:
+            if score > self._score:
+                self._score, self.epoch, self.members = score, epoch, members
+        if self.epoch == epoch and self._score - self._progress_score > self._least_progress:
+            self.progress_epoch, self.progress_step, self._progress_score = epoch, step, self._score
+        if self.epoch == epoch:
             self.weights = {name: value.clone() for name, value in network.state_dict().items()}
 
-    def stale(self, epoch: int) -> bool:
-        """Whether there was no better epoch for too long."""
-        return epoch - self.epoch >= self._patience
+    @property
+    def _least_progress(self) -> float:
+        return max(-LEAST_PROGRESS * self._progress_score, LEAST_OF_CONSTANT * self.constant_loss)
