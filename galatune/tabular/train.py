@@ -275,11 +275,12 @@ class _Best:
         for score, members in offers:
             if score > self._score:
                 self._score, self.epoch, self.members = score, epoch, members
-        if self.epoch == epoch and self._score - self._progress_score > self._least_progress:
+        if self.epoch == epoch and self._score > self._progress_score + self._least_progress:
             self.progress_epoch, self.progress_step, self._progress_score = epoch, step, self._score
         if self.epoch == epoch:
             self.weights = {name: value.clone() for name, value in network.state_dict().items()}
 
     @property
     def _least_progress(self) -> float:
-        return max(-LEAST_PROGRESS * self._progress_score, LEAST_OF_CONSTANT * self.constant_loss)
+        of_loss = -LEAST_PROGRESS * self._progress_score if self.progress_epoch else 0.0
+        return max(of_loss, LEAST_OF_CONSTANT * self.constant_loss)

@@ -12,7 +12,9 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from galatune import GalaClassifier, GalaRegressor
 
-QUICK = {"hidden_layer_sizes": (32, 32), "max_iter": 80}
+QUICK = {"hidden_layer_sizes": (32, 32), "n_members": 2, "max_iter": 80, "patience": 200}
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 
 def expected_failures(estimator: Any) -> dict[str, str]:
