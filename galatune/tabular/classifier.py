@@ -6,20 +6,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import ClassifierMixin
-from sklearn.utils import compute_sample_weight
 
-from galatune.tabular.encode import Matrix
-from galatune.tabular.estimator import GalaEstimator, take_rows
-from galatune.tabular.loss import LogLoss
-from galatune.tabular.read import read_classes, read_weight
+from galatune.tabular.encode import Matrix, Table
+from galatune.tabular.estimator import GalaEstimator
+from galatune.tabular.read import read_class_weight, read_classes, read_validation, read_weight
+from galatune.tabular.targets import Array, Classes, Labels
 
 __all__ = ["GalaClassifier"]
 
 
-class GalaClassifier(ClassifierMixin, GalaEstimator):  # type: ignore[misc]
+class GalaClassifier(ClassifierMixin, GalaEstimator[Classes | Labels]):  # type: ignore[misc]
     """A neural network that classifies the rows of a table. It has no learning rate to choose.
 
     Args:
@@ -39,7 +37,8 @@ class GalaClassifier(ClassifierMixin, GalaEstimator):  # type: ignore[misc]
             rows, and falls to 0.1 of 5,000.
         patience: Training stops after this many steps, and 3 epochs, without a clearly lower log loss on
             those rows.
-        class_weight: "balanced", or a weight for each class, multiplied with sample_weight.
+        class_weight: "balanced", or a weight for each class, 1 if it is left out, multiplied with
+            sample_weight.
         device: Torch device to train on; prediction is done on the CPU.
         random_state: Seed of the split, initial weights, batches and dropout; no global seed is read
             if it is an integer.
@@ -102,13 +101,34 @@ class GalaClassifier(ClassifierMixin, GalaEstimator):  # type: ignore[misc]
         )
         self.class_weight = class_weight
 
-    def fit(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> GalaClassifier:
+    def __sklearn_tags__(self) -> Any:
+        """Tell scikit-learn that a row may have several labels."""
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags
+
+    def fit(
+        self,
+        X: Any,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        X_val: Any = None,
+        y_val: ArrayLike | None = None,
+        sample_weight_val: ArrayLike | None = None,
+        eval_set: Any = None,
+    ) -> GalaClassifier:
         """Fit encoder and network.
 
         Args:
-            X: Data frame, or numbers of shape (n_rows, n_features); NaN is understood.
-            y: Labels, shape (n_rows,).
+            X: Data frame of pandas, polars or pyarrow, or numbers of shape (n_rows, n_features), sparse ones
+                too; NaN is understood.
+            y: Labels, shape (n_rows,), or a 0/1 indicator of several labels, (n_rows, n_labels).
             sample_weight: Weights of the rows, shape (n_rows,); a row of weight 0 is ignored.
+            X_val: Rows that choose the best epoch, in place of rows held out of X.
+            y_val: Their labels.
+            sample_weight_val: Their weights.
+            eval_set: The same as one pair (X_val, y_val), or a list of one.
 
         Returns:
             The classifier itself.
@@ -116,28 +136,42 @@ class GalaClassifier(ClassifierMixin, GalaEstimator):  # type: ignore[misc]
         Raises:
             ValueError: A parameter, X, y or sample_weight is not what it has to be.
         """
-        table = self._read(X, y)
-        labels = read_classes(y)
-        weight = read_weight(sample_weight, table) * compute_sample_weight(self.class_weight, labels)
-        counted = np.flatnonzero(weight > 0)
-        self.classes_, numbers = np.unique(labels[counted], return_inverse=True)
-        self._fit_network(
-            take_rows(table, counted),
-            torch.as_tensor(numbers),
-            weight[counted],
-            len(self.classes_),
-            LogLoss(len(self.classes_)),
-            numbers,
-        )
+        self._fit(X, y, sample_weight, read_validation(X_val, y_val, sample_weight_val, eval_set))
         return self
 
     def predict_proba(self, X: Any) -> Matrix:
-        """Return the probability of each class, shape (n_rows, n_classes), in the order of `classes_`."""
+        """Return the probability of each class, shape (n_rows, n_classes), in the order of `classes_`.
+
+        Of several labels it is the probability of each, shape (n_rows, n_labels).
+        """
         outputs = self._outputs(X)
-        odds = np.exp(outputs - outputs.max(axis=1, keepdims=True))
-        return np.asarray(odds / odds.sum(axis=1, keepdims=True))
+        return self._target.probabilities(outputs)
+
+    def predict_log_proba(self, X: Any) -> Matrix:
+        """Return the logarithms of the probabilities, of the same shape; finite if a probability is 0."""
+        outputs = self._outputs(X)
+        return self._target.log_probabilities(outputs)
+
+    def decision_function(self, X: Any) -> Matrix:
+        """Return log-odds of the second of two classes, shape (n_rows,).
+
+        Of more classes it returns log-probabilities, shape (n_rows, n_classes); of several labels the
+        log-odds of each, (n_rows, n_labels).
+        """
+        outputs = self._outputs(X)
+        return self._target.decisions(outputs)
 
     def predict(self, X: Any) -> NDArray[Any]:
-        """Return the most probable label of each row, shape (n_rows,)."""
-        best = self._outputs(X).argmax(axis=1)
-        return np.asarray(self.classes_[best])
+        """Return the most probable label, shape (n_rows,), or a 0/1 indicator, (n_rows, n_labels)."""
+        outputs = self._outputs(X)
+        return self._target.decode(outputs)
+
+    def _read_target(self, y: Any) -> Array:
+        return read_classes(y)
+
+    def _row_weights(self, y: Array, sample_weight: Any, table: Table) -> Matrix:
+        return read_weight(sample_weight, table) * read_class_weight(self.class_weight, y)
+
+    def _learn_target(self, y: Array, weight: Matrix) -> Classes | Labels:
+        self.classes_ = np.arange(y.shape[1]) if y.ndim == 2 else np.unique(y)
+        return Labels(self.classes_) if y.ndim == 2 else Classes(self.classes_)

@@ -3,21 +3,35 @@
 The dtype of a column decides how it is encoded, once, when the encoder is fitted: numbers are centred by
 their median and divided by their interquartile range; few levels are one-hot, many are codes. The encoder is
 frozen. Fitting it weighs rows, so that a row of weight 2 counts as two rows.
+
+Text that is all numbers is read as numbers if there are many of them; few are levels, since levels hold more.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+import warnings
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from sklearn.exceptions import DataConversionWarning
 
-from galatune.tabular.values import Series, kind_of, level_name, number_of, numbers_in
+from galatune.tabular.values import Series, kind_of, level_name, number_of, numbers_in, share_of_numbers
 
-__all__ = ["Encoded", "LevelColumn", "Matrix", "NumberColumn", "Table", "TableEncoder", "one_hot"]
+__all__ = [
+    "Encoded",
+    "LevelColumn",
+    "Matrix",
+    "NumberColumn",
+    "Table",
+    "TableEncoder",
+    "Unknown",
+    "one_hot",
+    "weighted_quartiles",
+]
 
 Matrix: TypeAlias = NDArray[np.float64]
 Codes: TypeAlias = NDArray[np.int64]
@@ -34,6 +48,9 @@ MOST_ONE_HOT = 9
 
 MAX_LEVELS = 128
 """Most levels of a column, its most frequent ones; any other level has code 0."""
+
+ALMOST_NUMBERS = 0.9
+"""From this share of numbers on, a column of text is probably meant to be numbers."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +87,7 @@ class NumberColumn:
         indicator = not bool(seen.all())
         if not seen.any():
             return cls(0.0, 0.0, indicator)
-        lowest, low, centre, high, highest = _quantiles(values[seen], weight[seen])
+        lowest, low, centre, high, highest = weighted_quartiles(values[seen], weight[seen])
         half = (
             (high / 2 - low / 2) if high > low else (highest / 2 - lowest / 2) / 2
         )  # halves cannot overflow
@@ -113,7 +130,9 @@ class LevelColumn:
         count: dict[str, float] = {}
         for value, number in zip(found, np.bincount(codes[seen], weight[seen], len(found)), strict=True):
             count[level_name(value)] = count.get(level_name(value), 0.0) + number
-        order = sorted((level for level in count if count[level] > 0), key=lambda name: (-count[name], name))
+        order = sorted(count, key=lambda name: (-count[name], name))
+        if len(order) > MOST_ONE_HOT:  # what comes once teaches what code 0 means
+            order = [name for name in order if count[name] > 1.5 * weight.min()]
         return cls(tuple(order[:MAX_LEVELS]), not bool(seen.all()))
 
     def codes(self, values: Series) -> Codes:
@@ -125,10 +144,40 @@ class LevelColumn:
         return np.array([*code, 0], dtype=np.int64)[codes]
 
     def encode(self, values: Series) -> Matrix:
-        """Return shape (n_rows, n_levels), one column more with the indicator; unseen levels are zeros."""
+        """Return shape (n_rows, n_levels), one column more with the indicator; unseen levels are zeros.
+
+        Without any level there is one column of zeros.
+        """
         codes = self.codes(values)
-        columns = [*range(1, len(self.levels) + 1), *([0] if self.indicator else [])]
+        columns = [*range(1, len(self.levels) + 1), *([0] if self.indicator else [])] or [-2]
         return np.asarray(codes[:, None] == np.array(columns, dtype=np.int64), dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """Values of a column that fit did not see.
+
+    Attributes:
+        name: Name of the column, its number if the table has no names.
+        count: How many values are unknown.
+        n_rows: Of how many rows.
+        example: One of them.
+    """
+
+    name: Hashable
+    count: int
+    n_rows: int
+    example: object
+
+    def text(self) -> str:
+        """Return one clause.
+
+        Example:
+            >>> Unknown("city", 2, 10, "Rome").text()
+            "'Rome' and others like it in 2 of 10 rows of column 'city'"
+        """
+        where = f"{self.count} of {self.n_rows} rows of column {self.name!r}"
+        return f"{self.example!r} and others like it in {where}"
 
 
 @dataclass(frozen=True)
@@ -166,7 +215,8 @@ class TableEncoder:
 
         Args:
             table: Array of shape (n_rows, n_features), all numeric, or a data frame.
-            weight: Weight of each row, shape (n_rows,), positive.
+            weight: Weight of each row, shape (n_rows,). Rows of weight 0 have a say in what a column is, and
+                are not learned from.
 
         Raises:
             ValueError: A column is neither numbers, text, booleans nor categories.
@@ -194,6 +244,26 @@ class TableEncoder:
                 codes.append(column.codes(values).clip(min=0)[:, None])
         return Encoded(np.concatenate(numbers, axis=1), np.concatenate(codes, axis=1))
 
+    def unknown(self, table: Table) -> Iterator[Unknown]:
+        """Count the values of each column whose levels fit did not see.
+
+        Raises:
+            ValueError: A column of few levels has none of them any more: its meaning must have changed.
+        """
+        for column, (name, values) in zip(self.columns, _columns(table), strict=True):
+            if isinstance(column, NumberColumn) or not column.levels:
+                continue
+            codes = column.codes(values)
+            strange = values[codes == -1]
+            if not len(strange):
+                continue
+            if column.is_one_hot and not (codes > 0).any() and strange.nunique() > 1:
+                raise ValueError(
+                    f"Column {name!r} must hold categories as it did in fit, such as {column.levels[0]!r}, "
+                    f"however: it holds none of them, but {strange.iloc[0]!r} and others like it."
+                )
+            yield Unknown(name, len(strange), len(values), strange.iloc[0])
+
 
 def one_hot(encoded: Encoded, cardinalities: Sequence[int]) -> Matrix:
     """Return the numbers, and behind them a 0/1 column for each code but 0, shape (n_rows, n_inputs).
@@ -216,9 +286,24 @@ def _columns(table: Table) -> list[tuple[Hashable, Series]]:
 
 
 def _fit_column(name: Hashable, values: Series, weight: Matrix) -> NumberColumn | LevelColumn:
-    if kind_of(name, values) == "numbers":
-        return NumberColumn.fit(numbers_in(name, values), weight)
-    return LevelColumn.fit(values, weight)
+    kind, counted = kind_of(name, values), weight > 0
+    if kind == "numbers" or (kind == "text" and _is_numbers(name, values)):
+        return NumberColumn.fit(numbers_in(name, values)[counted], weight[counted])
+    return LevelColumn.fit(values[counted], weight[counted])
+
+
+def _is_numbers(name: Hashable, values: Series) -> bool:
+    """Tell whether text is read as numbers, and warn if it is or if it nearly is."""
+    found = values.dropna().unique().tolist()
+    share, other = share_of_numbers(found) if len(found) > MOST_ONE_HOT else (0.0, None)
+    if share == 1:
+        message = "its text is all numbers and is read as such. Make it a category to have levels instead"
+        warnings.warn(f"Column {name!r}: {message}.", DataConversionWarning, stacklevel=2)
+    elif share > ALMOST_NUMBERS:
+        message = f"its text is nearly all numbers, but {other!r} is none, so all of it is read as categories"
+        advice = "Use pandas.to_numeric with errors='coerce' to have numbers and missing values instead"
+        warnings.warn(f"Column {name!r}: {message}. {advice}.", DataConversionWarning, stacklevel=2)
+    return share == 1
 
 
 def _by_number(levels: Sequence[str]) -> dict[float, int]:
@@ -238,7 +323,7 @@ def _find(name: str, by_name: dict[str, int], by_number: dict[float, int]) -> in
     return -1 if number is None else by_number.get(number, -1)
 
 
-def _quantiles(values: Matrix, weight: Matrix) -> Matrix:
+def weighted_quartiles(values: Matrix, weight: Matrix) -> Matrix:
     """Return minimum, quartiles and maximum; a value of weight 2 counts as two values."""
     order = np.argsort(values, kind="stable")
     reached = np.cumsum(weight[order]) / weight.sum()

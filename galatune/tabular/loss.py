@@ -8,9 +8,9 @@ from typing import Protocol
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, logsigmoid
 
-__all__ = ["LogLoss", "Loss", "SquaredError"]
+__all__ = ["LabelLoss", "LogLoss", "Loss", "PinballLoss", "SquaredError"]
 
 
 class Loss(Protocol):
@@ -92,3 +92,67 @@ class SquaredError:
     def constant(self, targets: Tensor, weights: Tensor) -> Tensor:
         """Return the mean of the targets."""
         return (targets * weights[:, None]).sum(dim=0) / weights.sum()
+
+
+@dataclass(frozen=True)
+class LabelLoss:
+    """Of 0/1 indicators, averaged over the labels; outputs are log-odds, and probabilities are averaged.
+
+    Example:
+        >>> LabelLoss().mean(torch.tensor([[[0.9]], [[0.5]]]).logit()).sigmoid().round(decimals=2).tolist()
+        [[0.7]]
+    """
+
+    def rows(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return minus the logarithm of the probability that each label is as it is."""
+        wanted = targets.expand_as(outputs)
+        return binary_cross_entropy_with_logits(outputs, wanted, reduction="none").mean(dim=-1)
+
+    def mean(self, outputs: Tensor) -> Tensor:
+        """Return the log-odds of the mean probabilities."""
+        return logsigmoid(outputs).logsumexp(dim=0) - logsigmoid(-outputs).logsumexp(dim=0)
+
+    def constant(self, targets: Tensor, weights: Tensor) -> Tensor:
+        """Return the log-odds of the labels' shares, none of them certain."""
+        share = (targets * weights[:, None]).sum(dim=0) / weights.sum()
+        return share.clamp(1e-6, 1 - 1e-6).logit()
+
+
+@dataclass(frozen=True)
+class PinballLoss:
+    """Of quantiles of standardized values, averaged over them; predictions stay between the limits.
+
+    Attributes:
+        quantiles: Their levels, between 0 and 1.
+        low: Smallest target of each column, shape (n_columns,).
+        high: Largest target of each column, shape (n_columns,).
+
+    Example:
+        >>> loss = PinballLoss((0.9,), low=torch.tensor([-1.0]), high=torch.tensor([1.0]))
+        >>> losses = loss.rows(torch.zeros(1, 2, 1), torch.tensor([[1.0], [-1.0]]))
+        >>> losses.round(decimals=2).tolist()
+        [[0.9, 0.1]]
+    """
+
+    quantiles: tuple[float, ...]
+    low: Tensor
+    high: Tensor
+
+    def rows(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the error, weighed by the level if the target is higher, else by one minus the level."""
+        missed = targets[..., None] - outputs.unflatten(-1, (-1, len(self.quantiles)))
+        level = torch.tensor(self.quantiles).to(missed)
+        return torch.maximum(level * missed, (level - 1) * missed).flatten(-2).mean(dim=-1)
+
+    def mean(self, outputs: Tensor) -> Tensor:
+        """Return the mean, clamped to the range of the targets."""
+        low, high = (end.to(outputs).repeat_interleave(len(self.quantiles)) for end in (self.low, self.high))
+        return outputs.mean(dim=0).clamp(low, high)
+
+    def constant(self, targets: Tensor, weights: Tensor) -> Tensor:
+        """Return the quantiles of the targets."""
+        order = targets.argsort(dim=0, stable=True)
+        reached = weights[order].cumsum(dim=0) / weights.sum()
+        level = torch.tensor(self.quantiles).to(reached).expand(targets.shape[1], -1)
+        position = torch.searchsorted(reached.T.contiguous(), level.contiguous()).clamp(max=len(targets) - 1)
+        return targets.gather(0, order).T.gather(1, position).flatten()

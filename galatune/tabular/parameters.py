@@ -49,6 +49,11 @@ def _are_sizes(value: object) -> bool:
     return _is_count(value)
 
 
+def _are_levels(value: object) -> bool:
+    levels = list(value) if isinstance(value, list | tuple | np.ndarray) else [value]
+    return len(levels) > 0 and all(_is_number(level, np.finfo(float).tiny, 1) for level in levels)
+
+
 def _is_device(value: object) -> bool:
     try:
         return torch.empty(0, device=torch.device(value)).numel() == 0  # type: ignore[call-overload]
@@ -58,6 +63,11 @@ def _is_device(value: object) -> bool:
 
 _RULES: dict[str, tuple[Callable[[object], bool], str]] = {
     "hidden_layer_sizes": (_are_sizes, "a positive integer or a sequence of them"),
+    "loss": (
+        lambda value: value in ("squared_error", "absolute_error", "quantile"),
+        "'squared_error', 'absolute_error' or 'quantile'",
+    ),
+    "quantile": (_are_levels, "a number between 0 and 1, neither of them, or a sequence of such numbers"),
     "batch_size": (lambda value: value == "auto" or _is_count(value), "'auto' or a positive integer"),
     "dropout": (lambda value: _is_number(value, 0, 1), "a number in [0, 1)"),
     "weight_decay": (lambda value: _is_number(value, 0, np.inf), "a finite number of at least 0"),

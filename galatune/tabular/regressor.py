@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import numpy as np
-import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from sklearn.base import RegressorMixin
+from sklearn.metrics import d2_pinball_score, r2_score
 
 from galatune.tabular.encode import Matrix
-from galatune.tabular.estimator import GalaEstimator, take_rows
-from galatune.tabular.loss import SquaredError
-from galatune.tabular.read import read_values, read_weight
+from galatune.tabular.estimator import GalaEstimator
+from galatune.tabular.read import read_validation, read_values
+from galatune.tabular.targets import Array, Values
 
 __all__ = ["GalaRegressor"]
 
 
-class GalaRegressor(RegressorMixin, GalaEstimator):  # type: ignore[misc]
+class GalaRegressor(RegressorMixin, GalaEstimator[Values]):  # type: ignore[misc]
     """A neural network that predicts numbers from the rows of a table. It has no learning rate to choose.
 
     Args:
         hidden_layer_sizes: Widths of the hidden layers.
+        loss: What is minimized: "squared_error", "absolute_error" or "quantile".
+        quantile: Level between 0 and 1 of the quantile to predict if loss="quantile"; of several levels
+            a prediction has a column each.
         batch_size: Rows in a minibatch; "auto" takes a 16th of the rows, at least 16, at most 256.
         dropout: Probability that a hidden unit is dropped in training.
         weight_decay: Decoupled weight decay, multiplied by the learning rate that was found.
@@ -31,11 +35,11 @@ class GalaRegressor(RegressorMixin, GalaEstimator):  # type: ignore[misc]
             held out tell which half predicts, or both.
         embed_levels: Whether the levels of columns with more than nine are trained vectors, not one-hot.
         max_iter: Largest number of epochs; a `ConvergenceWarning` says if training was not finished by then.
-        early_stopping: Whether rows are held out to choose the best epoch by squared error and to stop;
+        early_stopping: Whether rows are held out to choose the best epoch by the loss and to stop;
             "auto" does so from 50 rows on.
         validation_fraction: Fraction of the rows that is held out for that; "auto" is 0.2 of up to 2,500
             rows, and falls to 0.1 of 5,000.
-        patience: Training stops after this many steps, and 3 epochs, without a clearly lower error on
+        patience: Training stops after this many steps, and 3 epochs, without a clearly lower loss on
             those rows.
         device: Torch device to train on; prediction is done on the CPU.
         random_state: Seed of the split, initial weights, batches and dropout; no global seed is read
@@ -47,13 +51,15 @@ class GalaRegressor(RegressorMixin, GalaEstimator):  # type: ignore[misc]
         feature_names_in_: Their names, set if all names in X were strings.
         n_iter_: Epochs run.
         best_iteration_: The epoch, from 1, whose weights were kept.
-        loss_curve_: Training loss by epoch: squared error in units of the target's variance.
+        loss_curve_: Training loss by epoch, of y in units of `target_scale_`.
         validation_scores_: Minus that loss on the rows held out, by epoch; empty without them.
         learning_rate_curve_: Shape (n_steps, 2): the step, from 1, and the learning rate as applied.
         encoder_: Encodes the table as numbers, a `TableEncoder`.
         network_: The network, a `torch.nn.Module` in float64 on the CPU.
-        target_mean_: Mean of y, shape () or (n_outputs,), in the units of y.
-        target_scale_: Standard deviation of y, of the same shape; 1 if y is constant.
+        target_mean_: Mean of y, shape () or (n_outputs,), in the units of y; the median unless the loss is
+            "squared_error".
+        target_scale_: Standard deviation of y, of the same shape, or its interquartile range; 1 if y is
+            constant.
 
     Example:
         >>> from sklearn.datasets import load_diabetes
@@ -63,19 +69,73 @@ class GalaRegressor(RegressorMixin, GalaEstimator):  # type: ignore[misc]
         True
     """
 
+    def __init__(
+        self,
+        hidden_layer_sizes: int | Sequence[int] = (128, 128, 128),
+        *,
+        loss: Literal["squared_error", "absolute_error", "quantile"] = "squared_error",
+        quantile: float | Sequence[float] = 0.5,
+        batch_size: int | Literal["auto"] = "auto",
+        dropout: float = 0.1,
+        weight_decay: float = 0.01,
+        n_members: int = 8,
+        embed_numbers: bool = True,
+        embed_levels: bool = True,
+        max_iter: int = 500,
+        early_stopping: bool | Literal["auto"] = "auto",
+        validation_fraction: float | Literal["auto"] = "auto",
+        patience: int = 1000,
+        device: str = "cpu",
+        random_state: int | np.random.RandomState | None = None,
+        verbose: bool = False,
+    ) -> None:
+        super().__init__(
+            hidden_layer_sizes,
+            batch_size=batch_size,
+            dropout=dropout,
+            weight_decay=weight_decay,
+            n_members=n_members,
+            embed_numbers=embed_numbers,
+            embed_levels=embed_levels,
+            max_iter=max_iter,
+            early_stopping=early_stopping,
+            validation_fraction=validation_fraction,
+            patience=patience,
+            device=device,
+            random_state=random_state,
+            verbose=verbose,
+        )
+        self.loss = loss
+        self.quantile = quantile
+
     def __sklearn_tags__(self) -> Any:
         """Tell scikit-learn that y may have several columns."""
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
         return tags
 
-    def fit(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> GalaRegressor:
+    def fit(
+        self,
+        X: Any,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        X_val: Any = None,
+        y_val: ArrayLike | None = None,
+        sample_weight_val: ArrayLike | None = None,
+        eval_set: Any = None,
+    ) -> GalaRegressor:
         """Fit encoder and network.
 
         Args:
-            X: Data frame, or numbers of shape (n_rows, n_features); NaN is understood.
+            X: Data frame of pandas, polars or pyarrow, or numbers of shape (n_rows, n_features), sparse ones
+                too; NaN is understood.
             y: Numbers, shape (n_rows,) or (n_rows, n_outputs).
             sample_weight: Weights of the rows, shape (n_rows,); a row of weight 0 is ignored.
+            X_val: Rows that choose the best epoch, in place of rows held out of X.
+            y_val: Their numbers.
+            sample_weight_val: Their weights.
+            eval_set: The same as one pair (X_val, y_val), or a list of one.
 
         Returns:
             The regressor itself.
@@ -83,30 +143,42 @@ class GalaRegressor(RegressorMixin, GalaEstimator):  # type: ignore[misc]
         Raises:
             ValueError: A parameter, X, y or sample_weight is not what it has to be.
         """
-        table = self._read(X, y)
-        values = read_values(y)
-        weight = read_weight(sample_weight, table)
-        counted = np.flatnonzero(weight > 0)
-        values, weight = values[counted], weight[counted]
-        self.target_mean_ = np.average(values, axis=0, weights=weight)
-        deviation = np.sqrt(np.average((values - self.target_mean_) ** 2, axis=0, weights=weight))
-        self.target_scale_ = np.where(deviation > 0, deviation, 1.0)
-        standardized = ((values - self.target_mean_) / self.target_scale_).reshape(len(values), -1)
-        targets = torch.as_tensor(standardized, dtype=torch.float32)
-        loss = SquaredError(targets.amin(dim=0), targets.amax(dim=0))
-        self._fit_network(
-            take_rows(table, counted), targets, weight, targets.shape[1], loss, _tenths(standardized[:, 0])
-        )
+        self._fit(X, y, sample_weight, read_validation(X_val, y_val, sample_weight_val, eval_set))
         return self
 
     def predict(self, X: Any) -> Matrix:
-        """Return the predicted numbers, shape (n_rows,) or (n_rows, n_outputs) as y had it."""
+        """Return the predicted numbers, shape (n_rows,) or (n_rows, n_outputs) as y had it.
+
+        Several quantiles have a column each, shape (n_rows, n_quantiles).
+        """
         outputs = self._outputs(X)
-        shaped = outputs if self.target_mean_.ndim else outputs[:, 0]
-        return np.asarray(shaped * self.target_scale_ + self.target_mean_)
+        return self._target.decode(outputs)
 
+    def score(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        """Return R2 of the prediction; of quantiles, D2 of the pinball loss, averaged over them."""
+        prediction = self.predict(X)
+        if self.loss != "quantile":
+            return float(r2_score(y, prediction, sample_weight=sample_weight))
+        columns = prediction.T if self._target.several else [prediction]
+        scores = [
+            d2_pinball_score(y, column, alpha=level, sample_weight=sample_weight)
+            for column, level in zip(columns, self._target.quantiles, strict=True)
+        ]
+        return float(np.mean(scores))
 
-def _tenths(values: Matrix) -> NDArray[np.intp]:
-    """Return which tenth of the rows each row is in by its value, 0 to 9, shape (n_rows,)."""
-    rank = np.argsort(np.argsort(values, kind="stable"), kind="stable")
-    return np.asarray(rank * 10 // len(values))
+    def _read_target(self, y: Any) -> Array:
+        values = read_values(y)
+        if np.ndim(self.quantile) and self.loss == "quantile" and values.ndim == 2:
+            raise ValueError(
+                "Several quantiles need one column of numbers, however: "
+                f"y.shape={values.shape}. Fit a regressor per column."
+            )
+        return values
+
+    def _learn_target(self, y: Array, weight: Matrix) -> Values:
+        levels = {"squared_error": (), "absolute_error": (0.5,), "quantile": np.atleast_1d(self.quantile)}
+        quantiles = tuple(float(level) for level in levels[self.loss])
+        several = self.loss == "quantile" and np.ndim(self.quantile) > 0
+        target = Values.fit(y, weight, quantiles, several)
+        self.target_mean_, self.target_scale_ = target.centre, target.scale
+        return target

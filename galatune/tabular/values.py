@@ -8,14 +8,15 @@ name is one; a value is found by its name, then by its number.
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterable
+import re
+from collections.abc import Hashable, Iterable, Sequence
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-__all__ = ["Kind", "Series", "kind_of", "level_name", "number_of", "numbers_in"]
+__all__ = ["Kind", "Series", "kind_of", "level_name", "number_of", "numbers_in", "share_of_numbers"]
 
 Series: TypeAlias = "pd.Series[Any]"
 
@@ -114,6 +115,25 @@ def number_of(name: str) -> float | None:
         return None if "_" in name else float(name)
     except ValueError:
         return None
+
+
+def share_of_numbers(values: Sequence[Any]) -> tuple[float, Any]:
+    """Return which share of the values is numbers, and the first that is none.
+
+    Text with a leading zero, such as "0150", is a code, and one of them makes all of them codes.
+
+    Example:
+        >>> share_of_numbers(["1.5", "2", "?", "NA"])
+        (0.75, '?')
+        >>> share_of_numbers(["8001", "0150"])
+        (0.0, '0150')
+    """
+    names = [level_name(value) for value in values]
+    code = next((name for name in names if re.fullmatch(r"0\d+", name.strip())), None)
+    if code is not None:
+        return 0.0, code
+    others = [name for name in names if name in ("true", "false") or number_of(name) is None]
+    return 1 - len(others) / len(names), others[0] if others else None
 
 
 def numbers_in(name: Hashable, values: Series) -> NDArray[np.float64]:
