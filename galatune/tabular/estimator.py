@@ -46,7 +46,7 @@ class GalaEstimator(BaseEstimator, Generic[TargetT]):  # type: ignore[misc]
         batch_size: int | Literal["auto"] = "auto",
         dropout: float = 0.1,
         weight_decay: float = 0.01,
-        n_members: int = 8,
+        n_members: int = 4,
         embed_numbers: bool = True,
         embed_levels: bool = True,
         max_iter: int = 500,
@@ -166,14 +166,14 @@ class GalaEstimator(BaseEstimator, Generic[TargetT]):  # type: ignore[misc]
                 f"The training was not finished after max_iter={self.max_iter} epochs: a clearly better one "
                 f"came less than patience={self.patience} steps before. Set max_iter higher.",
                 ConvergenceWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
         if not training.learned:
             warnings.warn(
                 "The best epoch predicts the rows held out no better than a constant does, as far as they "
                 "tell: X may say nothing about y, or there are too few rows.",
                 ConvergenceWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
 
     def _encode(self, table: Table) -> Encoded:

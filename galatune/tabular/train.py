@@ -39,6 +39,9 @@ LEAST_PROGRESS, LEAST_OF_CONSTANT = 5e-3, 1e-4
 CLEARLY_WORSE, CLEARLY_WORSE_COUNTS = 0.05, 3
 """A step counts several times for the patience if so much of what the best gained over a constant is lost."""
 
+UNSETTLED = 4
+"""So many times longer is the patience while the rate has not come to what gradients ask for."""
+
 FEWEST_EPOCHS = 3
 """Training goes on for so many epochs without a better one, however many steps they have."""
 
@@ -51,8 +54,8 @@ class TrainingOptions:
         batch_size: Approximate number of rows in a minibatch: the batches of an epoch are of equal size.
         max_iter: Largest number of epochs.
         patience: Training stops after this many steps, and at least 3 epochs, without a clearly better
-            validation loss, and not before the rate first came to what gradients ask for. Steps count three
-            times while the loss is clearly worse than the best.
+            validation loss; four times as many until the rate first came to what gradients ask for. Steps
+            count three times while the loss is clearly worse than the best.
         weight_decay: AdamW's decoupled weight decay, per step and unit of rate.
         verbose: Whether to print a line per epoch.
     """
@@ -143,8 +146,8 @@ def train(
             if validation is not None:
                 offers = _evaluate(loop.average.network, validation, loss)
                 scores.append(best.offer(epoch, loop.steps, offers, loop.average.network))
-                finished = loop.settled and best.waited >= options.patience
-                finished = finished and epoch - best.progress_epoch >= FEWEST_EPOCHS
+                patience = options.patience if loop.settled else UNSETTLED * options.patience
+                finished = best.waited >= patience and epoch - best.progress_epoch >= FEWEST_EPOCHS
             if options.verbose:
                 print(_line(epoch, losses, scores, loop.rates))
             if validation is not None and finished:
