@@ -21,18 +21,15 @@ class FirstLinear(nn.Module):
         fan_in: Width of the inputs.
         fan_out: Width of the output.
         generator: Source of the initial weights.
-        bound: Largest initial weight.
 
     Shape:
         inputs (n_rows, fan_in), output (n_members, n_rows, fan_out).
     """
 
-    def __init__(
-        self, n_members: int, fan_in: int, fan_out: int, generator: torch.Generator, bound: float
-    ) -> None:
+    def __init__(self, n_members: int, fan_in: int, fan_out: int, generator: torch.Generator) -> None:
         super().__init__()
         self.n_members = n_members
-        self.weight = _uniform((fan_in, n_members * fan_out), bound, generator)
+        self.weight = _uniform((fan_in, n_members * fan_out), fan_in, generator)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return the outputs of all members."""
@@ -63,7 +60,7 @@ class MemberLinear(nn.Module):
     def __init__(self, n_members: int, fan_in: int, fan_out: int, generator: torch.Generator) -> None:
         super().__init__()
         self.fan_in = fan_in
-        self.weight = _uniform((n_members, fan_in, fan_out), 1 / math.sqrt(fan_in), generator)
+        self.weight = _uniform((n_members, fan_in, fan_out), fan_in, generator)
         self.bias = nn.Parameter(torch.zeros(n_members, 1, fan_out, device=generator.device))
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -91,6 +88,7 @@ def draw_mask(shape: tuple[int, ...], dropout: float, generator: torch.Generator
     return bytes_drawn.ge(dropped).float().mul_(DRAWS / (DRAWS - dropped)).view(shape)
 
 
-def _uniform(shape: tuple[int, ...], bound: float, generator: torch.Generator) -> nn.Parameter:
+def _uniform(shape: tuple[int, ...], fan_in: int, generator: torch.Generator) -> nn.Parameter:
+    bound = 1 / math.sqrt(max(1, fan_in))
     weight = torch.empty(shape, device=generator.device)
     return nn.Parameter(weight.uniform_(-bound, bound, generator=generator))

@@ -85,11 +85,11 @@ class MLP(nn.Module):
         fan_in = n_numbers + levels.width
         bins = len(self.numbers) if self.numbers is not None else 0
         self._embedded = max(1, n_members // 2) if bins else 0
-        bound = (fan_in + bins) ** -0.5 if fan_in + bins else 0.0
-        self.first = FirstLinear(n_members, fan_in, first, generator, bound)
+        self.first = FirstLinear(n_members, fan_in, first, generator)
         self.first_bias = nn.Parameter(torch.zeros(n_members, 1, first, device=generator.device))
         if bins:
-            self.first_bins = FirstLinear(self._embedded, bins, first, generator, bound)
+            self.first_bins = FirstLinear(self._embedded, bins, first, generator)
+            nn.init.zeros_(self.first_bins.weight)  # bins begin as if not there: fewer are fitted to noise
         self.layers = nn.ModuleList(
             MemberLinear(n_members, width_in, width_out, generator)
             for width_in, width_out in pairwise([first, *others])

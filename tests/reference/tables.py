@@ -3,12 +3,13 @@
     python tests/reference/tables.py TABLE,TABLE SEED,SEED VARIANT ...
 
 A TABLE is california_housing, credit_g or online_shoppers (from ``GALATUNE_DATA``), or diabetes, wine,
-breast_cancer, digits, friedman1 or friedman3 (from scikit-learn). SEED splits a quarter off and seeds the fit; at most
-4,000 rows are trained on. A VARIANT is ``default``, ``histogram`` (scikit-learn's gradient boosting), or
-settings joined by ``;`` such as ``n_members=1;hidden_layer_sizes=(256,256,256)``. Three settings are no
-parameters: ``rate``, a fixed learning rate, ``step_scale`` and ``average``. One line of JSON is printed for
-each fit; the score is log loss, or root mean squared error in standard deviations. pytest does not collect
-it. The tables of docs/research.md, "The network of the estimators", are made of these lines.
+breast_cancer, digits, friedman1 or friedman3 (from scikit-learn). SEED splits a quarter off and seeds the
+fit; at most 4,000 rows are trained on. A VARIANT is ``default``, ``histogram`` (scikit-learn's gradient
+boosting), or settings joined by ``;`` such as ``n_members=1;hidden_layer_sizes=(256,256,256)``. Three
+settings are no parameters: ``rate``, a fixed learning rate, ``step_scale`` and ``average``. One line of
+JSON is printed for each fit; the score is log loss, or root mean squared error in standard deviations.
+pytest does not collect it. The tables of docs/research.md, "The network of the estimators", are made of
+these lines.
 """
 
 from __future__ import annotations

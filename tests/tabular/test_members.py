@@ -54,6 +54,8 @@ def alone(net: MLP, inputs: Inputs, member: int, masks: list[torch.Tensor]) -> t
 @pytest.mark.parametrize("embedded", [False, True])
 def test_a_member_computes_what_it_would_alone(embedded: bool) -> None:
     net, inputs = network(embedded=embedded), some_inputs()
+    if embedded:
+        torch.nn.init.normal_(net.first_bins.weight, generator=generator(4))
     masks = net.draw_masks(7, generator(3))
     together = net(inputs, masks)
     for member in range(4):
@@ -63,6 +65,7 @@ def test_a_member_computes_what_it_would_alone(embedded: bool) -> None:
 @pytest.mark.parametrize("choice", [0, 1, 2])
 def test_members_that_are_kept_predict_as_before(choice: int) -> None:
     net, inputs = network(embedded=True), some_inputs()
+    torch.nn.init.normal_(net.first_bins.weight, generator=generator(4))
     members = net.halves[choice]
     kept = copy.deepcopy(net)
     kept.keep(members)
