@@ -9,7 +9,6 @@ Text that is all numbers is read as numbers if there are many of them; few are l
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from sklearn.exceptions import DataConversionWarning
 
 from galatune.tabular.values import Series, kind_of, level_name, number_of, numbers_in, share_of_numbers
+from galatune.tabular.warn import warn
 
 __all__ = [
     "Encoded",
@@ -128,7 +128,9 @@ class LevelColumn:
         codes, found = pd.factorize(values)
         seen = codes >= 0
         count: dict[str, float] = {}
-        for value, number in zip(found, np.bincount(codes[seen], weight[seen], len(found)), strict=True):
+        for value, number in zip(
+            np.asarray(found), np.bincount(codes[seen], weight[seen], len(found)), strict=True
+        ):
             count[level_name(value)] = count.get(level_name(value), 0.0) + number
         order = sorted(count, key=lambda name: (-count[name], name))
         if len(order) > MOST_ONE_HOT:  # what comes once teaches what code 0 means
@@ -140,7 +142,7 @@ class LevelColumn:
         codes, found = pd.factorize(values)
         by_name = {name: code for code, name in enumerate(self.levels, start=1)}
         by_number = _by_number(self.levels)
-        code = [_find(level_name(value), by_name, by_number) for value in found]
+        code = [_find(level_name(value), by_name, by_number) for value in np.asarray(found)]
         return np.array([*code, 0], dtype=np.int64)[codes]
 
     def encode(self, values: Series) -> Matrix:
@@ -298,11 +300,11 @@ def _is_numbers(name: Hashable, values: Series) -> bool:
     share, other = share_of_numbers(found) if len(found) > MOST_ONE_HOT else (0.0, None)
     if share == 1:
         message = "its text is all numbers and is read as such. Make it a category to have levels instead"
-        warnings.warn(f"Column {name!r}: {message}.", DataConversionWarning, stacklevel=2)
+        warn(f"Column {name!r}: {message}.", DataConversionWarning)
     elif share > ALMOST_NUMBERS:
         message = f"its text is nearly all numbers, but {other!r} is none, so all of it is read as categories"
         advice = "Use pandas.to_numeric with errors='coerce' to have numbers and missing values instead"
-        warnings.warn(f"Column {name!r}: {message}. {advice}.", DataConversionWarning, stacklevel=2)
+        warn(f"Column {name!r}: {message}. {advice}.", DataConversionWarning)
     return share == 1
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import Any, Generic, Literal, TypeVar
 
@@ -21,6 +20,7 @@ from galatune.tabular.parameters import check_parameters, layer_sizes
 from galatune.tabular.read import LabelledRows, read_table, read_weight, split_rows, take_rows
 from galatune.tabular.targets import Array, Target
 from galatune.tabular.train import Rows, Training, TrainingOptions, train
+from galatune.tabular.warn import warn
 
 __all__ = ["GalaEstimator"]
 
@@ -157,23 +157,21 @@ class GalaEstimator(BaseEstimator, Generic[TargetT]):  # type: ignore[misc]
         found = [unknown.text() for unknown in self.encoder_.unknown(table)]
         if found:
             message = f"Found categories that fit did not see: {'; '.join(found)}. They count as unknown."
-            warnings.warn(message, UserWarning, stacklevel=4)
+            warn(message)
 
     def _warn(self, training: Training) -> None:
         """Warn if the training was not finished, or learned nothing."""
         if not training.finished:
-            warnings.warn(
+            warn(
                 f"The training was not finished after max_iter={self.max_iter} epochs: a clearly better one "
                 f"came less than patience={self.patience} steps before. Set max_iter higher.",
                 ConvergenceWarning,
-                stacklevel=4,
             )
         if not training.learned:
-            warnings.warn(
+            warn(
                 "The best epoch predicts the rows held out no better than a constant does, as far as they "
                 "tell: X may say nothing about y, or there are too few rows.",
                 ConvergenceWarning,
-                stacklevel=4,
             )
 
     def _encode(self, table: Table) -> Encoded:
