@@ -71,7 +71,7 @@ class GalaClassifier(ClassifierMixin, GalaEstimator[Classes | Labels]):  # type:
         batch_size: int | Literal["auto"] = "auto",
         dropout: float = 0.1,
         weight_decay: float = 0.01,
-        n_members: int = 8,
+        n_members: int = 4,
         embed_numbers: bool = True,
         embed_levels: bool = True,
         max_iter: int = 500,

@@ -36,6 +36,12 @@ STEP_SCALE = 2.0
 LEAST_PROGRESS, LEAST_OF_CONSTANT = 5e-3, 1e-4
 """Patience starts again if the loss fell by more than these parts of itself and of a constant's loss."""
 
+CLEARLY_WORSE, CLEARLY_WORSE_COUNTS = 0.05, 3
+"""A step counts several times for the patience if so much of what the best gained over a constant is lost."""
+
+UNSETTLED = 4
+"""So many times longer is the patience while the rate has not come to what gradients ask for."""
+
 FEWEST_EPOCHS = 3
 """Training goes on for so many epochs without a better one, however many steps they have."""
 
@@ -47,8 +53,9 @@ class TrainingOptions:
     Attributes:
         batch_size: Approximate number of rows in a minibatch: the batches of an epoch are of equal size.
         max_iter: Largest number of epochs.
-        patience: Training stops after this many steps, and at least 3 epochs, without a better validation
-            loss. They count from when the rate first came to what gradients ask for, if that was later.
+        patience: Training stops after this many steps, and at least 3 epochs, without a clearly better
+            validation loss; four times as many until the rate first came to what gradients ask for. Steps
+            count three times while the loss is clearly worse than the best.
         weight_decay: AdamW's decoupled weight decay, per step and unit of rate.
         verbose: Whether to print a line per epoch.
     """
@@ -138,10 +145,9 @@ def train(
             losses.append(loop.run_epoch(rows))
             if validation is not None:
                 offers = _evaluate(loop.average.network, validation, loss)
-                scores.append(max(score for score, _ in offers))
-                best.offer(epoch, loop.steps, offers, loop.average.network)
-                waited = loop.steps - max(best.progress_step, loop.settled_at)
-                finished = waited >= options.patience and epoch - best.progress_epoch >= FEWEST_EPOCHS
+                scores.append(best.offer(epoch, loop.steps, offers, loop.average.network))
+                patience = options.patience if loop.settled else UNSETTLED * options.patience
+                finished = best.waited >= patience and epoch - best.progress_epoch >= FEWEST_EPOCHS
             if options.verbose:
                 print(_line(epoch, losses, scores, loop.rates))
             if validation is not None and finished:
@@ -162,11 +168,7 @@ def train(
 
 
 class _Loop:
-    """Takes steps under the controller and keeps an averaged copy of the network.
-
-    Attributes:
-        settled_at: The last step at which the rate had not yet come to what gradients ask for.
-    """
+    """Takes steps under the controller and keeps an averaged copy of the network."""
 
     def __init__(
         self, network: MLP, loss: Loss, options: TrainingOptions, generator: torch.Generator
@@ -174,17 +176,21 @@ class _Loop:
         self.network, self.loss, self.generator = network, loss, generator
         self.batch_size = options.batch_size
         self.optimizer = torch.optim.AdamW(
-            network.parameters(), lr=BUILT_WITH, betas=BETAS, weight_decay=options.weight_decay
+            network.parameters(), lr=BUILT_WITH, betas=BETAS, weight_decay=options.weight_decay, fused=True
         )
         self.controller = attach(self.optimizer, probe="closure", step_scale=STEP_SCALE)
         self.average = _Average(network)
         self.rates: list[float] = []
-        self.settled_at = 0
 
     @property
     def steps(self) -> int:
         """Steps taken."""
         return len(self.rates)
+
+    @property
+    def settled(self) -> bool:
+        """Whether the rate came to what gradients ask for."""
+        return all(state.settled for state in self.controller.rates_chosen)
 
     def run_epoch(self, rows: Rows) -> float:
         """Take one pass over the rows, in minibatches of equal size; return their mean loss."""
@@ -192,8 +198,6 @@ class _Loop:
         total = torch.zeros((), device=self.generator.device)
         for index in order.tensor_split(max(1, round(len(rows) / self.batch_size))):
             total += self._step(rows.take(index)) * len(index)
-        if not all(state.settled for state in self.controller.rates_chosen):
-            self.settled_at = self.steps
         return float(total) / len(rows)
 
     def _step(self, batch: Rows) -> Tensor:
@@ -259,28 +263,32 @@ class _Best:
     """The best epoch so far, its weights and members; a score that is not a number is never the best.
 
     Attributes:
-        progress_epoch: The last epoch that was better by more than noise: patience counts from there.
-        progress_step: Steps taken by then.
-        constant_loss: Validation loss of a constant prediction.
+        progress_epoch: The last epoch that was better by more than noise.
+        waited: Steps since then; those of epochs that are clearly worse than the best count several times.
     """
 
     def __init__(self, constant_loss: float) -> None:
-        self.constant_loss = constant_loss
+        self._constant_loss = constant_loss
         self.epoch, self.members, self.weights = 0, slice(None), dict[str, Tensor]()
-        self.progress_epoch, self.progress_step = 0, 0
+        self.progress_epoch, self.waited, self._step = 0, 0, 0
         self._score = self._progress_score = -float("inf")
 
-    def offer(self, epoch: int, step: int, offers: list[tuple[float, slice]], network: MLP) -> None:
-        """Keep a copy of the weights if no earlier score is as high as one of the offers."""
+    def offer(self, epoch: int, step: int, offers: list[tuple[float, slice]], network: MLP) -> float:
+        """Keep a copy of the weights if an offer is the highest score so far; return the highest offer."""
         for score, members in offers:
             if score > self._score:
                 self._score, self.epoch, self.members = score, epoch, members
-        if self.epoch == epoch and self._score > self._progress_score + self._least_progress:
-            self.progress_epoch, self.progress_step, self._progress_score = epoch, step, self._score
         if self.epoch == epoch:
             self.weights = {name: value.clone() for name, value in network.state_dict().items()}
+        highest = max(score for score, _ in offers)
+        self._wait(epoch, step, highest)
+        return highest
 
-    @property
-    def _least_progress(self) -> float:
+    def _wait(self, epoch: int, step: int, score: float) -> None:
+        steps, self._step = step - self._step, step
         of_loss = -LEAST_PROGRESS * self._progress_score if self.progress_epoch else 0.0
-        return max(of_loss, LEAST_OF_CONSTANT * self.constant_loss)
+        if score > self._progress_score + max(of_loss, LEAST_OF_CONSTANT * self._constant_loss):
+            self.progress_epoch, self._progress_score, self.waited = epoch, score, 0
+            return
+        clearly_worse = score < self._score - CLEARLY_WORSE * (self._constant_loss + self._score)
+        self.waited += steps * (CLEARLY_WORSE_COUNTS if clearly_worse else 1)
