@@ -33,7 +33,7 @@ AVERAGE = 0.99
 STEP_SCALE = 2.0
 """Of the controller. With 1, its default without a schedule, the rate of this network falls without end."""
 
-LEAST_PROGRESS, LEAST_OF_CONSTANT = 5e-3, 1e-4
+LEAST_PROGRESS, LEAST_OF_CONSTANT = 1e-2, 1e-4
 """Patience starts again if the loss fell by more than these parts of itself and of a constant's loss."""
 
 CLEARLY_WORSE, CLEARLY_WORSE_COUNTS = 0.05, 3
