@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Sequence
 from copy import deepcopy
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
 
 import numpy as np
@@ -24,6 +25,7 @@ from galatune.tabular.metric import Scoring, metric_of
 from galatune.tabular.net import MLP, Inputs
 from galatune.tabular.parameters import check_parameters, chosen_device, layer_sizes
 from galatune.tabular.read import LabelledRows, read_table, read_weight, split_rows, take_rows
+from galatune.tabular.saving import read_model, write_model
 from galatune.tabular.state import TrainingState
 from galatune.tabular.targets import Array, Target
 from galatune.tabular.train import Rows, Training, TrainingOptions, train
@@ -31,6 +33,7 @@ from galatune.tabular.warn import warn
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from typing_extensions import Self
 
 __all__ = ["GalaEstimator"]
 
@@ -197,9 +200,12 @@ class GalaEstimator(BaseEstimator, Generic[TargetT]):  # type: ignore[misc]
         self.validation_scores_ = [*getattr(self, "validation_scores_", []), *training.validation_scores]
         self.n_iter_ = len(self.loss_curve_)
         self.best_iteration_ = len(before) + training.best_epoch
-        self._state = training.state
-        self.network_ = deepcopy(training.state.network)
-        self.network_.keep(training.state.members)
+        self._predict_with(training.state)
+
+    def _predict_with(self, state: TrainingState) -> None:
+        self._state = state
+        self.network_ = deepcopy(state.network)
+        self.network_.keep(state.members)
         self.network_.double()
 
     def _network(self, encoded: Encoded, weight: Matrix, generator: torch.Generator) -> MLP:
@@ -299,6 +305,34 @@ class GalaEstimator(BaseEstimator, Generic[TargetT]):  # type: ignore[misc]
         """
         check_is_fitted(self)
         return plot_history(self.history_, self.scoring == "loss", axes)
+
+    def save(self, path: str | Path) -> None:
+        """Save the fitted estimator without pickle, as one file of safetensors; `load` reads it.
+
+        Args:
+            path: File to write, such as "model.safetensors"; an existing one is replaced.
+
+        Raises:
+            ValueError: A parameter is an object that only pickle can save, such as a scorer.
+        """
+        check_is_fitted(self)
+        kept = {name: value for name, value in vars(self).items() if name != "network_"}
+        write_model(path, type(self).__name__, kept)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Return the estimator that `save` wrote; it predicts and goes on training to the same bits.
+
+        Args:
+            path: File to read. No code from it is run.
+
+        Raises:
+            ValueError: The file is no such model, or one of another estimator.
+        """
+        model = cls()
+        model.__dict__.update(read_model(path, cls.__name__))
+        model._predict_with(model._state)
+        return model
 
     @torch.no_grad()
     def _outputs(self, X: object) -> Matrix:

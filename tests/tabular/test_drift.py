@@ -153,6 +153,15 @@ def test_levels_that_come_once_teach_what_is_unknown() -> None:
     encoder = TableEncoder.fit(table, np.ones(32))
     assert encoder.cardinalities == (16,)
     assert encoder.encode(table).codes[-2:].tolist() == [[0], [0]]
+    assert not list(encoder.unknown(table))
+    assert [unknown.count for unknown in encoder.unknown(pd.DataFrame({"user": ["guest3", "guest1"]}))] == [1]
+
+
+def test_categories_of_rows_held_out_are_no_surprise() -> None:
+    table = pd.DataFrame({"city": ["Bern", "Oslo", "Rome"], "gap": ["a", "b", None]})
+    encoder = TableEncoder.fit(table, np.array([1.0, 1.0, 0.0]))
+    np.testing.assert_array_equal(encoder.encode(table).numbers, [[1, 0, 1, 0], [0, 1, 0, 1], [0, 0, 0, 0]])
+    assert not list(encoder.unknown(table))
 
 
 def test_a_table_of_nothing_but_unique_text_can_be_fitted() -> None:
