@@ -268,11 +268,8 @@ class TableEncoder:
             strange = values[codes == -1]
             if not len(strange):
                 continue
-            if (
-                column.is_one_hot
-                and not np.isin(codes, (OTHER, *range(1, MOST_ONE_HOT + 1))).any()
-                and strange.nunique() > 1
-            ):
+            known = (codes > 0) | (codes == OTHER)
+            if column.is_one_hot and not known.any() and strange.nunique() > 1:
                 raise ValueError(
                     f"Column {name!r} must hold categories as it did in fit, such as {column.levels[0]!r}, "
                     f"however: it holds none of them, but {strange.iloc[0]!r} and others like it."
