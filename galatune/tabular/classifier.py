@@ -11,6 +11,7 @@ from sklearn.base import ClassifierMixin
 
 from galatune.tabular.encode import Matrix, Table
 from galatune.tabular.estimator import GalaEstimator
+from galatune.tabular.metric import Scoring
 from galatune.tabular.read import read_class_weight, read_classes, read_validation, read_weight
 from galatune.tabular.targets import Array, Classes, Labels
 
@@ -37,21 +38,31 @@ class GalaClassifier(ClassifierMixin, GalaEstimator[Classes | Labels]):  # type:
             rows, and falls to 0.1 of 5,000.
         patience: Training stops after this many steps, and 3 epochs, without a clearly lower log loss on
             those rows.
+        scoring: What chooses the best epoch and when to stop: "loss", or a scorer of scikit-learn, such as
+            "roc_auc"; greater is better.
+        max_time: Seconds after which training stops; what was learned by then is kept.
+        warm_start: Whether a second `fit` goes on where the first one ended, with the same classes, encoding
+            and scales.
         class_weight: "balanced", or a weight for each class, 1 if it is left out, multiplied with
             sample_weight.
-        device: Torch device to train on; prediction is done on the CPU.
+        device: Torch device to train on, "auto" for the accelerator of the machine if it has one; prediction
+            is done on the CPU.
         random_state: Seed of the split, initial weights, batches and dropout; no global seed is read
             if it is an integer.
-        verbose: Whether to print a line per epoch.
+        verbose: Whether to show epoch, losses, learning rate and time left: one line in a terminal, else a
+            line per epoch.
 
     Attributes:
         classes_: The labels, sorted, shape (n_classes,).
         n_features_in_: Columns of the table.
         feature_names_in_: Their names, set if all names in X were strings.
-        n_iter_: Epochs run.
+        n_iter_: Epochs run, in all calls that went on from each other.
         best_iteration_: The epoch, from 1, whose weights were kept.
         loss_curve_: Training loss by epoch.
-        validation_scores_: Minus the log loss on the rows held out, by epoch; empty without them.
+        validation_scores_: Minus the log loss on the rows held out, by epoch, or of the scorer; empty without
+            them.
+        history_: Frame with a row per step: step, epoch, loss, learning_rate, and validation_score at the
+            end of each epoch.
         learning_rate_curve_: Shape (n_steps, 2): the step, from 1, and the learning rate as applied.
         encoder_: Encodes the table as numbers, a `TableEncoder`.
         network_: The network, a `torch.nn.Module` in float64 on the CPU.
@@ -78,6 +89,9 @@ class GalaClassifier(ClassifierMixin, GalaEstimator[Classes | Labels]):  # type:
         early_stopping: bool | Literal["auto"] = "auto",
         validation_fraction: float | Literal["auto"] = "auto",
         patience: int = 1000,
+        scoring: Scoring = "loss",
+        max_time: float | None = None,
+        warm_start: bool = False,
         class_weight: Mapping[Any, float] | Literal["balanced"] | None = None,
         device: str = "cpu",
         random_state: int | np.random.RandomState | None = None,
@@ -95,6 +109,9 @@ class GalaClassifier(ClassifierMixin, GalaEstimator[Classes | Labels]):  # type:
             early_stopping=early_stopping,
             validation_fraction=validation_fraction,
             patience=patience,
+            scoring=scoring,
+            max_time=max_time,
+            warm_start=warm_start,
             device=device,
             random_state=random_state,
             verbose=verbose,
@@ -139,6 +156,38 @@ class GalaClassifier(ClassifierMixin, GalaEstimator[Classes | Labels]):  # type:
         self._fit(X, y, sample_weight, read_validation(X_val, y_val, sample_weight_val, eval_set))
         return self
 
+    def partial_fit(
+        self,
+        X: Any,
+        y: ArrayLike,
+        classes: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> GalaClassifier:
+        """Take one pass over the rows; later calls go on, with the same learning rate control.
+
+        The first call, if `fit` was not called before, learns encoding and scales for good. Categories that
+        come later are counted, warned of and treated as unknown.
+
+        Args:
+            X: Rows, as in `fit`.
+            y: Their labels.
+            classes: All labels that will ever come; the first call takes those of y if it is None.
+            sample_weight: Weights of the rows.
+
+        Returns:
+            The classifier itself.
+
+        Raises:
+            ValueError: A label is none of the classes, or anything is not what it has to be.
+        """
+        if isinstance(self.class_weight, str):
+            raise ValueError(
+                "partial_fit does not see all rows, so that it cannot balance them, however: "
+                f"class_weight={self.class_weight!r}. Pass a weight for each class."
+            )
+        self._partial_fit(X, y, sample_weight, classes)
+        return self
+
     def predict_proba(self, X: Any) -> Matrix:
         """Return the probability of each class, shape (n_rows, n_classes), in the order of `classes_`.
 
@@ -172,6 +221,7 @@ class GalaClassifier(ClassifierMixin, GalaEstimator[Classes | Labels]):  # type:
     def _row_weights(self, y: Array, sample_weight: Any, table: Table) -> Matrix:
         return read_weight(sample_weight, table) * read_class_weight(self.class_weight, y)
 
-    def _learn_target(self, y: Array, weight: Matrix) -> Classes | Labels:
-        self.classes_ = np.arange(y.shape[1]) if y.ndim == 2 else np.unique(y)
+    def _learn_target(self, y: Array, weight: Matrix, classes: Any = None) -> Classes | Labels:
+        known = np.unique(y if classes is None else read_classes(classes))
+        self.classes_ = np.arange(y.shape[1]) if y.ndim == 2 else known
         return Labels(self.classes_) if y.ndim == 2 else Classes(self.classes_)

@@ -9,7 +9,6 @@ Text that is all numbers is read as numbers if there are many of them; few are l
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from sklearn.exceptions import DataConversionWarning
 
 from galatune.tabular.values import Series, kind_of, level_name, number_of, numbers_in, share_of_numbers
+from galatune.tabular.warn import warn
 
 __all__ = [
     "Encoded",
@@ -48,6 +48,9 @@ MOST_ONE_HOT = 9
 
 MAX_LEVELS = 128
 """Most levels of a column, its most frequent ones; any other level has code 0."""
+
+OTHER, NO_CODE = -2, -3
+"""Code of a level that is not told apart, and a code that no value has."""
 
 ALMOST_NUMBERS = 0.9
 """From this share of numbers on, a column of text is probably meant to be numbers."""
@@ -111,10 +114,12 @@ class LevelColumn:
 
     Attributes:
         levels: Names of the levels that are told apart, most frequent first.
+        others: Names of those that fit saw too, which are too rare or too many; they count as unknown.
         indicator: Whether values were missing, so that a one-hot column marks them.
     """
 
     levels: tuple[str, ...]
+    others: tuple[str, ...]
     indicator: bool
 
     @property
@@ -124,24 +129,30 @@ class LevelColumn:
 
     @classmethod
     def fit(cls, values: Series, weight: Matrix) -> LevelColumn:
-        """Learn the levels of values of shape (n_rows,) with weights of the same shape."""
+        """Learn the levels of values of shape (n_rows,) with weights of the same shape, not all of them 0."""
         codes, found = pd.factorize(values)
         seen = codes >= 0
         count: dict[str, float] = {}
-        for value, number in zip(found, np.bincount(codes[seen], weight[seen], len(found)), strict=True):
-            count[level_name(value)] = count.get(level_name(value), 0.0) + number
-        order = sorted(count, key=lambda name: (-count[name], name))
+        totals = np.bincount(codes[seen], weight[seen], len(found))
+        for name, total in zip(map(level_name, np.asarray(found)), totals, strict=True):
+            count[name] = count.get(name, 0.0) + total
+        order = sorted((name for name in count if count[name] > 0), key=lambda name: (-count[name], name))
         if len(order) > MOST_ONE_HOT:  # what comes once teaches what code 0 means
-            order = [name for name in order if count[name] > 1.5 * weight.min()]
-        return cls(tuple(order[:MAX_LEVELS]), not bool(seen.all()))
+            order = [name for name in order if count[name] > 1.5 * weight[weight > 0].min()]
+        levels = tuple(order[:MAX_LEVELS])
+        return cls(levels, tuple(sorted(set(count) - set(levels))), not bool(seen[weight > 0].all()))
 
     def codes(self, values: Series) -> Codes:
-        """Return the number of each value's level, shape (n_rows,): from 1, 0 if missing, -1 if unknown."""
+        """Return the number of each value's level, shape (n_rows,).
+
+        Levels count from 1; a missing value has 0, one that fit did not see -1, and one of `others` -2.
+        """
         codes, found = pd.factorize(values)
-        by_name = {name: code for code, name in enumerate(self.levels, start=1)}
-        by_number = _by_number(self.levels)
-        code = [_find(level_name(value), by_name, by_number) for value in found]
-        return np.array([*code, 0], dtype=np.int64)[codes]
+        names = (*self.levels, *self.others)
+        by_name = {name: code for code, name in enumerate(names, start=1)}
+        by_number = _by_number(names)
+        code = np.array([_find(level_name(value), by_name, by_number) for value in np.asarray(found)] + [0])
+        return np.where(code > len(self.levels), OTHER, code).astype(np.int64)[codes]
 
     def encode(self, values: Series) -> Matrix:
         """Return shape (n_rows, n_levels), one column more with the indicator; unseen levels are zeros.
@@ -149,7 +160,7 @@ class LevelColumn:
         Without any level there is one column of zeros.
         """
         codes = self.codes(values)
-        columns = [*range(1, len(self.levels) + 1), *([0] if self.indicator else [])] or [-2]
+        columns = [*range(1, len(self.levels) + 1), *([0] if self.indicator else [])] or [NO_CODE]
         return np.asarray(codes[:, None] == np.array(columns, dtype=np.int64), dtype=np.float64)
 
 
@@ -257,7 +268,8 @@ class TableEncoder:
             strange = values[codes == -1]
             if not len(strange):
                 continue
-            if column.is_one_hot and not (codes > 0).any() and strange.nunique() > 1:
+            known = (codes > 0) | (codes == OTHER)
+            if column.is_one_hot and not known.any() and strange.nunique() > 1:
                 raise ValueError(
                     f"Column {name!r} must hold categories as it did in fit, such as {column.levels[0]!r}, "
                     f"however: it holds none of them, but {strange.iloc[0]!r} and others like it."
@@ -289,7 +301,7 @@ def _fit_column(name: Hashable, values: Series, weight: Matrix) -> NumberColumn 
     kind, counted = kind_of(name, values), weight > 0
     if kind == "numbers" or (kind == "text" and _is_numbers(name, values)):
         return NumberColumn.fit(numbers_in(name, values)[counted], weight[counted])
-    return LevelColumn.fit(values[counted], weight[counted])
+    return LevelColumn.fit(values, weight)
 
 
 def _is_numbers(name: Hashable, values: Series) -> bool:
@@ -298,11 +310,11 @@ def _is_numbers(name: Hashable, values: Series) -> bool:
     share, other = share_of_numbers(found) if len(found) > MOST_ONE_HOT else (0.0, None)
     if share == 1:
         message = "its text is all numbers and is read as such. Make it a category to have levels instead"
-        warnings.warn(f"Column {name!r}: {message}.", DataConversionWarning, stacklevel=2)
+        warn(f"Column {name!r}: {message}.", DataConversionWarning)
     elif share > ALMOST_NUMBERS:
         message = f"its text is nearly all numbers, but {other!r} is none, so all of it is read as categories"
         advice = "Use pandas.to_numeric with errors='coerce' to have numbers and missing values instead"
-        warnings.warn(f"Column {name!r}: {message}. {advice}.", DataConversionWarning, stacklevel=2)
+        warn(f"Column {name!r}: {message}. {advice}.", DataConversionWarning)
     return share == 1
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-import warnings
+import math
+import time
 from collections.abc import Sequence
-from typing import Any, Generic, Literal, TypeVar
+from copy import deepcopy
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
@@ -16,11 +20,20 @@ from sklearn.utils.validation import check_is_fitted
 
 from galatune.tabular.embeddings import LevelEmbedding, PiecewiseLinear
 from galatune.tabular.encode import Encoded, Matrix, Table, TableEncoder, one_hot
+from galatune.tabular.history import history_frame, plot_history
+from galatune.tabular.metric import Scoring, metric_of
 from galatune.tabular.net import MLP, Inputs
-from galatune.tabular.parameters import check_parameters, layer_sizes
+from galatune.tabular.parameters import check_parameters, chosen_device, layer_sizes
 from galatune.tabular.read import LabelledRows, read_table, read_weight, split_rows, take_rows
+from galatune.tabular.saving import read_model, write_model
+from galatune.tabular.state import TrainingState
 from galatune.tabular.targets import Array, Target
 from galatune.tabular.train import Rows, Training, TrainingOptions, train
+from galatune.tabular.warn import warn
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from typing_extensions import Self
 
 __all__ = ["GalaEstimator"]
 
@@ -39,6 +52,9 @@ PREDICTED_AT_ONCE = 8192
 class GalaEstimator(BaseEstimator, Generic[TargetT]):  # type: ignore[misc]
     """What classifier and regressor share: they read a table, fit a network and compute outputs."""
 
+    _target: TargetT
+    _state: TrainingState
+
     def __init__(
         self,
         hidden_layer_sizes: int | Sequence[int] = (128, 128, 128),
@@ -53,6 +69,9 @@ class GalaEstimator(BaseEstimator, Generic[TargetT]):  # type: ignore[misc]
         early_stopping: bool | Literal["auto"] = "auto",
         validation_fraction: float | Literal["auto"] = "auto",
         patience: int = 1000,
+        scoring: Scoring = "loss",
+        max_time: float | None = None,
+        warm_start: bool = False,
         device: str = "cpu",
         random_state: int | np.random.RandomState | None = None,
         verbose: bool = False,
@@ -68,6 +87,9 @@ class GalaEstimator(BaseEstimator, Generic[TargetT]):  # type: ignore[misc]
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
         self.patience = patience
+        self.scoring = scoring
+        self.max_time = max_time
+        self.warm_start = warm_start
         self.device = device
         self.random_state = random_state
         self.verbose = verbose
@@ -83,8 +105,8 @@ class GalaEstimator(BaseEstimator, Generic[TargetT]):  # type: ignore[misc]
         """Check y and return it as an array."""
         raise NotImplementedError
 
-    def _learn_target(self, y: Array, weight: Matrix) -> TargetT:
-        """Learn what the network predicts from y, and set the attributes that say so."""
+    def _learn_target(self, y: Array, weight: Matrix, classes: Any = None) -> TargetT:
+        """Learn what the network predicts from y and the classes to come, and set the attributes."""
         raise NotImplementedError
 
     def _row_weights(self, y: Array, sample_weight: Any, table: Table) -> Matrix:
@@ -105,40 +127,86 @@ class GalaEstimator(BaseEstimator, Generic[TargetT]):  # type: ignore[misc]
     def _fit(
         self, X: Any, y: Any, sample_weight: Any, validation: tuple[Any, Any, Any] | None = None
     ) -> None:
+        began = time.monotonic()
         check_parameters(self.get_params(deep=False))
-        rows = self._read_rows(X, y, sample_weight, reset=True)
+        deadline = began + (math.inf if self.max_time is None else self.max_time)
+        goes_on = self.warm_start and hasattr(self, "_state")
+        rows = self._read_rows(X, y, sample_weight, reset=not goes_on)
         held = None if validation is None else self._read_rows(*validation, reset=False)
-        self._target = self._learn_target(rows.target, rows.weight)
-        self._fit_network(rows, held)
-
-    def _fit_network(self, rows: LabelledRows, validation: LabelledRows | None) -> None:
-        """Fit encoder and network, and set the fitted attributes."""
         random = check_random_state(self.random_state)
-        generator = torch.Generator(self.device).manual_seed(int(random.randint(2**31 - 1)))
+        seed = int(random.randint(2**31 - 1))
         learned = np.ones(len(rows), dtype=bool)
-        if validation is None:
-            learned = self._stay(self._target.strata(rows.target), random)
+        target = self._target if goes_on else self._learn_target(rows.target, rows.weight)
+        if held is None:
+            learned = self._stay(target.strata(rows.target), random)
+            held = rows.take(~learned)
+        self._begin(rows, learned, target, goes_on=goes_on)
+        self._train(rows.take(learned), held, self._options(learned.sum(), self.max_iter, deadline), seed)
+
+    def _partial_fit(self, X: Any, y: Any, sample_weight: Any, classes: Any = None) -> None:
+        """Take one pass over the rows; the first call learns what encoder and target are."""
+        check_parameters(self.get_params(deep=False))
+        goes_on = hasattr(self, "_state")
+        rows = self._read_rows(X, y, sample_weight, reset=not goes_on)
+        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        target = self._target if goes_on else self._learn_target(rows.target, rows.weight, classes)
+        self._begin(rows, np.ones(len(rows), dtype=bool), target, goes_on=goes_on)
+        self._train(rows, rows.take(np.arange(0)), self._options(len(rows), 1, math.inf), seed)
+
+    def _begin(
+        self, rows: LabelledRows, learned: NDArray[np.bool_], target: TargetT, *, goes_on: bool
+    ) -> None:
+        """Learn encoder and target, or check that the rows fit to those that were learned before."""
+        if goes_on:
+            self._warn_of_unknown(rows.table)
+            self._target = cast("TargetT", target.widened(rows.target))
+            return
+        for name in ("_state", "history_", "loss_curve_", "validation_scores_"):
+            if hasattr(self, name):
+                delattr(self, name)
+        self._target = target
         self.encoder_ = TableEncoder.fit(rows.table, np.where(learned, rows.weight, 0.0))
-        training_rows = rows.take(learned)
-        held = rows.take(~learned) if validation is None else validation
-        encoded = self._encode(training_rows.table)
-        network = self._network(encoded, training_rows.weight, generator)
-        loss = self._target.loss
+
+    def _train(self, rows: LabelledRows, held: LabelledRows, options: TrainingOptions, seed: int) -> None:
+        """Train a new network, or go on with the one that is there, and set the fitted attributes."""
+        device = chosen_device(self.device)
+        generator = torch.Generator(device).manual_seed(seed)
+        state: TrainingState | None = getattr(self, "_state", None)
+        encoded = self._encode(rows.table)
+        if state is None:
+            network = self._network(encoded, rows.weight, generator)
+        else:
+            network = deepcopy(state.network).to(device)
         training = train(
             network,
-            self._rows(training_rows, encoded),
-            self._rows(held, self._encode(held.table)) if len(held) else None,
-            loss,
-            self._options(len(training_rows)),
+            self._rows(rows, encoded, device),
+            self._rows(held, self._encode(held.table), device) if len(held) else None,
+            self._target.loss,
+            options,
             generator,
+            state=state,
+            metric=metric_of(self.scoring, self._target, held) if len(held) else None,
         )
+        self._remember(training)
         self._warn(training)
-        self.network_ = network.cpu().double()
-        self.n_iter_ = len(training.losses)
-        self.best_iteration_ = training.best_epoch
-        self.loss_curve_ = training.losses
-        self.validation_scores_ = training.validation_scores
-        self.learning_rate_curve_ = training.learning_rates
+
+    def _remember(self, training: Training) -> None:
+        """Set the fitted attributes; the history of one that went on is put behind the earlier one."""
+        before = [*getattr(self, "loss_curve_", [])]
+        history = history_frame(training, len(before), training.state.steps - len(training.steps))
+        earlier = getattr(self, "history_", None)
+        self.history_ = history if earlier is None else pd.concat([earlier, history], ignore_index=True)
+        self.loss_curve_ = before + training.losses
+        self.validation_scores_ = [*getattr(self, "validation_scores_", []), *training.validation_scores]
+        self.n_iter_ = len(self.loss_curve_)
+        self.best_iteration_ = len(before) + training.best_epoch
+        self._predict_with(training.state)
+
+    def _predict_with(self, state: TrainingState) -> None:
+        self._state = state
+        self.network_ = deepcopy(state.network)
+        self.network_.keep(state.members)
+        self.network_.double()
 
     def _network(self, encoded: Encoded, weight: Matrix, generator: torch.Generator) -> MLP:
         levels = self.encoder_.cardinalities if self.embed_levels else ()
@@ -151,30 +219,36 @@ class GalaEstimator(BaseEstimator, Generic[TargetT]):  # type: ignore[misc]
             n_members=self.n_members,
             dropout=self.dropout,
             generator=generator,
-        ).to(self.device)
+        ).to(generator.device)
 
     def _warn_of_unknown(self, table: Table) -> None:
         found = [unknown.text() for unknown in self.encoder_.unknown(table)]
         if found:
             message = f"Found categories that fit did not see: {'; '.join(found)}. They count as unknown."
-            warnings.warn(message, UserWarning, stacklevel=4)
+            warn(message)
 
     def _warn(self, training: Training) -> None:
         """Warn if the training was not finished, or learned nothing."""
         if not training.finished:
-            warnings.warn(
-                f"The training was not finished after max_iter={self.max_iter} epochs: a clearly better one "
-                f"came less than patience={self.patience} steps before. Set max_iter higher.",
-                ConvergenceWarning,
-                stacklevel=5,
-            )
+            warn(f"The training was not finished: {self._why(training)}", ConvergenceWarning)
         if not training.learned:
-            warnings.warn(
+            warn(
                 "The best epoch predicts the rows held out no better than a constant does, as far as they "
                 "tell: X may say nothing about y, or there are too few rows.",
                 ConvergenceWarning,
-                stacklevel=5,
             )
+
+    def _why(self, training: Training) -> str:
+        if training.stopped == "interrupt":
+            return f"it was interrupted in epoch {len(training.losses)}, and the best weights were kept."
+        if training.stopped == "time":
+            return (
+                f"max_time={self.max_time} seconds were over in epoch {len(training.losses)}. Set it higher."
+            )
+        return (
+            f"a clearly better epoch came less than patience={self.patience} steps before the end of "
+            f"max_iter={self.max_iter} epochs. Set max_iter higher."
+        )
 
     def _encode(self, table: Table) -> Encoded:
         """Return numbers and codes, or only numbers if levels are not embedded."""
@@ -199,21 +273,66 @@ class GalaEstimator(BaseEstimator, Generic[TargetT]):  # type: ignore[misc]
         automatic = min(MOST_HELD_OUT, max(LEAST_HELD_OUT, ENOUGH_HELD_OUT / n_rows))
         return automatic if self.validation_fraction == "auto" else float(self.validation_fraction)
 
-    def _rows(self, rows: LabelledRows, encoded: Encoded) -> Rows:
-        device = torch.device(self.device)
+    def _rows(self, rows: LabelledRows, encoded: Encoded, device: torch.device) -> Rows:
         weights = torch.as_tensor(rows.weight / rows.weight.mean(), dtype=torch.float32)
         targets = self._target.encode(rows.target)
         return Rows(_tensors(encoded, torch.float32).to(device), targets.to(device), weights.to(device))
 
-    def _options(self, n_rows: int) -> TrainingOptions:
+    def _options(self, n_rows: int, max_iter: int, deadline: float) -> TrainingOptions:
         automatic = min(256, max(16, n_rows // 16))
         return TrainingOptions(
             batch_size=automatic if self.batch_size == "auto" else self.batch_size,
-            max_iter=self.max_iter,
+            max_iter=max_iter,
             patience=self.patience,
             weight_decay=self.weight_decay,
             verbose=bool(self.verbose),
+            deadline=deadline,
         )
+
+    @property
+    def learning_rate_curve_(self) -> Matrix:
+        """The step, from 1, and the learning rate as applied, shape (n_steps, 2)."""
+        return np.asarray(self.history_[["step", "learning_rate"]], dtype=np.float64)
+
+    def plot(self, axes: Axes | None = None) -> Axes:
+        """Draw loss, validation score and learning rate of the training by step.
+
+        Args:
+            axes: Axes of matplotlib to draw on; None makes a figure.
+
+        Returns:
+            The axes.
+        """
+        check_is_fitted(self)
+        return plot_history(self.history_, self.scoring == "loss", axes)
+
+    def save(self, path: str | Path) -> None:
+        """Save the fitted estimator without pickle, as one file of safetensors; `load` reads it.
+
+        Args:
+            path: File to write, such as "model.safetensors"; an existing one is replaced.
+
+        Raises:
+            ValueError: A parameter is an object that only pickle can save, such as a scorer.
+        """
+        check_is_fitted(self)
+        kept = {name: value for name, value in vars(self).items() if name != "network_"}
+        write_model(path, type(self).__name__, kept)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Return the estimator that `save` wrote; it predicts and goes on training to the same bits.
+
+        Args:
+            path: File to read. No code from it is run.
+
+        Raises:
+            ValueError: The file is no such model, or one of another estimator.
+        """
+        model = cls()
+        model.__dict__.update(read_model(path, cls.__name__))
+        model._predict_with(model._state)
+        return model
 
     @torch.no_grad()
     def _outputs(self, X: object) -> Matrix:

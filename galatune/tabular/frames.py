@@ -25,7 +25,7 @@ def as_table(X: Any, name: str = "X") -> Any:
         name: Name of the argument, for errors.
 
     Raises:
-        ValueError: X is a query whose rows are not there yet.
+        ValueError: X is text, or a query whose rows are not there yet.
 
     Example:
         >>> import pyarrow
@@ -37,6 +37,8 @@ def as_table(X: Any, name: str = "X") -> Any:
         return masked.astype(float).filled(np.nan) if X.dtype.kind in "biuf" else masked.filled()
     if X is None or isinstance(X, pd.DataFrame | pd.Series | np.ndarray | list | tuple) or sparse.issparse(X):
         return X
+    if isinstance(X, str):
+        raise ValueError(f"{name} must hold rows, however: it is the text {X!r}. Read the file first.")
     for method in ("to_pandas", "toPandas"):
         if callable(getattr(X, method, None)):
             return getattr(X, method)()

@@ -7,8 +7,9 @@ from numbers import Integral, Real
 
 import numpy as np
 import torch
+from sklearn.metrics import get_scorer_names
 
-__all__ = ["check_parameters", "layer_sizes"]
+__all__ = ["check_parameters", "chosen_device", "layer_sizes"]
 
 
 def check_parameters(parameters: Mapping[str, object]) -> None:
@@ -29,6 +30,29 @@ def check_parameters(parameters: Mapping[str, object]) -> None:
 def layer_sizes(value: object) -> tuple[int, ...]:
     """Return hidden_layer_sizes as a tuple, whether one width was given or several."""
     return tuple(int(width) for width in np.atleast_1d(np.asarray(value, dtype=int)))
+
+
+def chosen_device(device: object) -> torch.device:
+    """Return the device to train on; "auto" is the accelerator of this machine, else its CPU.
+
+    Example:
+        >>> chosen_device("cpu")
+        device(type='cpu')
+    """
+    if device != "auto":
+        return torch.device(device)  # type: ignore[call-overload, no-any-return]
+    found = torch.accelerator.current_accelerator(check_available=True) if _KNOWS_ACCELERATORS else None
+    return found if found is not None else torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+_KNOWS_ACCELERATORS = hasattr(torch, "accelerator")
+"""Since torch 2.6."""
+
+
+def _is_scoring(value: object) -> bool:
+    if value == "loss" or callable(value):
+        return True
+    return isinstance(value, str) and value in get_scorer_names()
 
 
 def _is_count(value: object) -> bool:
@@ -55,6 +79,8 @@ def _are_levels(value: object) -> bool:
 
 
 def _is_device(value: object) -> bool:
+    if isinstance(value, str) and value == "auto":
+        return True
     try:
         return torch.empty(0, device=torch.device(value)).numel() == 0  # type: ignore[call-overload]
     except (RuntimeError, AssertionError, TypeError):
@@ -84,5 +110,11 @@ _RULES: dict[str, tuple[Callable[[object], bool], str]] = {
     "n_members": (_is_count, "a positive integer"),
     "embed_numbers": (_is_flag, "True or False"),
     "embed_levels": (_is_flag, "True or False"),
-    "device": (_is_device, "a torch device that this machine has"),
+    "scoring": (_is_scoring, "'loss', a scorer, or one of sklearn.metrics.get_scorer_names()"),
+    "max_time": (
+        lambda value: value is None or _is_number(value, np.finfo(float).tiny, np.inf),
+        "None or a positive number of seconds",
+    ),
+    "warm_start": (_is_flag, "True or False"),
+    "device": (_is_device, "'auto' or a torch device that this machine has"),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Real
@@ -88,15 +89,10 @@ def read_table(estimator: BaseEstimator, X: object, *, reset: bool) -> Table:
 def _read_array(estimator: BaseEstimator, X: Any, *, reset: bool) -> Matrix:
     if getattr(getattr(X, "dtype", None), "kind", "") in "mM" or getattr(X, "dtype", None) is object:
         kind_of("X", pd.Series(np.asarray(X).ravel()[:1]))
+    options = {"accept_sparse": ("csr", "csc", "coo"), "dtype": np.float64, "ensure_all_finite": "allow-nan"}
     try:
-        array = validate_data(
-            estimator,
-            X,
-            reset=reset,
-            accept_sparse=("csr", "csc", "coo"),
-            dtype=np.float64,
-            ensure_all_finite="allow-nan",
-        )
+        with np.errstate(over="ignore", invalid="ignore"):  # of the sum that scikit-learn looks at
+            array = validate_data(estimator, X, reset=reset, **options)
     except ValueError as error:
         if "could not convert string" not in str(error):
             raise ValueError(_one_line(error)) from None
@@ -107,9 +103,10 @@ def _read_array(estimator: BaseEstimator, X: Any, *, reset: bool) -> Matrix:
 
 
 def _one_line(error: Exception) -> str:
-    """Return scikit-learn's message as one line, without the complex numbers that it prints."""
-    lines = str(error).splitlines()
-    return " ".join(lines[:1] if lines[0].startswith("Complex") else " ".join(lines).split())
+    """Return scikit-learn's message as one line, without the values that it prints."""
+    values = r"(Complex data not supported)\n.*|:\narray=.*?\](?=\.\nReshape)"
+    message = re.sub(values, r"\1", str(error), flags=re.DOTALL)
+    return " ".join(message.split())
 
 
 def read_classes(y: object) -> NDArray[np.generic]:
@@ -164,7 +161,8 @@ def read_values(y: object) -> Matrix:
     if pd.isna(np.asarray(y, dtype=object)).any():
         raise ValueError("Input y contains NaN. A target is missing: leave the row out.")
     try:
-        return np.asarray(check_array(y, ensure_2d=False, dtype=np.float64, input_name="y"))
+        with np.errstate(over="ignore", invalid="ignore"):  # of the sum that scikit-learn looks at
+            return np.asarray(check_array(y, ensure_2d=False, dtype=np.float64, input_name="y"))
     except (TypeError, ValueError) as error:
         if "could not convert string" not in str(error):
             raise type(error)(_one_line(error)) from None

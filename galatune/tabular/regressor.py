@@ -12,6 +12,7 @@ from sklearn.metrics import d2_pinball_score, r2_score
 
 from galatune.tabular.encode import Matrix
 from galatune.tabular.estimator import GalaEstimator
+from galatune.tabular.metric import Scoring
 from galatune.tabular.read import read_validation, read_values
 from galatune.tabular.targets import Array, Values
 
@@ -41,18 +42,28 @@ class GalaRegressor(RegressorMixin, GalaEstimator[Values]):  # type: ignore[misc
             rows, and falls to 0.1 of 5,000.
         patience: Training stops after this many steps, and 3 epochs, without a clearly lower loss on
             those rows.
-        device: Torch device to train on; prediction is done on the CPU.
+        scoring: What chooses the best epoch and when to stop: "loss", or a scorer of scikit-learn, such as
+            "neg_mean_absolute_error"; greater is better.
+        max_time: Seconds after which training stops; what was learned by then is kept.
+        warm_start: Whether a second `fit` goes on where the first one ended, with the same encoding and
+            scales.
+        device: Torch device to train on, "auto" for the accelerator of the machine if it has one; prediction
+            is done on the CPU.
         random_state: Seed of the split, initial weights, batches and dropout; no global seed is read
             if it is an integer.
-        verbose: Whether to print a line per epoch.
+        verbose: Whether to show epoch, losses, learning rate and time left: one line in a terminal, else a
+            line per epoch.
 
     Attributes:
         n_features_in_: Columns of the table.
         feature_names_in_: Their names, set if all names in X were strings.
-        n_iter_: Epochs run.
+        n_iter_: Epochs run, in all calls that went on from each other.
         best_iteration_: The epoch, from 1, whose weights were kept.
         loss_curve_: Training loss by epoch, of y in units of `target_scale_`.
-        validation_scores_: Minus that loss on the rows held out, by epoch; empty without them.
+        validation_scores_: Minus that loss on the rows held out, by epoch, or of the scorer; empty without
+            them.
+        history_: Frame with a row per step: step, epoch, loss, learning_rate, and validation_score at the
+            end of each epoch.
         learning_rate_curve_: Shape (n_steps, 2): the step, from 1, and the learning rate as applied.
         encoder_: Encodes the table as numbers, a `TableEncoder`.
         network_: The network, a `torch.nn.Module` in float64 on the CPU.
@@ -85,6 +96,9 @@ class GalaRegressor(RegressorMixin, GalaEstimator[Values]):  # type: ignore[misc
         early_stopping: bool | Literal["auto"] = "auto",
         validation_fraction: float | Literal["auto"] = "auto",
         patience: int = 1000,
+        scoring: Scoring = "loss",
+        max_time: float | None = None,
+        warm_start: bool = False,
         device: str = "cpu",
         random_state: int | np.random.RandomState | None = None,
         verbose: bool = False,
@@ -101,6 +115,9 @@ class GalaRegressor(RegressorMixin, GalaEstimator[Values]):  # type: ignore[misc
             early_stopping=early_stopping,
             validation_fraction=validation_fraction,
             patience=patience,
+            scoring=scoring,
+            max_time=max_time,
+            warm_start=warm_start,
             device=device,
             random_state=random_state,
             verbose=verbose,
@@ -146,6 +163,26 @@ class GalaRegressor(RegressorMixin, GalaEstimator[Values]):  # type: ignore[misc
         self._fit(X, y, sample_weight, read_validation(X_val, y_val, sample_weight_val, eval_set))
         return self
 
+    def partial_fit(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> GalaRegressor:
+        """Take one pass over the rows; later calls go on, with the same learning rate control.
+
+        The first call, if `fit` was not called before, learns encoding and scales for good. Categories that
+        come later are counted, warned of and treated as unknown.
+
+        Args:
+            X: Rows, as in `fit`.
+            y: Their numbers.
+            sample_weight: Weights of the rows.
+
+        Returns:
+            The regressor itself.
+
+        Raises:
+            ValueError: Anything is not what it has to be.
+        """
+        self._partial_fit(X, y, sample_weight)
+        return self
+
     def predict(self, X: Any) -> Matrix:
         """Return the predicted numbers, shape (n_rows,) or (n_rows, n_outputs) as y had it.
 
@@ -175,7 +212,7 @@ class GalaRegressor(RegressorMixin, GalaEstimator[Values]):  # type: ignore[misc
             )
         return values
 
-    def _learn_target(self, y: Array, weight: Matrix) -> Values:
+    def _learn_target(self, y: Array, weight: Matrix, classes: Any = None) -> Values:
         levels = {"squared_error": (), "absolute_error": (0.5,), "quantile": np.atleast_1d(self.quantile)}
         quantiles = tuple(float(level) for level in levels[self.loss])
         several = self.loss == "quantile" and np.ndim(self.quantile) > 0

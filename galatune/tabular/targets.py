@@ -5,7 +5,7 @@ Each kind is a frozen object that is learned from y once and knows nothing of ta
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -63,6 +63,10 @@ class Classes:
             )
         return torch.as_tensor(np.searchsorted(self.classes, y))
 
+    def widened(self, y: Array) -> Classes:
+        """Return the target itself: classes do not change."""
+        return self
+
     def strata(self, y: Array) -> NDArray[np.intp]:
         """Return the group of each row, shape (n_rows,), of which a split takes the same fraction."""
         return np.searchsorted(self.classes, y)
@@ -116,6 +120,10 @@ class Labels:
         if y.ndim != 2 or y.shape[1] != len(self.classes):
             raise ValueError(f"y must have {len(self.classes)} labels as in fit, however: y.shape={y.shape}.")
         return torch.as_tensor(y, dtype=torch.float32)
+
+    def widened(self, y: Array) -> Labels:
+        """Return the target itself: labels do not change."""
+        return self
 
     def strata(self, y: Array) -> NDArray[np.intp]:
         """Return one group for all rows."""
@@ -208,6 +216,13 @@ class Values:
             raise ValueError(f"y must have shape {wanted} as in fit, however: y.shape={y.shape}.")
         standardized = ((y / 2 - self.centre / 2) / self.scale * 2).reshape(len(y), -1)
         return torch.as_tensor(np.rint(standardized * GRID) / GRID, dtype=torch.float32)
+
+    def widened(self, y: Matrix) -> Values:
+        """Return the target with a range that holds y as well; centre and scale do not change."""
+        self.encode(y)
+        ends = ((end / 2 - self.centre / 2) / self.scale * 2 for end in (y.min(axis=0), y.max(axis=0)))
+        low, high = ends
+        return replace(self, low=np.minimum(self.low, low), high=np.maximum(self.high, high))
 
     def strata(self, y: Array) -> NDArray[np.intp]:
         """Return which tenth of the rows each row is in by its first number, 0 to 9, shape (n_rows,)."""

@@ -148,7 +148,7 @@ def numbers_in(name: Hashable, values: Series) -> NDArray[np.float64]:
         numbers = values.to_numpy(dtype=np.float64, na_value=np.nan)
     else:
         codes, found = pd.factorize(values)
-        parsed = [number_of(level_name(value)) for value in found]
+        parsed = [number_of(level_name(value)) for value in np.asarray(found)]
         if None in parsed:
             wrong = found[parsed.index(None)]
             raise ValueError(
