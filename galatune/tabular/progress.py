@@ -77,7 +77,8 @@ class Progress:
             epochs: Epochs done, with the part of the one that is going on.
         """
         if self._live is not None:
-            self._live.update(Text(f"{self._line} ({self._left(epochs)})".lstrip()))
+            line = self._line or f"Epoch {int(epochs) + 1}"
+            self._live.update(Text(f"{line}, {self._left(epochs)}", no_wrap=True, overflow="ellipsis"))
 
     def epoch(self, line: str) -> None:
         """Show an epoch that is done."""
@@ -89,4 +90,4 @@ class Progress:
         now = time.monotonic()
         seconds = (now - self._started) * (self._most_epochs / max(epochs, 1e-9) - 1)
         left = max(0.0, min(seconds, self._deadline - now))
-        return f"{epochs:.1f} of at most {self._most_epochs} epochs, at most {time_left(left)} left"
+        return f"at most {time_left(left)} left"

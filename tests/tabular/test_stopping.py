@@ -163,7 +163,7 @@ def test_a_terminal_has_one_line_with_rate_and_time_left() -> None:
         progress.step(1.5)
         time.sleep(0.3)
     shown = console.file.getvalue()  # type: ignore[attr-defined]
-    assert "Epoch 1: loss 0.5, learning rate 0.01 (1.5 of at most 10 epochs, at most " in shown
+    assert "Epoch 1: loss 0.5, learning rate 0.01, at most " in shown
     assert shown.count("\n") == 1
 
 
