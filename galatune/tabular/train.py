@@ -340,11 +340,11 @@ def _constant_losses(rows: Rows, validation: Rows, loss: Loss) -> Tensor:
 
 @torch.no_grad()
 def _learned(network: MLP, validation: Rows, loss: Loss, constant: Tensor) -> bool:
-    """Whether the network's losses are lower than the constant's by more than one standard error."""
+    """Whether the network's losses are clearly lower than a constant's: by two standard errors."""
     outputs = loss.mean(network(validation.inputs))[None]
     gain = constant - loss.rows(outputs, validation.targets)[0] * validation.weights
     nothing_to_learn = not bool(constant.any())
-    return nothing_to_learn or bool(gain.mean() > gain.std() / len(gain) ** 0.5)
+    return nothing_to_learn or bool(gain.mean() > 2 * gain.std(correction=0) / len(gain) ** 0.5)
 
 
 class _Average:

@@ -31,7 +31,7 @@ def shops(n: int = 500, seed: int = 0) -> tuple[pd.DataFrame, np.ndarray]:
 
 
 def test_a_training_that_is_not_finished_warns() -> None:
-    with pytest.warns(ConvergenceWarning, match=r"after max_iter=3 epochs.* Set max_iter higher"):
+    with pytest.warns(ConvergenceWarning, match=r"end of max_iter=3 epochs.* Set max_iter higher"):
         GalaRegressor(**QUICK, max_iter=3).fit(*jumps())
 
 
