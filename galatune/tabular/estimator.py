@@ -45,6 +45,9 @@ AUTO_STOPPING_ROWS = 50
 MOST_HELD_OUT, LEAST_HELD_OUT, ENOUGH_HELD_OUT = 0.2, 0.1, 500
 """Largest and smallest fraction that validation_fraction="auto" holds out, and how many rows between them."""
 
+FEWEST_FIRST_ROWS = 10
+"""With fewer rows, the first call of partial_fit warns that they say little about scales and categories."""
+
 PREDICTED_AT_ONCE = 8192
 """Rows that predict holds in memory at a time."""
 
@@ -54,6 +57,7 @@ class GalaEstimator(BaseEstimator, Generic[TargetT]):  # type: ignore[misc]
 
     _target: TargetT
     _state: TrainingState
+    _plan: dict[str, Any]
 
     def __init__(
         self,
@@ -150,6 +154,11 @@ class GalaEstimator(BaseEstimator, Generic[TargetT]):  # type: ignore[misc]
         rows = self._read_rows(X, y, sample_weight, reset=not goes_on)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         target = self._target if goes_on else self._learn_target(rows.target, rows.weight, classes)
+        if not goes_on and len(rows) < FEWEST_FIRST_ROWS:
+            warn(
+                f"The first call of partial_fit fixes scales and categories for good, however: it has "
+                f"{len(rows)} rows. Begin with a larger part, or with fit."
+            )
         self._begin(rows, np.ones(len(rows), dtype=bool), target, goes_on=goes_on)
         self._train(rows, rows.take(np.arange(0)), self._options(len(rows), 1, math.inf), seed)
 
@@ -158,14 +167,28 @@ class GalaEstimator(BaseEstimator, Generic[TargetT]):  # type: ignore[misc]
     ) -> None:
         """Learn encoder and target, or check that the rows fit to those that were learned before."""
         if goes_on:
+            self._check_plan()
             self._warn_of_unknown(rows.table)
             self._target = cast("TargetT", target.widened(rows.target))
             return
+        encoder = TableEncoder.fit(rows.table, np.where(learned, rows.weight, 0.0))
         for name in ("_state", "history_", "loss_curve_", "validation_scores_"):
             if hasattr(self, name):
                 delattr(self, name)
-        self._target = target
-        self.encoder_ = TableEncoder.fit(rows.table, np.where(learned, rows.weight, 0.0))
+        self._target, self.encoder_, self._plan = target, encoder, self._wanted_plan()
+
+    def _wanted_plan(self) -> dict[str, Any]:
+        """Return the parameters that a network cannot change once it is built."""
+        fixed = {name: getattr(self, name) for name in ("n_members", "embed_numbers", "embed_levels")}
+        return {"hidden_layer_sizes": list(layer_sizes(self.hidden_layer_sizes)), **fixed}
+
+    def _check_plan(self) -> None:
+        for name, value in self._wanted_plan().items():
+            if value != self._plan[name]:
+                raise ValueError(
+                    f"{name} must stay as it was while a training goes on, {self._plan[name]}, however: "
+                    f"{name}={value}. Set it back, or fit a new estimator."
+                )
 
     def _train(self, rows: LabelledRows, held: LabelledRows, options: TrainingOptions, seed: int) -> None:
         """Train a new network, or go on with the one that is there, and set the fitted attributes."""
@@ -253,7 +276,7 @@ class GalaEstimator(BaseEstimator, Generic[TargetT]):  # type: ignore[misc]
     def _encode(self, table: Table) -> Encoded:
         """Return numbers and codes, or only numbers if levels are not embedded."""
         encoded = self.encoder_.encode(table)
-        if self.embed_levels:
+        if self._plan["embed_levels"]:
             return encoded
         return Encoded(one_hot(encoded, self.encoder_.cardinalities), encoded.codes[:, :0])
 

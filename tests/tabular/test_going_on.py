@@ -153,6 +153,23 @@ def test_a_warm_start_refuses_another_table() -> None:
         model.fit(X.rename(columns={"age": "years"}), y)
 
 
+def test_a_network_cannot_change_while_it_goes_on() -> None:
+    X, y = people()
+    model = GalaRegressor(**QUICK, warm_start=True).fit(X, y)
+    wanted = model.predict(X)
+    model.set_params(hidden_layer_sizes=(8, 8), embed_levels=False)
+    np.testing.assert_array_equal(model.predict(X), wanted)
+    for method in (model.fit, model.partial_fit):
+        with pytest.raises(ValueError, match=r"hidden_layer_sizes must stay as it was .*, \[16\], however:"):
+            method(X, y)
+
+
+def test_a_first_pass_over_a_few_rows_warns_that_it_fixes_the_scales() -> None:
+    X, y = people(5)
+    with pytest.warns(UserWarning, match="fixes scales and categories for good, however: it has 5 rows"):
+        GalaRegressor(**QUICK).partial_fit(X, y)
+
+
 def test_several_labels_and_quantiles_go_on_too() -> None:
     X, y = people()
     both = np.column_stack([y > 4, X["city"] == "Rome"])
