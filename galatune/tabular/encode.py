@@ -262,14 +262,14 @@ class TableEncoder:
             ValueError: A column of few levels has none of them any more: its meaning must have changed.
         """
         for column, (name, values) in zip(self.columns, _columns(table), strict=True):
-            if isinstance(column, NumberColumn) or not column.levels:
+            if isinstance(column, NumberColumn):
                 continue
             codes = column.codes(values)
             strange = values[codes == -1]
             if not len(strange):
                 continue
             known = (codes > 0) | (codes == OTHER)
-            if column.is_one_hot and not known.any() and strange.nunique() > 1:
+            if column.levels and column.is_one_hot and not known.any() and strange.nunique() > 1:
                 raise ValueError(
                     f"Column {name!r} must hold categories as it did in fit, such as {column.levels[0]!r}, "
                     f"however: it holds none of them, but {strange.iloc[0]!r} and others like it."
@@ -301,7 +301,11 @@ def _fit_column(name: Hashable, values: Series, weight: Matrix) -> NumberColumn 
     kind, counted = kind_of(name, values), weight > 0
     if kind == "numbers" or (kind == "text" and _is_numbers(name, values)):
         return NumberColumn.fit(numbers_in(name, values)[counted], weight[counted])
-    return LevelColumn.fit(values, weight)
+    column = LevelColumn.fit(values, weight)
+    if kind == "text" and column.others and not column.levels:
+        message = "its texts are all different, so that nothing is learned from them"
+        warn(f"Column {name!r}: {message}. Turn them into numbers or categories, or leave the column out.")
+    return column
 
 
 def _is_numbers(name: Hashable, values: Series) -> bool:

@@ -20,6 +20,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from galatune.tabular.embeddings import LevelEmbedding, PiecewiseLinear
 from galatune.tabular.encode import Encoded, Matrix, Table, TableEncoder, one_hot
+from galatune.tabular.frames import as_table
 from galatune.tabular.history import history_frame, plot_history
 from galatune.tabular.metric import Scoring, metric_of
 from galatune.tabular.net import MLP, Inputs
@@ -121,7 +122,7 @@ class GalaEstimator(BaseEstimator, Generic[TargetT]):  # type: ignore[misc]
         """Return the rows of positive weight; reset sets `n_features_in_`."""
         if y is None:
             raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None.")
-        table = read_table(self, X, reset=reset)
+        table, y = read_table(self, X, reset=reset), as_table(y, "y")
         check_consistent_length(table, y)
         target = self._read_target(y)
         weight = self._row_weights(target, sample_weight, table)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Set
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ def as_table(X: Any, name: str = "X") -> Any:
         name: Name of the argument, for errors.
 
     Raises:
-        ValueError: X is text, or a query whose rows are not there yet.
+        ValueError: X is text, a dictionary, or a query whose rows are not there yet.
 
     Example:
         >>> import pyarrow
@@ -39,6 +40,10 @@ def as_table(X: Any, name: str = "X") -> Any:
         return X
     if isinstance(X, str):
         raise ValueError(f"{name} must hold rows, however: it is the text {X!r}. Read the file first.")
+    if isinstance(X, Mapping | Set | Iterator):
+        raise ValueError(
+            f"{name} must be a table, however: it is a {type(X).__name__}. Pass pandas.DataFrame({name})."
+        )
     for method in ("to_pandas", "toPandas"):
         if callable(getattr(X, method, None)):
             return getattr(X, method)()

@@ -163,6 +163,8 @@ def read_values(y: object) -> Matrix:
     try:
         with np.errstate(over="ignore", invalid="ignore"):  # of the sum that scikit-learn looks at
             return np.asarray(check_array(y, ensure_2d=False, dtype=np.float64, input_name="y"))
+    except OverflowError:
+        raise ValueError("Input y contains integers that are too large for dtype('float64').") from None
     except (TypeError, ValueError) as error:
         if "could not convert string" not in str(error):
             raise type(error)(_one_line(error)) from None
@@ -190,6 +192,8 @@ def read_validation(X: Any, y: Any, sample_weight: Any, eval_set: Any) -> tuple[
     if eval_set is not None:
         if not (X is None and y is None):
             raise ValueError("Pass either eval_set or X_val and y_val, however: both are given.")
+        if not isinstance(eval_set, tuple | list):
+            raise ValueError(f"eval_set must be one pair (X_val, y_val), however: {eval_set=}.")
         pairs = [eval_set] if isinstance(eval_set, tuple) and len(eval_set) == 2 else list(eval_set)
         if len(pairs) != 1 or len(pairs[0]) != 2:
             raise ValueError(f"eval_set must be one pair (X_val, y_val), however: it has {len(pairs)} parts.")

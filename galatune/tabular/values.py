@@ -73,7 +73,10 @@ def _kind_of_objects(name: Hashable, values: Series) -> Kind:
     if what in _REFUSED:
         raise _refusal(name, f"holds {what.removesuffix('64')} objects")
     for value in values.dropna():
-        if isinstance(value, Iterable | complex | np.complexfloating) and not isinstance(value, str | bytes):
+        many = isinstance(value, Iterable | complex | np.complexfloating)
+        type_of_value: Any = type(value)
+        nameless = (type_of_value.__str__, type_of_value.__repr__) == (object.__str__, object.__repr__)
+        if nameless or (many and not isinstance(value, str | bytes)):
             raise _refusal(name, f"holds a {type(value).__name__}")
     return "text"
 
@@ -145,7 +148,10 @@ def numbers_in(name: Hashable, values: Series) -> NDArray[np.float64]:
         ValueError: A value is no number, or infinite.
     """
     if kind_of(name, values) == "numbers" or pd.api.types.is_bool_dtype(values.dtype):
-        numbers = values.to_numpy(dtype=np.float64, na_value=np.nan)
+        try:
+            numbers = values.to_numpy(dtype=np.float64, na_value=np.nan)
+        except OverflowError:
+            numbers = np.array([np.inf])  # an integer that no float can hold
     else:
         codes, found = pd.factorize(values)
         parsed = [number_of(level_name(value)) for value in np.asarray(found)]

@@ -52,6 +52,10 @@ BAD_TABLES = {
     "lists": (column([[1, 2]] * N), "column 'odd' holds a list"),
     "dicts": (column([{"a": 1}] * N), "column 'odd' holds a dict"),
     "arrays": (column([np.zeros(2)] * N), "column 'odd' holds a ndarray"),
+    "objects without a name": (column([object()] * N), "column 'odd' holds a object"),
+    "integers beyond floats": (column([10**400] * N), "Input X contains infinity in column 'odd'"),
+    "a dictionary": ({"a": GOOD[:, 0]}, r"it is a dict. Pass pandas.DataFrame\(X\)"),
+    "a generator": ((row for row in GOOD), "it is a generator"),
     "names twice": (pd.DataFrame(GOOD, columns=["a", "a"]), "'a' comes more than once"),
     "records": (np.zeros(N, dtype=[("a", "f8")]), "Expected 2D array|dtype"),
 }
@@ -69,6 +73,8 @@ BAD_TARGETS = {
     "text to predict": (GalaRegressor, ["low", "high"] * 30, "y must hold numbers, however: could not"),
     "dates to predict": (GalaRegressor, DAYS, "y must hold numbers, however: 'y' holds dates"),
     "complex to predict": (GalaRegressor, LABELS * 1j, "Complex data not supported"),
+    "integers beyond floats": (GalaRegressor, [10**400] * N, "too large for dtype"),
+    "text as a whole": (GalaRegressor, "target.csv", "y must hold rows, however: it is the text"),
     "three dimensions to predict": (GalaRegressor, np.zeros((N, 2, 2)), "Found array with dim 3"),
 }
 
@@ -135,6 +141,7 @@ def test_class_weights_of_several_labels_are_refused() -> None:
         ({"X_val": GOOD}, "y_val is missing"),
         ({"y_val": LABELS}, "X_val is missing"),
         ({"X_val": GOOD, "y_val": LABELS, "eval_set": (GOOD, LABELS)}, "both are given"),
+        ({"eval_set": 3}, "however: eval_set=3"),
         ({"eval_set": [(GOOD, LABELS), (GOOD, LABELS)]}, "it has 2 parts"),
         ({"X_val": GOOD, "y_val": LABELS + 5}, "60 of 60 rows have others, such as 5"),
         ({"X_val": GOOD[:, :1], "y_val": LABELS}, "X has 1 features, but GalaClassifier is expecting 2"),

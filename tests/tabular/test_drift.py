@@ -121,9 +121,9 @@ def test_text_that_is_numbers_is_read_as_numbers_with_a_warning() -> None:
 @pytest.mark.parametrize(
     "values",
     [
-        [f"{value:04d}" for value in range(20)],  # postal codes
+        [f"{value:04d}" for value in range(20)] * 2,  # postal codes
         ["1", "2", "3"] * 7,
-        [f"id{value}" for value in range(20)],
+        [f"id{value}" for value in range(20)] * 2,
         pd.Categorical([str(value) for value in range(20)]),
     ],
 )
@@ -133,9 +133,9 @@ def test_codes_grades_and_categories_stay_levels(values: Any) -> None:
 
 
 def test_a_stray_word_among_numbers_is_named() -> None:
-    values = [str(value / 7) for value in range(30)] + ["?"]
+    values = [str(value / 7) for value in range(30)] * 2 + ["?"]
     with pytest.warns(DataConversionWarning, match=r"nearly all numbers, but '\?' is none"):
-        encoder = TableEncoder.fit(pd.DataFrame({"n": values}), np.ones(31))
+        encoder = TableEncoder.fit(pd.DataFrame({"n": values}), np.ones(61))
     assert isinstance(encoder.columns[0], LevelColumn)
 
 
@@ -166,5 +166,11 @@ def test_categories_of_rows_held_out_are_no_surprise() -> None:
 
 def test_a_table_of_nothing_but_unique_text_can_be_fitted() -> None:
     X = pd.DataFrame({"name": [f"user{value}" for value in range(40)]})
-    model = GalaClassifier(**QUICK).fit(X, np.arange(40) % 2)
+    with pytest.warns(UserWarning, match="Column 'name': its texts are all different, so that nothing is"):
+        model = GalaClassifier(**QUICK).fit(X, np.arange(40) % 2)
     assert model.predict_proba(X).shape == (40, 2)
+
+
+def test_text_in_a_column_that_was_empty_is_unknown() -> None:
+    encoder = TableEncoder.fit(pd.DataFrame({"note": [None, None]}), np.ones(2))
+    assert [found.count for found in encoder.unknown(pd.DataFrame({"note": ["a", "b", None]}))] == [2]
