@@ -9,8 +9,8 @@ from galatune.tabular.net import MLP
 __all__ = ["EVIDENCE", "Best"]
 
 EVIDENCE = 0.5
-"""An epoch is better if the validation rows are so much more probable, as a natural logarithm. A few rows that
-are all certain say nothing of how certain others may be."""
+"""An epoch is better if the validation rows are so much more probable, as a natural logarithm. A few
+rows that are all certain say nothing of how certain others may be."""
 
 LEAST_PROGRESS, LEAST_OF_CONSTANT = 1e-2, 1e-4
 """Patience starts again if the loss fell by more than these parts of itself and of a constant's loss."""
