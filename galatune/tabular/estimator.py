@@ -231,7 +231,7 @@ class GalaEstimator(BaseEstimator, Generic[TargetT]):  # type: ignore[misc]
         """Warn if the training was not finished, or learned nothing."""
         if not training.finished:
             warn(f"The training was not finished: {self._why(training)}", ConvergenceWarning)
-        if not training.learned:
+        if not training.learned and training.stopped in ("patience", "epochs"):
             warn(
                 "The best epoch predicts the rows held out no better than a constant does, as far as they "
                 "tell: X may say nothing about y, or there are too few rows.",
