@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -14,7 +14,13 @@ __all__ = ["LabelLoss", "LogLoss", "Loss", "PinballLoss", "SquaredError"]
 
 
 class Loss(Protocol):
-    """The loss of a kind of target."""
+    """The loss of a kind of target.
+
+    Attributes:
+        is_likelihood: Whether it is minus the logarithm of a probability.
+    """
+
+    is_likelihood: ClassVar[bool]
 
     def rows(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return one loss per member and row.
@@ -47,6 +53,8 @@ class LogLoss:
         [[0.7, 0.3]]
     """
 
+    is_likelihood: ClassVar[bool] = True
+
     n_classes: int
 
     def rows(self, outputs: Tensor, targets: Tensor) -> Tensor:
@@ -78,6 +86,8 @@ class SquaredError:
         [[1.0], [0.5]]
     """
 
+    is_likelihood: ClassVar[bool] = False
+
     low: Tensor
     high: Tensor
 
@@ -102,6 +112,8 @@ class LabelLoss:
         >>> LabelLoss().mean(torch.tensor([[[0.9]], [[0.5]]]).logit()).sigmoid().round(decimals=2).tolist()
         [[0.7]]
     """
+
+    is_likelihood: ClassVar[bool] = True
 
     def rows(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return minus the logarithm of the probability that each label is as it is."""
@@ -133,6 +145,8 @@ class PinballLoss:
         >>> losses.round(decimals=2).tolist()
         [[0.9, 0.1]]
     """
+
+    is_likelihood: ClassVar[bool] = False
 
     quantiles: tuple[float, ...]
     low: Tensor

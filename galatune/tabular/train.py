@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from galatune.controller import attach
+from galatune.tabular.best import EVIDENCE, Best
 from galatune.tabular.loss import Loss
 from galatune.tabular.net import MLP, Inputs
 from galatune.tabular.progress import Progress, epoch_line
@@ -44,12 +45,6 @@ AVERAGE = 0.99
 
 STEP_SCALE = 2.0
 """Of the controller. With 1, its default without a schedule, the rate of this network falls without end."""
-
-LEAST_PROGRESS, LEAST_OF_CONSTANT = 1e-2, 1e-4
-"""Patience starts again if the loss fell by more than these parts of itself and of a constant's loss."""
-
-CLEARLY_WORSE, CLEARLY_WORSE_COUNTS = 0.05, 3
-"""A step counts several times for the patience if so much of what the best gained over a constant is lost."""
 
 UNSETTLED = 4
 """So many times longer is the patience while the rate has not come to what gradients ask for."""
@@ -171,7 +166,8 @@ def train(
     """
     constant = _constant_losses(rows, validation or rows, loss)
     loop = _Loop(network, loss, options, generator, state)
-    best = _Best(_constant_level(rows, validation, loss, metric, constant))
+    too_little = EVIDENCE / len(constant) if loss.is_likelihood and metric is None else 0.0
+    best = Best(_constant_level(rows, validation, loss, metric, constant), too_little)
     best.members = state.members if state is not None else best.members
     losses: list[float] = []
     scores: list[float] = []
@@ -267,7 +263,7 @@ class _Loop:
             self.stopped = "interrupt"
         return float(total) / max(1, done)
 
-    def stop_if_waited(self, best: _Best, epoch: int) -> None:
+    def stop_if_waited(self, best: Best, epoch: int) -> None:
         """Stop if there was no clearly better epoch for as long as patience lasts."""
         patience = self.options.patience if self.settled else UNSETTLED * self.options.patience
         if not self.stopped and best.waited >= patience and epoch - best.progress_epoch >= FEWEST_EPOCHS:
@@ -315,7 +311,7 @@ def _constant_level(
     return -metric(loss.constant(rows.targets, rows.weights).expand(len(validation), -1))
 
 
-def _state(loop: _Loop, best: _Best) -> TrainingState:
+def _state(loop: _Loop, best: Best) -> TrainingState:
     """Return where the training ended: at its best epoch, if one was chosen, else at its last step."""
     chosen = bool(best.weights) or loop.stopped == "interrupt"
     average = deepcopy(loop.average.network)
@@ -360,38 +356,3 @@ class _Average:
         self.steps += 1
         decay = min(AVERAGE, self.steps / (9 + self.steps))
         torch._foreach_lerp_(list(self.network.parameters()), list(self.source.parameters()), 1 - decay)
-
-
-class _Best:
-    """The best epoch so far, its weights and members; a score that is not a number is never the best.
-
-    Attributes:
-        progress_epoch: The last epoch that was better by more than noise.
-        waited: Steps since then; those of epochs that are clearly worse than the best count several times.
-    """
-
-    def __init__(self, constant_loss: float) -> None:
-        self._constant_loss = constant_loss
-        self.epoch, self.members, self.weights = 0, slice(None), dict[str, Tensor]()
-        self.progress_epoch, self.waited, self._step = 0, 0, 0
-        self._score = self._progress_score = -float("inf")
-
-    def offer(self, epoch: int, step: int, offers: list[tuple[float, slice]], network: MLP) -> float:
-        """Keep a copy of the weights if an offer is the highest score so far; return the highest offer."""
-        for score, members in offers:
-            if score > self._score:
-                self._score, self.epoch, self.members = score, epoch, members
-        if self.epoch == epoch:
-            self.weights = {name: value.clone() for name, value in network.state_dict().items()}
-        highest = max(score for score, _ in offers)
-        self._wait(epoch, step, highest)
-        return highest
-
-    def _wait(self, epoch: int, step: int, score: float) -> None:
-        steps, self._step = step - self._step, step
-        of_loss = -LEAST_PROGRESS * self._progress_score if self.progress_epoch else 0.0
-        if score > self._progress_score + max(of_loss, LEAST_OF_CONSTANT * abs(self._constant_loss)):
-            self.progress_epoch, self._progress_score, self.waited = epoch, score, 0
-            return
-        clearly_worse = score < self._score - CLEARLY_WORSE * (self._constant_loss + self._score)
-        self.waited += steps * (CLEARLY_WORSE_COUNTS if clearly_worse else 1)

@@ -61,6 +61,7 @@ def test_more_patience_only_adds_epochs() -> None:
     assert max(long.validation_scores_) >= max(short.validation_scores_)
 
 
+@pytest.mark.filterwarnings("ignore:The best epoch:sklearn.exceptions.ConvergenceWarning")
 def test_bins_learn_jumps_and_are_chosen_by_rows_held_out() -> None:
     X, y = jumps()
     X_test, y_test = jumps(seed=1)

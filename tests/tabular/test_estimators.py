@@ -253,8 +253,8 @@ def test_verbose_prints_a_line_an_epoch(capsys: pytest.CaptureFixture[str]) -> N
         ({"n_members": 0}, "n_members must be a positive integer"),
         ({"embed_numbers": "yes"}, "embed_numbers must be True or False"),
         ({"embed_levels": 1}, "embed_levels must be True or False"),
-        ({"device": "abacus"}, "device must be a torch device that this machine has"),
-        ({"device": None}, "device must be a torch device that this machine has"),
+        ({"device": "abacus"}, "device must be .auto. or a torch device that this machine has"),
+        ({"device": None}, "device must be .auto. or a torch device that this machine has"),
         ({"early_stopping": True, "validation_fraction": 0.001}, "early_stopping needs rows to hold out"),
     ],
 )
