@@ -174,8 +174,7 @@ class GalaEstimator(BaseEstimator, Generic[TargetT]):  # type: ignore[misc]
             return
         encoder = TableEncoder.fit(rows.table, np.where(learned, rows.weight, 0.0))
         for name in ("_state", "history_", "loss_curve_", "validation_scores_"):
-            if hasattr(self, name):
-                delattr(self, name)
+            self.__dict__.pop(name, None)
         self._target, self.encoder_, self._plan = target, encoder, self._wanted_plan()
 
     def _wanted_plan(self) -> dict[str, Any]:

@@ -54,7 +54,7 @@ class Classes:
         Raises:
             ValueError: A label is none of the classes.
         """
-        strange = np.setdiff1d(y, self.classes)
+        strange = np.unique(y[~np.isin(y, self.classes)])
         if len(strange):
             count = int(np.isin(y, strange).sum())
             raise ValueError(
