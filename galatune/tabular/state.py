@@ -45,6 +45,7 @@ def on_cpu(tree: Any) -> Any:
         tree: Dictionaries, lists and tuples of tensors and other values.
 
     Example:
+        >>> import torch
         >>> on_cpu({"step": torch.ones(2), "betas": (0.9, 0.95)})
         {'step': tensor([1., 1.]), 'betas': (0.9, 0.95)}
     """
