@@ -70,7 +70,7 @@ class GalaClassifier(ClassifierMixin, GalaEstimator[Classes | Labels]):  # type:
     Example:
         >>> from sklearn.datasets import load_wine
         >>> X, y = load_wine(return_X_y=True, as_frame=True)
-        >>> model = GalaClassifier(random_state=0, patience=100).fit(X[::2], y[::2])
+        >>> model = GalaClassifier(early_stopping=False, max_iter=30, random_state=0).fit(X[::2], y[::2])
         >>> bool(model.score(X[1::2], y[1::2]) > 0.9)
         True
     """

@@ -75,7 +75,7 @@ class GalaRegressor(RegressorMixin, GalaEstimator[Values]):  # type: ignore[misc
     Example:
         >>> from sklearn.datasets import load_diabetes
         >>> X, y = load_diabetes(return_X_y=True, as_frame=True)
-        >>> model = GalaRegressor(random_state=0, patience=100).fit(X[::2], y[::2])
+        >>> model = GalaRegressor(early_stopping=False, max_iter=30, random_state=0).fit(X[::2], y[::2])
         >>> bool(model.score(X[1::2], y[1::2]) > 0.3)
         True
     """
