@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from galatune.tabular.estimator import GalaClassifier, GalaRegressor
+from galatune.tabular.classifier import GalaClassifier
+from galatune.tabular.regressor import GalaRegressor
 
 __all__ = ["GalaClassifier", "GalaRegressor"]

@@ -1,49 +1,82 @@
-"""`GalaClassifier` and `GalaRegressor`: scikit-learn estimators without a learning rate."""
+"""What the two estimators share: options, reading, fitting the network, outputs."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+import math
+import time
+from collections.abc import Sequence
+from copy import deepcopy
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
 
 import numpy as np
 import pandas as pd
 import torch
-from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
-from sklearn.utils import check_consistent_length, check_random_state, compute_sample_weight
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils.validation import check_is_fitted
-from torch import Tensor
-from torch.nn.functional import cross_entropy
 
-from galatune.tabular.encode import Matrix, Table, TableEncoder
-from galatune.tabular.net import MLP
-from galatune.tabular.parameters import check_parameters, layer_sizes
-from galatune.tabular.read import read_classes, read_table, read_values, read_weight, split_rows
-from galatune.tabular.train import RowLoss, Rows, TrainingOptions, train
+from galatune.tabular.embeddings import LevelEmbedding, PiecewiseLinear
+from galatune.tabular.encode import Encoded, Matrix, Table, TableEncoder, one_hot
+from galatune.tabular.frames import as_table
+from galatune.tabular.history import history_frame, plot_history
+from galatune.tabular.metric import Scoring, metric_of
+from galatune.tabular.net import MLP, Inputs
+from galatune.tabular.parameters import check_parameters, chosen_device, layer_sizes
+from galatune.tabular.read import LabelledRows, read_table, read_weight, split_rows, take_rows
+from galatune.tabular.saving import read_model, write_model
+from galatune.tabular.state import TrainingState
+from galatune.tabular.targets import Array, Target
+from galatune.tabular.train import Rows, Training, TrainingOptions, train
+from galatune.tabular.warn import warn
 
-__all__ = ["GalaClassifier", "GalaRegressor"]
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from typing_extensions import Self
+
+__all__ = ["GalaEstimator"]
+
+TargetT = TypeVar("TargetT", bound=Target)
 
 AUTO_STOPPING_ROWS = 50
 """With fewer rows, early_stopping="auto" holds none out."""
+
+MOST_HELD_OUT, LEAST_HELD_OUT, ENOUGH_HELD_OUT = 0.2, 0.1, 500
+"""Largest and smallest fraction that validation_fraction="auto" holds out, and how many rows between them."""
+
+FEWEST_FIRST_ROWS = 10
+"""With fewer rows, the first call of partial_fit warns that they say little about scales and categories."""
 
 PREDICTED_AT_ONCE = 8192
 """Rows that predict holds in memory at a time."""
 
 
-class _GalaEstimator(BaseEstimator):  # type: ignore[misc]
+class GalaEstimator(BaseEstimator, Generic[TargetT]):  # type: ignore[misc]
     """What classifier and regressor share: they read a table, fit a network and compute outputs."""
+
+    _target: TargetT
+    _state: TrainingState
+    _plan: dict[str, Any]
 
     def __init__(
         self,
-        hidden_layer_sizes: int | Sequence[int] = (256, 256, 256),
+        hidden_layer_sizes: int | Sequence[int] = (128, 128, 128),
         *,
         batch_size: int | Literal["auto"] = "auto",
         dropout: float = 0.1,
         weight_decay: float = 0.01,
-        max_iter: int = 200,
+        n_members: int = 4,
+        embed_numbers: bool = True,
+        embed_levels: bool = True,
+        max_iter: int = 500,
         early_stopping: bool | Literal["auto"] = "auto",
-        validation_fraction: float = 0.1,
-        n_iter_no_change: int = 20,
+        validation_fraction: float | Literal["auto"] = "auto",
+        patience: int = 1000,
+        scoring: Scoring = "loss",
+        max_time: float | None = None,
+        warm_start: bool = False,
         device: str = "cpu",
         random_state: int | np.random.RandomState | None = None,
         verbose: bool = False,
@@ -52,91 +85,277 @@ class _GalaEstimator(BaseEstimator):  # type: ignore[misc]
         self.batch_size = batch_size
         self.dropout = dropout
         self.weight_decay = weight_decay
+        self.n_members = n_members
+        self.embed_numbers = embed_numbers
+        self.embed_levels = embed_levels
         self.max_iter = max_iter
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
-        self.n_iter_no_change = n_iter_no_change
+        self.patience = patience
+        self.scoring = scoring
+        self.max_time = max_time
+        self.warm_start = warm_start
         self.device = device
         self.random_state = random_state
         self.verbose = verbose
 
     def __sklearn_tags__(self) -> Any:
-        """Tell scikit-learn that missing values are understood."""
+        """Tell scikit-learn that missing values and sparse tables are understood."""
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
+        tags.input_tags.sparse = True
         return tags
 
-    def _read(self, X: object, y: object) -> Table:
-        """Check everything that does not depend on the kind of target; sets `n_features_in_`."""
-        check_parameters(self.get_params(deep=False))
+    def _read_target(self, y: Any) -> Array:
+        """Check y and return it as an array."""
+        raise NotImplementedError
+
+    def _learn_target(self, y: Array, weight: Matrix, classes: Any = None) -> TargetT:
+        """Learn what the network predicts from y and the classes to come, and set the attributes."""
+        raise NotImplementedError
+
+    def _row_weights(self, y: Array, sample_weight: Any, table: Table) -> Matrix:
+        """Return the weight of each row in the loss, shape (n_rows,)."""
+        return read_weight(sample_weight, table)
+
+    def _read_rows(self, X: Any, y: Any, sample_weight: Any, *, reset: bool) -> LabelledRows:
+        """Return the rows of positive weight; reset sets `n_features_in_`."""
         if y is None:
             raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None.")
-        table = read_table(self, X, reset=True)
+        table, y = read_table(self, X, reset=reset), as_table(y, "y")
         check_consistent_length(table, y)
-        return table
+        target = self._read_target(y)
+        weight = self._row_weights(target, sample_weight, table)
+        counted = np.flatnonzero(weight > 0)
+        return LabelledRows(take_rows(table, counted), target[counted], weight[counted])
 
-    def _fit_network(
-        self,
-        table: Table,
-        targets: Tensor,
-        weight: Matrix,
-        n_outputs: int,
-        row_loss: RowLoss,
-        strata: NDArray[np.integer],
+    def _fit(
+        self, X: Any, y: Any, sample_weight: Any, validation: tuple[Any, Any, Any] | None = None
     ) -> None:
-        """Fit encoder and network to rows of positive weight, and set the fitted attributes."""
+        began = time.monotonic()
+        check_parameters(self.get_params(deep=False))
+        deadline = began + (math.inf if self.max_time is None else self.max_time)
+        goes_on = self.warm_start and hasattr(self, "_state")
+        rows = self._read_rows(X, y, sample_weight, reset=not goes_on)
+        held = None if validation is None else self._read_rows(*validation, reset=False)
         random = check_random_state(self.random_state)
-        generator = torch.Generator(self.device).manual_seed(int(random.randint(2**31 - 1)))
-        stay, held = self._hold_out(strata, random)
-        self.encoder_ = TableEncoder.fit(_take(table, stay), weight[stay])
-        inputs = torch.as_tensor(self.encoder_.encode(table), dtype=torch.float32)
-        network = MLP(
-            inputs.shape[1],
+        seed = int(random.randint(2**31 - 1))
+        learned = np.ones(len(rows), dtype=bool)
+        target = self._target if goes_on else self._learn_target(rows.target, rows.weight)
+        if held is None:
+            learned = self._stay(target.strata(rows.target), random)
+            held = rows.take(~learned)
+        self._begin(rows, learned, target, goes_on=goes_on)
+        self._train(rows.take(learned), held, self._options(learned.sum(), self.max_iter, deadline), seed)
+
+    def _partial_fit(self, X: Any, y: Any, sample_weight: Any, classes: Any = None) -> None:
+        """Take one pass over the rows; the first call learns what encoder and target are."""
+        check_parameters(self.get_params(deep=False))
+        goes_on = hasattr(self, "_state")
+        rows = self._read_rows(X, y, sample_weight, reset=not goes_on)
+        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        target = self._target if goes_on else self._learn_target(rows.target, rows.weight, classes)
+        if not goes_on and len(rows) < FEWEST_FIRST_ROWS:
+            warn(
+                f"The first call of partial_fit fixes scales and categories for good, however: it has "
+                f"{len(rows)} rows. Begin with a larger part, or with fit."
+            )
+        self._begin(rows, np.ones(len(rows), dtype=bool), target, goes_on=goes_on)
+        self._train(rows, rows.take(np.arange(0)), self._options(len(rows), 1, math.inf), seed)
+
+    def _begin(
+        self, rows: LabelledRows, learned: NDArray[np.bool_], target: TargetT, *, goes_on: bool
+    ) -> None:
+        """Learn encoder and target, or check that the rows fit to those that were learned before."""
+        if goes_on:
+            self._check_plan()
+            self._warn_of_unknown(rows.table)
+            self._target = cast("TargetT", target.widened(rows.target))
+            return
+        encoder = TableEncoder.fit(rows.table, np.where(learned, rows.weight, 0.0))
+        for name in ("_state", "history_", "loss_curve_", "validation_scores_"):
+            self.__dict__.pop(name, None)
+        self._target, self.encoder_, self._plan = target, encoder, self._wanted_plan()
+
+    def _wanted_plan(self) -> dict[str, Any]:
+        """Return the parameters that a network cannot change once it is built."""
+        fixed = {name: getattr(self, name) for name in ("n_members", "embed_numbers", "embed_levels")}
+        return {"hidden_layer_sizes": list(layer_sizes(self.hidden_layer_sizes)), **fixed}
+
+    def _check_plan(self) -> None:
+        for name, value in self._wanted_plan().items():
+            if value != self._plan[name]:
+                raise ValueError(
+                    f"{name} must stay as it was while a training goes on, {self._plan[name]}, however: "
+                    f"{name}={value}. Set it back, or fit a new estimator."
+                )
+
+    def _train(self, rows: LabelledRows, held: LabelledRows, options: TrainingOptions, seed: int) -> None:
+        """Train a new network, or go on with the one that is there, and set the fitted attributes."""
+        device = chosen_device(self.device)
+        generator = torch.Generator(device).manual_seed(seed)
+        state: TrainingState | None = getattr(self, "_state", None)
+        encoded = self._encode(rows.table)
+        if state is None:
+            network = self._network(encoded, rows.weight, generator)
+        else:
+            network = deepcopy(state.network).to(device)
+        training = train(
+            network,
+            self._rows(rows, encoded, device),
+            self._rows(held, self._encode(held.table), device) if len(held) else None,
+            self._target.loss,
+            options,
+            generator,
+            state=state,
+            metric=metric_of(self.scoring, self._target, held) if len(held) else None,
+        )
+        self._remember(training)
+        self._warn(training)
+
+    def _remember(self, training: Training) -> None:
+        """Set the fitted attributes; the history of one that went on is put behind the earlier one."""
+        before = [*getattr(self, "loss_curve_", [])]
+        history = history_frame(training, len(before), training.state.steps - len(training.steps))
+        earlier = getattr(self, "history_", None)
+        self.history_ = history if earlier is None else pd.concat([earlier, history], ignore_index=True)
+        self.loss_curve_ = before + training.losses
+        self.validation_scores_ = [*getattr(self, "validation_scores_", []), *training.validation_scores]
+        self.n_iter_ = len(self.loss_curve_)
+        self.best_iteration_ = len(before) + training.best_epoch
+        self._predict_with(training.state)
+
+    def _predict_with(self, state: TrainingState) -> None:
+        self._state = state
+        self.network_ = deepcopy(state.network)
+        self.network_.keep(state.members)
+        self.network_.double()
+
+    def _network(self, encoded: Encoded, weight: Matrix, generator: torch.Generator) -> MLP:
+        levels = self.encoder_.cardinalities if self.embed_levels else ()
+        return MLP(
+            encoded.numbers.shape[1],
+            LevelEmbedding(levels, generator),
+            PiecewiseLinear.fit(encoded.numbers, weight) if self.embed_numbers else None,
             layer_sizes(self.hidden_layer_sizes),
-            n_outputs,
+            self._target.n_outputs,
+            n_members=self.n_members,
             dropout=self.dropout,
             generator=generator,
-        )
-        parts = [self._rows(inputs, targets, weight, part) for part in (stay, held)]
-        training = train(
-            network, parts[0], parts[1] if len(held) else None, row_loss, self._options(len(stay)), generator
-        )
-        self.network_ = network.cpu().double()
-        self.n_iter_ = len(training.losses)
-        self.best_iteration_ = training.best_epoch
-        self.loss_curve_ = training.losses
-        self.validation_scores_ = training.validation_scores
-        self.learning_rate_curve_ = training.learning_rates
+        ).to(generator.device)
 
-    def _hold_out(
-        self, strata: NDArray[np.integer], random: np.random.RandomState
-    ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    def _warn_of_unknown(self, table: Table) -> None:
+        found = [unknown.text() for unknown in self.encoder_.unknown(table)]
+        if found:
+            message = f"Found categories that fit did not see: {'; '.join(found)}. They count as unknown."
+            warn(message)
+
+    def _warn(self, training: Training) -> None:
+        """Warn if the training was not finished, or learned nothing."""
+        if not training.finished:
+            warn(f"The training was not finished: {self._why(training)}", ConvergenceWarning)
+        if not training.learned and training.stopped in ("patience", "epochs"):
+            warn(
+                "The best epoch predicts the rows held out no better than a constant does, as far as they "
+                "tell: X may say nothing about y, or there are too few rows.",
+                ConvergenceWarning,
+            )
+
+    def _why(self, training: Training) -> str:
+        if training.stopped == "interrupt":
+            return f"it was interrupted in epoch {len(training.losses)}, and the best weights were kept."
+        if training.stopped == "time":
+            return (
+                f"max_time={self.max_time} seconds were over in epoch {len(training.losses)}. Set it higher."
+            )
+        return (
+            f"a clearly better epoch came less than patience={self.patience} steps before the end of "
+            f"max_iter={self.max_iter} epochs. Set max_iter higher."
+        )
+
+    def _encode(self, table: Table) -> Encoded:
+        """Return numbers and codes, or only numbers if levels are not embedded."""
+        encoded = self.encoder_.encode(table)
+        if self._plan["embed_levels"]:
+            return encoded
+        return Encoded(one_hot(encoded, self.encoder_.cardinalities), encoded.codes[:, :0])
+
+    def _stay(self, strata: NDArray[np.integer], random: np.random.RandomState) -> NDArray[np.bool_]:
+        """Tell of each row whether it is for training, not held out, shape (n_rows,)."""
         wanted = len(strata) >= AUTO_STOPPING_ROWS if self.early_stopping == "auto" else self.early_stopping
-        stay, held = split_rows(strata, self.validation_fraction if wanted else 0.0, random)
+        stay, held = split_rows(strata, self._held_out_fraction(len(strata)) if wanted else 0.0, random)
         if wanted and self.early_stopping != "auto" and not len(held):
             raise ValueError(
                 "early_stopping needs rows to hold out for validation, however: "
                 f"validation_fraction={self.validation_fraction!r} of {len(strata)} rows (n_samples="
                 f"{len(strata)}) leaves none. Set early_stopping=False or validation_fraction higher."
             )
-        return stay, held
+        return np.isin(np.arange(len(strata)), stay)
 
-    def _rows(self, inputs: Tensor, targets: Tensor, weight: Matrix, index: NDArray[np.intp]) -> Rows:
-        taken = torch.as_tensor(index)
-        share = weight[index] / weight[index].mean() if len(index) else weight[index]
-        weights = torch.as_tensor(share, dtype=torch.float32)
-        device = torch.device(self.device)
-        return Rows(inputs[taken].to(device), targets[taken].to(device), weights.to(device))
+    def _held_out_fraction(self, n_rows: int) -> float:
+        automatic = min(MOST_HELD_OUT, max(LEAST_HELD_OUT, ENOUGH_HELD_OUT / n_rows))
+        return automatic if self.validation_fraction == "auto" else float(self.validation_fraction)
 
-    def _options(self, n_rows: int) -> TrainingOptions:
+    def _rows(self, rows: LabelledRows, encoded: Encoded, device: torch.device) -> Rows:
+        weights = torch.as_tensor(rows.weight / rows.weight.mean(), dtype=torch.float32)
+        targets = self._target.encode(rows.target)
+        return Rows(_tensors(encoded, torch.float32).to(device), targets.to(device), weights.to(device))
+
+    def _options(self, n_rows: int, max_iter: int, deadline: float) -> TrainingOptions:
         automatic = min(256, max(16, n_rows // 16))
         return TrainingOptions(
             batch_size=automatic if self.batch_size == "auto" else self.batch_size,
-            max_iter=self.max_iter,
-            n_iter_no_change=self.n_iter_no_change,
+            max_iter=max_iter,
+            patience=self.patience,
             weight_decay=self.weight_decay,
             verbose=bool(self.verbose),
+            deadline=deadline,
         )
+
+    @property
+    def learning_rate_curve_(self) -> Matrix:
+        """The step, from 1, and the learning rate as applied, shape (n_steps, 2)."""
+        return np.asarray(self.history_[["step", "learning_rate"]], dtype=np.float64)
+
+    def plot(self, axes: Axes | None = None) -> Axes:
+        """Draw loss, validation score and learning rate of the training by step.
+
+        Args:
+            axes: Axes of matplotlib to draw on; None makes a figure.
+
+        Returns:
+            The axes.
+        """
+        check_is_fitted(self)
+        return plot_history(self.history_, self.scoring == "loss", axes)
+
+    def save(self, path: str | Path) -> None:
+        """Save the fitted estimator without pickle, as one file of safetensors; `load` reads it.
+
+        Args:
+            path: File to write, such as "model.safetensors"; an existing one is replaced.
+
+        Raises:
+            ValueError: A parameter is an object that only pickle can save, such as a scorer.
+        """
+        check_is_fitted(self)
+        kept = {name: value for name, value in vars(self).items() if name != "network_"}
+        write_model(path, type(self).__name__, kept)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Return the estimator that `save` wrote; it predicts and goes on training to the same bits.
+
+        Args:
+            path: File to read. No code from it is run.
+
+        Raises:
+            ValueError: The file is no such model, or one of another estimator.
+        """
+        model = cls()
+        model.__dict__.update(read_model(path, cls.__name__))
+        model._predict_with(model._state)
+        return model
 
     @torch.no_grad()
     def _outputs(self, X: object) -> Matrix:
@@ -146,210 +365,12 @@ class _GalaEstimator(BaseEstimator):  # type: ignore[misc]
         """
         check_is_fitted(self)
         table = read_table(self, X, reset=False)
+        self._warn_of_unknown(table)
         starts = range(0, len(table), PREDICTED_AT_ONCE)
-        chunks = [_take(table, slice(start, start + PREDICTED_AT_ONCE)) for start in starts]
-        outputs = [self.network_(torch.as_tensor(self.encoder_.encode(chunk))).numpy() for chunk in chunks]
-        return np.concatenate(outputs)
+        chunks = [take_rows(table, slice(start, start + PREDICTED_AT_ONCE)) for start in starts]
+        inputs = (_tensors(self._encode(chunk), torch.float64) for chunk in chunks)
+        return np.concatenate([self._target.loss.mean(self.network_(chunk)).numpy() for chunk in inputs])
 
 
-class GalaClassifier(ClassifierMixin, _GalaEstimator):  # type: ignore[misc]
-    """A neural network that classifies the rows of a table. It has no learning rate to choose.
-
-    Args:
-        hidden_layer_sizes: Widths of the hidden layers.
-        batch_size: Rows in a minibatch; "auto" takes a 16th of the rows, at least 16, at most 256.
-        dropout: Probability that a hidden unit is dropped in training.
-        weight_decay: Decoupled weight decay, multiplied by the learning rate that was found.
-        max_iter: Largest number of epochs.
-        early_stopping: Whether rows are held out to choose the best epoch by log loss and to stop;
-            "auto" does so from 50 rows on.
-        validation_fraction: Fraction of the rows that is held out for that.
-        n_iter_no_change: Training stops after this many epochs without a lower log loss on those rows.
-        class_weight: "balanced", or a weight for each class, multiplied with sample_weight.
-        device: Torch device to train on; prediction is done on the CPU.
-        random_state: Seed of the split, initial weights, batches and dropout; no global seed is read
-            if it is an integer.
-        verbose: Whether to print a line per epoch.
-
-    Attributes:
-        classes_: The labels, sorted, shape (n_classes,).
-        n_features_in_: Columns of the table.
-        feature_names_in_: Their names, set if all names in X were strings.
-        n_iter_: Epochs run.
-        best_iteration_: The epoch, from 1, whose weights were kept.
-        loss_curve_: Training loss by epoch.
-        validation_scores_: Minus the log loss on the rows held out, by epoch; empty without them.
-        learning_rate_curve_: Shape (n_steps, 2): the step, from 1, and the learning rate as applied.
-        encoder_: Encodes the table as numbers, a `TableEncoder`.
-        network_: The network, a `torch.nn.Module` in float64 on the CPU.
-
-    Example:
-        >>> from sklearn.datasets import load_wine
-        >>> X, y = load_wine(return_X_y=True, as_frame=True)
-        >>> model = GalaClassifier(random_state=0, max_iter=30).fit(X[::2], y[::2])
-        >>> bool(model.score(X[1::2], y[1::2]) > 0.9)
-        True
-    """
-
-    def __init__(
-        self,
-        hidden_layer_sizes: int | Sequence[int] = (256, 256, 256),
-        *,
-        batch_size: int | Literal["auto"] = "auto",
-        dropout: float = 0.1,
-        weight_decay: float = 0.01,
-        max_iter: int = 200,
-        early_stopping: bool | Literal["auto"] = "auto",
-        validation_fraction: float = 0.1,
-        n_iter_no_change: int = 20,
-        class_weight: Mapping[Any, float] | Literal["balanced"] | None = None,
-        device: str = "cpu",
-        random_state: int | np.random.RandomState | None = None,
-        verbose: bool = False,
-    ) -> None:
-        super().__init__(
-            hidden_layer_sizes,
-            batch_size=batch_size,
-            dropout=dropout,
-            weight_decay=weight_decay,
-            max_iter=max_iter,
-            early_stopping=early_stopping,
-            validation_fraction=validation_fraction,
-            n_iter_no_change=n_iter_no_change,
-            device=device,
-            random_state=random_state,
-            verbose=verbose,
-        )
-        self.class_weight = class_weight
-
-    def fit(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> GalaClassifier:
-        """Fit encoder and network.
-
-        Args:
-            X: Data frame, or numbers of shape (n_rows, n_features); NaN is understood.
-            y: Labels, shape (n_rows,).
-            sample_weight: Weights of the rows, shape (n_rows,); a row of weight 0 is ignored.
-
-        Returns:
-            The classifier itself.
-
-        Raises:
-            ValueError: A parameter, X, y or sample_weight is not what it has to be.
-        """
-        table = self._read(X, y)
-        labels = read_classes(y)
-        weight = read_weight(sample_weight, table) * compute_sample_weight(self.class_weight, labels)
-        counted = np.flatnonzero(weight > 0)
-        self.classes_, numbers = np.unique(labels[counted], return_inverse=True)
-        self._fit_network(
-            _take(table, counted),
-            torch.as_tensor(numbers),
-            weight[counted],
-            len(self.classes_),
-            _log_loss,
-            numbers,
-        )
-        return self
-
-    def predict_proba(self, X: Any) -> Matrix:
-        """Return the probability of each class, shape (n_rows, n_classes), in the order of `classes_`."""
-        outputs = self._outputs(X)
-        odds = np.exp(outputs - outputs.max(axis=1, keepdims=True))
-        return np.asarray(odds / odds.sum(axis=1, keepdims=True))
-
-    def predict(self, X: Any) -> NDArray[Any]:
-        """Return the most probable label of each row, shape (n_rows,)."""
-        best = self._outputs(X).argmax(axis=1)
-        return np.asarray(self.classes_[best])
-
-
-class GalaRegressor(RegressorMixin, _GalaEstimator):  # type: ignore[misc]
-    """A neural network that predicts numbers from the rows of a table. It has no learning rate to choose.
-
-    Args:
-        hidden_layer_sizes: Widths of the hidden layers.
-        batch_size: Rows in a minibatch; "auto" takes a 16th of the rows, at least 16, at most 256.
-        dropout: Probability that a hidden unit is dropped in training.
-        weight_decay: Decoupled weight decay, multiplied by the learning rate that was found.
-        max_iter: Largest number of epochs.
-        early_stopping: Whether rows are held out to choose the best epoch by squared error and to stop;
-            "auto" does so from 50 rows on.
-        validation_fraction: Fraction of the rows that is held out for that.
-        n_iter_no_change: Training stops after this many epochs without a lower error on those rows.
-        device: Torch device to train on; prediction is done on the CPU.
-        random_state: Seed of the split, initial weights, batches and dropout; no global seed is read
-            if it is an integer.
-        verbose: Whether to print a line per epoch.
-
-    Attributes:
-        n_features_in_: Columns of the table.
-        feature_names_in_: Their names, set if all names in X were strings.
-        n_iter_: Epochs run.
-        best_iteration_: The epoch, from 1, whose weights were kept.
-        loss_curve_: Training loss by epoch: squared error in units of the target's variance.
-        validation_scores_: Minus that loss on the rows held out, by epoch; empty without them.
-        learning_rate_curve_: Shape (n_steps, 2): the step, from 1, and the learning rate as applied.
-        encoder_: Encodes the table as numbers, a `TableEncoder`.
-        network_: The network, a `torch.nn.Module` in float64 on the CPU.
-        target_mean_: Mean of y, shape () or (n_outputs,), in the units of y.
-        target_scale_: Standard deviation of y, of the same shape; 1 if y is constant.
-
-    Example:
-        >>> from sklearn.datasets import load_diabetes
-        >>> X, y = load_diabetes(return_X_y=True, as_frame=True)
-        >>> model = GalaRegressor(random_state=0, max_iter=30).fit(X[::2], y[::2])
-        >>> bool(model.score(X[1::2], y[1::2]) > 0.3)
-        True
-    """
-
-    def __sklearn_tags__(self) -> Any:
-        """Tell scikit-learn that y may have several columns."""
-        tags = super().__sklearn_tags__()
-        tags.target_tags.multi_output = True
-        return tags
-
-    def fit(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> GalaRegressor:
-        """Fit encoder and network.
-
-        Args:
-            X: Data frame, or numbers of shape (n_rows, n_features); NaN is understood.
-            y: Numbers, shape (n_rows,) or (n_rows, n_outputs).
-            sample_weight: Weights of the rows, shape (n_rows,); a row of weight 0 is ignored.
-
-        Returns:
-            The regressor itself.
-
-        Raises:
-            ValueError: A parameter, X, y or sample_weight is not what it has to be.
-        """
-        table = self._read(X, y)
-        values = read_values(y)
-        weight = read_weight(sample_weight, table)
-        counted = np.flatnonzero(weight > 0)
-        values, weight = values[counted], weight[counted]
-        self.target_mean_ = np.average(values, axis=0, weights=weight)
-        deviation = np.sqrt(np.average((values - self.target_mean_) ** 2, axis=0, weights=weight))
-        self.target_scale_ = np.where(deviation > 0, deviation, 1.0)
-        standardized = ((values - self.target_mean_) / self.target_scale_).reshape(len(values), -1)
-        targets = torch.as_tensor(standardized, dtype=torch.float32)
-        strata = np.zeros(len(values), dtype=np.intp)
-        self._fit_network(_take(table, counted), targets, weight, targets.shape[1], _squared_error, strata)
-        return self
-
-    def predict(self, X: Any) -> Matrix:
-        """Return the predicted numbers, shape (n_rows,) or (n_rows, n_outputs) as y had it."""
-        outputs = self._outputs(X)
-        shaped = outputs if self.target_mean_.ndim else outputs[:, 0]
-        return np.asarray(shaped * self.target_scale_ + self.target_mean_)
-
-
-def _take(table: Table, index: NDArray[np.intp] | slice) -> Table:
-    return table.iloc[index] if isinstance(table, pd.DataFrame) else table[index]
-
-
-def _log_loss(outputs: Tensor, targets: Tensor) -> Tensor:
-    return cross_entropy(outputs, targets, reduction="none")
-
-
-def _squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
-    return (outputs - targets).square().mean(dim=1)
+def _tensors(encoded: Encoded, dtype: torch.dtype) -> Inputs:
+    return Inputs(torch.as_tensor(encoded.numbers, dtype=dtype), torch.as_tensor(encoded.codes))

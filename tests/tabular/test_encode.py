@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from galatune.tabular.encode import MAX_LEVELS, LevelColumn, NumberColumn, TableEncoder
+from galatune.tabular.encode import MAX_LEVELS, LevelColumn, NumberColumn, TableEncoder, one_hot
 
 
 def encode(table: object, weight: object = None) -> np.ndarray:
     weight = np.ones(len(table)) if weight is None else np.asarray(weight, dtype=float)
-    return TableEncoder.fit(table, weight).encode(table)
+    return TableEncoder.fit(table, weight).encode(table).numbers
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ def encode(table: object, weight: object = None) -> np.ndarray:
 def test_a_column_is_what_its_dtype_says(values: pd.Series, kind: type) -> None:
     encoder = TableEncoder.fit(values.to_frame("column"), np.ones(3))
     assert isinstance(encoder.columns[0], kind)
-    assert np.isfinite(encoder.encode(values.to_frame("column"))).all()
+    assert np.isfinite(encoder.encode(values.to_frame("column")).numbers).all()
 
 
 def test_numbers_are_centred_scaled_and_saturate() -> None:
@@ -63,21 +63,26 @@ def test_missing_numbers_count_as_the_median_and_are_marked() -> None:
 def test_unseen_levels_and_unseen_gaps_are_zeros() -> None:
     encoder = TableEncoder.fit(pd.DataFrame({"c": ["a", "b", "a"]}), np.ones(3))
     np.testing.assert_array_equal(
-        encoder.encode(pd.DataFrame({"c": ["b", "z", None]})), [[0, 1], [0, 0], [0, 0]]
+        encoder.encode(pd.DataFrame({"c": ["b", "z", None]})).numbers, [[0, 1], [0, 0], [0, 0]]
     )
 
 
 def test_levels_survive_a_change_of_dtype() -> None:
     encoder = TableEncoder.fit(pd.DataFrame({"c": pd.Categorical([3, 1, 3])}), np.ones(3))
     for later in (pd.Series([1, 3]), pd.Series([1.0, 3.0]), pd.Series([1, 3], dtype=object)):
-        np.testing.assert_array_equal(encoder.encode(later.to_frame("c")), [[0, 1], [1, 0]])
+        np.testing.assert_array_equal(encoder.encode(later.to_frame("c")).numbers, [[0, 1], [1, 0]])
 
 
-def test_only_the_most_frequent_levels_get_a_column() -> None:
-    values = [f"often{i}" for i in range(MAX_LEVELS)] * 2 + ["rare"]
-    encoded = encode(pd.DataFrame({"c": values}))
-    assert encoded.shape[1] == MAX_LEVELS
-    assert encoded[-1].sum() == 0
+def test_many_levels_are_codes_and_the_rarest_have_code_0() -> None:
+    values = [f"often{i}" for i in range(MAX_LEVELS)] * 2 + ["rare", None]
+    table = pd.DataFrame({"n": range(len(values)), "c": values})
+    encoder = TableEncoder.fit(table, np.ones(len(table)))
+    encoded = encoder.encode(table)
+    assert encoder.cardinalities == (MAX_LEVELS + 1,)
+    assert encoded.numbers.shape == (len(table), 1)
+    assert encoded.codes[-2:].tolist() == [[0], [0]]
+    assert sorted(encoded.codes[:MAX_LEVELS, 0]) == list(range(1, MAX_LEVELS + 1))
+    assert one_hot(encoded, encoder.cardinalities)[:, 1:].sum(axis=1).tolist() == [1.0] * 256 + [0.0] * 2
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -97,7 +102,7 @@ def test_an_encoder_is_frozen_and_survives_pickling() -> None:
     with pytest.raises(AttributeError):
         encoder.columns = ()  # type: ignore[misc]
     copy = pickle.loads(pickle.dumps(encoder))
-    np.testing.assert_array_equal(copy.encode(table), encoder.encode(table))
+    np.testing.assert_array_equal(copy.encode(table).numbers, encoder.encode(table).numbers)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,9 @@ from sklearn.preprocessing import FunctionTransformer
 
 from galatune import GalaClassifier, GalaRegressor
 
-QUICK = {"hidden_layer_sizes": (32, 32), "max_iter": 20, "random_state": 0}
+QUICK = {"hidden_layer_sizes": (32, 32), "n_members": 4, "max_iter": 20, "random_state": 0}
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 
 def people(n: int = 300, seed: int = 0) -> tuple[pd.DataFrame, pd.Series]:
@@ -246,10 +248,13 @@ def test_verbose_prints_a_line_an_epoch(capsys: pytest.CaptureFixture[str]) -> N
         ({"weight_decay": np.nan}, "weight_decay must be a finite number"),
         ({"max_iter": 2.5}, "max_iter must be a positive integer"),
         ({"early_stopping": "yes"}, "early_stopping must be 'auto', True or False"),
-        ({"validation_fraction": 1.0}, "validation_fraction must be a number between 0 and 1"),
-        ({"n_iter_no_change": True}, "n_iter_no_change must be a positive integer"),
-        ({"device": "abacus"}, "device must be a torch device that this machine has"),
-        ({"device": None}, "device must be a torch device that this machine has"),
+        ({"validation_fraction": 1.0}, "validation_fraction must be 'auto' or a number between 0 and 1"),
+        ({"patience": True}, "patience must be a positive integer"),
+        ({"n_members": 0}, "n_members must be a positive integer"),
+        ({"embed_numbers": "yes"}, "embed_numbers must be True or False"),
+        ({"embed_levels": 1}, "embed_levels must be True or False"),
+        ({"device": "abacus"}, "device must be .auto. or a torch device that this machine has"),
+        ({"device": None}, "device must be .auto. or a torch device that this machine has"),
         ({"early_stopping": True, "validation_fraction": 0.001}, "early_stopping needs rows to hold out"),
     ],
 )

@@ -6,22 +6,40 @@ import numpy as np
 import pytest
 import torch
 
-from galatune.tabular.net import MLP
+from galatune.tabular.embeddings import LevelEmbedding, PiecewiseLinear
+from galatune.tabular.loss import SquaredError
+from galatune.tabular.net import MLP, Inputs
 from galatune.tabular.read import split_rows
 from galatune.tabular.train import Rows, TrainingOptions, _Average, train
 
+SQUARED = SquaredError(low=torch.tensor([-9.0]), high=torch.tensor([9.0]))
 
-def squared(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    return (outputs - targets).square().mean(dim=1)
+
+def inputs(numbers: torch.Tensor) -> Inputs:
+    return Inputs(numbers, torch.zeros(len(numbers), 0, dtype=torch.int64))
 
 
 def rows(n: int, seed: int) -> Rows:
-    inputs = torch.randn(n, 3, generator=torch.Generator().manual_seed(seed))
-    return Rows(inputs, inputs.sum(1, keepdim=True).sin(), torch.ones(n))
+    numbers = torch.randn(n, 3, generator=torch.Generator().manual_seed(seed))
+    return Rows(inputs(numbers), numbers.sum(1, keepdim=True).sin(), torch.ones(n))
 
 
-def network(seed: int = 0, dropout: float = 0.0) -> MLP:
-    return MLP(3, (32, 32), 1, dropout=dropout, generator=torch.Generator().manual_seed(seed))
+def network(seed: int = 0, dropout: float = 0.0, *, embedded: bool = False) -> MLP:
+    generator = torch.Generator().manual_seed(seed)
+    numbers = PiecewiseLinear.fit(rows(400, 0).inputs.numbers.double().numpy(), np.ones(400))
+    levels = LevelEmbedding((), generator)
+    embedding = numbers if embedded else None
+    return MLP(3, levels, embedding, (32, 32), 1, n_members=4, dropout=dropout, generator=generator)
+
+
+def options(**given: float) -> TrainingOptions:
+    return TrainingOptions(**{"batch_size": 32, "max_iter": 30, "patience": 99, "weight_decay": 0.0} | given)
+
+
+def noise(n: int = 40) -> Rows:
+    """Rows whose targets nothing explains."""
+    targets = torch.randn(n, 1, generator=torch.Generator().manual_seed(0))
+    return Rows(inputs(torch.zeros(n, 3)), targets, torch.ones(n))
 
 
 def test_network_and_masks_leave_the_global_generator_alone() -> None:
@@ -32,17 +50,18 @@ def test_network_and_masks_leave_the_global_generator_alone() -> None:
 
 
 def test_masks_drop_their_share_and_keep_the_mean() -> None:
-    masks = network(dropout=0.25).draw_masks(4000, torch.Generator().manual_seed(0))
-    assert [mask.shape for mask in masks] == [(4000, 32), (4000, 32)]
+    masks = network(dropout=0.25).draw_masks(1000, torch.Generator().manual_seed(0))
+    assert [mask.shape for mask in masks] == [(4, 1000, 32), (4, 1000, 32)]
     assert masks[0].mean().item() == pytest.approx(1, abs=0.01)
     assert (masks[0] == 0).float().mean().item() == pytest.approx(0.25, abs=0.01)
 
 
-def test_training_learns_records_and_ends_with_the_best_epoch() -> None:
-    net, validation = network(), rows(100, seed=1)
-    options = TrainingOptions(batch_size=32, max_iter=30, n_iter_no_change=10, weight_decay=0.0)
-    history = train(net, rows(400, seed=0), validation, squared, options, torch.Generator().manual_seed(0))
-    loss = validation.loss(net(validation.inputs), squared).item()
+@pytest.mark.parametrize("embedded", [False, True])
+def test_training_learns_records_and_ends_with_the_best_epoch(embedded: bool) -> None:
+    net, validation = network(embedded=embedded), rows(100, seed=1)
+    history = train(net, rows(400, 0), validation, SQUARED, options(), torch.Generator().manual_seed(0))
+    mean = SQUARED.mean(net(validation.inputs))[None]
+    loss = validation.loss(mean, SQUARED).item()
     assert loss == pytest.approx(-max(history.validation_scores), rel=1e-5)
     assert loss < 0.02
     assert history.best_epoch == 1 + int(np.argmax(history.validation_scores))
@@ -50,20 +69,50 @@ def test_training_learns_records_and_ends_with_the_best_epoch() -> None:
     assert (history.learning_rates[:, 1] > 0).all()
 
 
-def test_training_stops_after_the_patience_is_spent() -> None:
-    noise = Rows(
-        torch.zeros(40, 3), torch.randn(40, 1, generator=torch.Generator().manual_seed(0)), torch.ones(40)
+def test_training_stops_when_the_patience_is_spent_in_steps() -> None:
+    stops = [
+        len(
+            train(
+                network(),
+                noise(),
+                noise(),
+                SQUARED,
+                options(max_iter=900, batch_size=batch, patience=90),
+                torch.Generator().manual_seed(0),
+            ).losses
+        )
+        * (40 // batch)
+        for batch in (40, 20)
+    ]
+    assert all(30 <= steps < 600 for steps in stops)
+
+
+def test_training_that_reaches_max_iter_is_not_finished() -> None:
+    history = train(
+        network(), rows(400, 0), rows(100, 1), SQUARED, options(max_iter=4), torch.Generator().manual_seed(0)
     )
-    options = TrainingOptions(batch_size=40, max_iter=500, n_iter_no_change=3, weight_decay=0.0)
-    history = train(network(), noise, noise, squared, options, torch.Generator().manual_seed(0))
-    assert len(history.losses) < 500
-    assert len(history.losses) == history.best_epoch + 3
+    assert not history.finished
+    assert len(history.losses) == 4
+
+
+def test_training_without_validation_runs_every_epoch_and_is_finished() -> None:
+    history = train(
+        network(), rows(64, 0), None, SQUARED, options(max_iter=3), torch.Generator().manual_seed(0)
+    )
+    assert (history.finished, len(history.losses), history.best_epoch) == (True, 3, 3)
+
+
+def test_targets_that_nothing_explains_are_found_out() -> None:
+    seed, given = torch.Generator().manual_seed(0), options(max_iter=300)
+    aimless, other = (Rows(rows(40, seed).inputs, noise(40).targets, torch.ones(40)) for seed in (0, 1))
+    assert not train(network(), aimless, other, SQUARED, given, seed).learned
+    assert train(network(), rows(400, 0), rows(100, 1), SQUARED, options(), seed).learned
 
 
 def test_training_leaves_the_global_generator_alone() -> None:
-    options = TrainingOptions(batch_size=16, max_iter=2, n_iter_no_change=3, weight_decay=0.01)
     before = torch.random.get_rng_state()
-    train(network(dropout=0.3), rows(64, 0), None, squared, options, torch.Generator().manual_seed(0))
+    net, given = network(dropout=0.3), options(batch_size=16, max_iter=2)
+    train(net, rows(64, 0), None, SQUARED, given, torch.Generator().manual_seed(0))
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
