@@ -34,6 +34,7 @@ from galatune.cli.options import (
     study_option,
     tolerance_option,
     warm_start_option,
+    workers_option,
     yes_option,
 )
 from galatune.cli.saved_plan import saved_plan
@@ -89,6 +90,7 @@ __all__ = ["plan_of", "run", "running"]
 @sampler_option
 @pruner_option
 @seed_option
+@workers_option
 @plan_option
 @click.option(
     "--stop-after-search", is_flag=True, help="End a script with its search; without, it goes on behind it."
@@ -125,6 +127,7 @@ def run(
     """  # noqa: D301  # click's mark of a paragraph that keeps its lines
     load("torch", "galatune.study.search.run", "galatune.cli.progress")
     from galatune.study.search.options import RunOptions
+    from galatune.study.search.processes.origin import Named
     from galatune.study.search.run import pilot_place
     from galatune.study.search.run import run as run_study
     from galatune.study.storage.writing import default_target
@@ -150,6 +153,7 @@ def run(
         assert served.study is not None  # the search of `ScriptRun` always returns one
         smaller, failed = served.study, served.failed
     else:
+        called["origin"] = Named(str(objective))
         with running(str(objective), place, plan, yes=yes, as_json=as_json) as (function, progress):
             smaller = run_study(
                 plan, function, options=options, watcher=progress, agree=progress.agree, **called

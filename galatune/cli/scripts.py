@@ -18,11 +18,12 @@ if TYPE_CHECKING:
     from galatune.cli.progress import RunProgress
     from galatune.study.scan.plan import ShrinkPlan
     from galatune.study.search.options import RunOptions
+    from galatune.study.search.processes.origin import OfScript
     from galatune.study.search.scripts.handed_over import HandedOver
     from galatune.study.search.scripts.running import Script
     from galatune.study.search.scripts.serve import Served
 
-__all__ = ["ScriptRun", "check_directions", "options_with", "script_of"]
+__all__ = ["ScriptRun", "check_directions", "script_of"]
 
 
 def script_of(objective: str | None, module: str | None, arguments: tuple[str, ...]) -> Script | None:
@@ -79,15 +80,17 @@ class ScriptRun:
     def serve(self) -> Served:
         """Run it; its output goes to stderr."""
         from galatune.study.search.objective import as_script
+        from galatune.study.search.processes.origin import OfScript
         from galatune.study.search.scripts.serve import serve
 
         self.script.check()
         begun: list[optuna.Study] = []
+        origin = OfScript(self.script, self.called["source"], self.plan.study, self.options)
         try:
             with as_script(f"{self.script.place}:"):
                 return serve(
                     self.script,
-                    lambda handed: self._search(handed, begun),
+                    lambda handed: self._search(handed, origin, begun),
                     source=self.called["source"],
                     study=self.plan.study,
                     say=lambda line: click.echo(line, err=True),
@@ -98,7 +101,7 @@ class ScriptRun:
                 self.reached(begun[-1])
             raise
 
-    def _search(self, handed: HandedOver, begun: list[optuna.Study]) -> optuna.Study:
+    def _search(self, handed: HandedOver, origin: OfScript, begun: list[optuna.Study]) -> optuna.Study:
         from galatune.study.search.run import run
 
         check_directions(handed, self.plan)
@@ -111,10 +114,11 @@ class ScriptRun:
             return run(
                 self.plan,
                 handed.objective,
-                options=options_with(self.options, handed, self.plan),
+                options=handed.options_with(self.options, self.plan),
                 watcher=handed.watched(progress),
                 agree=progress.agree,
                 enqueued=handed.enqueued_without(self.plan.placeholders),
+                origin=replace(origin, handed=handed),
                 **self.called,
             )
 
@@ -143,13 +147,3 @@ def check_directions(handed: HandedOver, plan: ShrinkPlan) -> None:
             f"{printable(plan.study)!r} was to {listed(plan.directions)}; say with --study which old study "
             "is meant"
         )
-
-
-def options_with(options: RunOptions, handed: HandedOver, plan: ShrinkPlan) -> RunOptions:
-    """The options with the sampler and the pruner of the script, unless the command names others."""
-    sampler, pruner = options.sampler, options.pruner
-    if sampler is None:
-        sampler = handed.sampler_without(plan.placeholders)
-    if pruner is None and len(plan.directions) == 1:
-        pruner = handed.pruner
-    return replace(options, sampler=sampler, pruner=pruner)

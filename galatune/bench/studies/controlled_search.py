@@ -69,6 +69,9 @@ class _Watcher:
     def trial_started(self, number: int, capture: object) -> None:
         pass
 
+    def said(self, line: str) -> None:
+        pass
+
     def trial_finished(self, trial: FrozenTrial) -> None:
         assert self._study is not None
         self._meter.finished(self._study, trial)
