@@ -127,7 +127,6 @@ def run(
     """  # noqa: D301  # click's mark of a paragraph that keeps its lines
     load("torch", "galatune.study.search.run", "galatune.cli.progress")
     from galatune.study.search.options import RunOptions
-    from galatune.study.search.processes.origin import Named
     from galatune.study.search.run import pilot_place
     from galatune.study.search.run import run as run_study
     from galatune.study.storage.writing import default_target
@@ -144,7 +143,7 @@ def run(
     into, name = pilot_place(plan, into, name)
     place = into or default_target(plan.study)[0]
     options, failed = RunOptions(**settings), None
-    called: dict[str, Any] = {"source": storage, "into": into, "name": name}
+    called = _called(storage, into, name, None if script is not None else objective)
     if script is not None:
         served = ScriptRun(
             *(script, plan, place, options, called, yes, stop_after_search),
@@ -153,7 +152,6 @@ def run(
         assert served.study is not None  # the search of `ScriptRun` always returns one
         smaller, failed = served.study, served.failed
     else:
-        called["origin"] = Named(str(objective))
         with running(str(objective), place, plan, yes=yes, as_json=as_json) as (function, progress):
             smaller = run_study(
                 plan, function, options=options, watcher=progress, agree=progress.agree, **called
@@ -166,6 +164,14 @@ def run(
             f"The search is stored in {place}, but {script.name} failed behind it: {failed}. "
             "--stop-after-search ends it there"
         )
+
+
+def _called(storage: str, into: str | None, name: str | None, objective: str | None) -> dict[str, Any]:
+    """Arguments of `galatune.run`; workers import the objective, if there is one, from this folder."""
+    from galatune.study.search.processes.origin import Named
+
+    origin = {} if objective is None else {"origin": Named(objective)}
+    return {"source": storage, "into": into, "name": name, **origin}
 
 
 @contextmanager

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import pickle
+import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -62,6 +64,11 @@ class Importable:
         Raises:
             PlanError: It cannot be imported.
         """
+        if getattr(multiprocessing.current_process(), "_inheriting", False):
+            raise PlanError(
+                "a worker imports the program that started it, however: that starts workers when it is "
+                'imported; put the call of galatune.run under if __name__ == "__main__":'
+            )
         name = printable(str(getattr(self.objective, "__qualname__", type(self.objective).__name__)))
         cure = (
             "define it at the top of a .py file, or name that file on the command line: galatune run "
@@ -74,7 +81,7 @@ class Importable:
                 f"workers import the objective by its name, however: {name} cannot be pickled "
                 f"({first_line(error)}); {cure}"
             ) from None
-        main = __import__("sys").modules.get("__main__")
+        main = sys.modules.get("__main__")
         typed = getattr(main, "__file__", None) is None and getattr(main, "__spec__", None) is None
         if typed and getattr(self.objective, "__module__", None) == "__main__":
             raise PlanError(
@@ -160,8 +167,6 @@ class OfScript:
 
     def for_worker(self, options: RunOptions) -> RunOptions:
         """Without the sampler and the pruner of the script: the worker's own script makes them."""
-        from dataclasses import replace
-
         return replace(options, sampler=self.given.sampler, pruner=self.given.pruner)
 
     def hand_to(self, work: Work, options: RunOptions, plan: ShrinkPlan) -> None:

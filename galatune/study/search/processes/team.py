@@ -179,12 +179,9 @@ class Team:
             return
         self._last_end = how
         left = [one for one in self._members if not one.over]
-        then = (
-            f"{plural(len(left), 'worker')} go{'es' if len(left) == 1 else ''} on, its trial is tried again"
-            if left
-            else "its trial is tried again by the same command"
-        )
-        self._say(f"Worker {member.number} of {self._count} (process {member.pid}) {how}; {then}.")
+        again = "its trial is tried again" if member.ready else "it had begun no trial"
+        others = f", {plural(len(left), 'worker')} go{'es' if len(left) == 1 else ''} on" if left else ""
+        self._say(f"Worker {member.number} of {self._count} (process {member.pid}) {how}; {again}{others}.")
 
     def _all_gone(self) -> str:
         words = (
