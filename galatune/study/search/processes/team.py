@@ -8,8 +8,10 @@ import signal
 import sys
 import uuid
 import warnings
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from multiprocessing.connection import Connection, wait
+from types import ModuleType
 
 from galatune.controller.torch_hooks.devices import visible_gpus
 from galatune.errors import GalatuneError, ObjectiveError
@@ -101,7 +103,7 @@ class Team:
         self._say(shares.text())
         for number in range(1, self._count + 1):
             with shares.inherited_by(number):
-                self._members.append(Member(number, self._task))
+                self._members.append(Member(number, self._task, self._origin))
         while self._members:
             self._look()
         if self._error is not None:
@@ -205,13 +207,14 @@ class Member:
     Args:
         number: From 1.
         task: What it is given.
+        origin: Where it gets the objective from.
 
     Attributes:
         ready: Whether it gives its trial back if it is interrupted.
         over: Whether it has said that it ends.
     """
 
-    def __init__(self, number: int, task: bytes) -> None:
+    def __init__(self, number: int, task: bytes, origin: Origin) -> None:
         context = multiprocessing.get_context("spawn")
         self.number = number
         self.ready = self.over = False
@@ -220,7 +223,8 @@ class Member:
         self._process = context.Process(
             target=worker_main, args=(task, number, theirs, printed), name=f"galatune worker {number}"
         )
-        self._process.start()
+        with nullcontext() if isinstance(origin, Importable) else _without_main():
+            self._process.start()
         theirs.close()
         printed.close()
         self.pid, self.sentinel = self._process.pid or 0, self._process.sentinel
@@ -282,3 +286,14 @@ class Member:
         """End what it has started, if its own end was sudden."""
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
+
+
+@contextmanager
+def _without_main() -> Iterator[None]:
+    """A process that is started inside does not import the main module, as it would otherwise: a script."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
