@@ -24,9 +24,9 @@ def workers_table(found: Sequence[Compared], seconds: float) -> Table:
             "Optuna, s",
             "galatune, s",
             "more",
-            "database per trial, ms",
-            "more without it",
-            "start and end, s",
+            "database, ms a trial",
+            "without it",
+            "start, end, s",
         ),
     )
     for one in found:
@@ -49,6 +49,8 @@ def _per_trial(one: Compared) -> Callable[[Run], float]:
 
 def _spread(runs: Sequence[Run]) -> str:
     seconds = [run.seconds for run in runs]
+    if len(seconds) == 1:
+        return f"{seconds[0]:.1f}"
     return f"{statistics.median(seconds):.1f} ({min(seconds):.1f} to {max(seconds):.1f})"
 
 
