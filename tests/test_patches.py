@@ -79,6 +79,7 @@ LIST = {
     "galatune/bench/cost/short.py": {"torch.manual_seed()", "torch.set_num_threads()"},  # likewise
     "galatune/bench/studies/meter.py": {"register_optimizer_step_post_hook()"},  # a block around one training
     "galatune/bench/studies/search.py": {"torch.manual_seed()"},  # as in the first line
+    "galatune/bench/cost/workers.py": {"optuna.logging.set_verbosity()"},  # the same
     "galatune/bench/prior/trainings.py": {  # as in the first line
         "optuna.logging.set_verbosity()",
         "torch.manual_seed()",
@@ -122,8 +123,15 @@ LIST = {
     "galatune/study/search/scripts/dry_call.py": {
         "optuna.logging.set_verbosity()"
     },  # a block around one call
-    "galatune/study/search/run.py": {"optuna.logging.set_verbosity()"},
+    "galatune/study/search/blocks.py": {"optuna.logging.set_verbosity()"},
     "galatune/study/search/signals.py": {"signal.signal()"},
+    # worker processes: of their own, and what they inherit while they are started
+    "galatune/study/search/processes/origin.py": {"os.chdir()"},
+    "galatune/study/search/processes/shares.py": {
+        *("os.environ", "os.environ.pop()", "os.environ.update()"),
+    },
+    "galatune/study/search/processes/team.py": {"sys.modules"},
+    "galatune/study/search/processes/worker.py": {"signal.signal()"},
     "galatune/study/storage/reading.py": {"warnings.simplefilter()"},
     # processes of a command of ours
     "galatune/cli/demo.py": {"optuna.logging.set_verbosity()"},

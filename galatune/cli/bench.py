@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from galatune.bench.controller.methods import Schedule
 
-__all__ = ["bench"]
+__all__ = ["bench", "printed"]
 
 WIDTH = 120
 """Columns of the tables if stdout is no terminal."""
@@ -59,6 +59,7 @@ def bench() -> None:
     galatune bench studies
     galatune bench cost
     galatune bench sensitivity
+    galatune bench workers
     """  # noqa: D301  # click's mark of a paragraph that keeps its lines
 
 
@@ -138,7 +139,7 @@ def compare(
     results = comparison.compare(
         chosen.tasks, chosen.methods, chosen.schedules, chosen.seeds, out, jobs, countdown
     )
-    _print(comparison_tables(results, several=len(chosen.tasks) > 1, regret=regret))
+    printed(comparison_tables(results, several=len(chosen.tasks) > 1, regret=regret))
     if figures:
         _save(comparison_figures(results, chosen.schedules), out)
     for one in comparison.invariance(chosen.tasks, out, jobs, countdown) if invariance else ():
@@ -202,7 +203,7 @@ def studies(
 
     plan = choose(suite, objectives, settings, ways, seeds, frozen)
     testbed = Testbed(run_testbed(plan, out, jobs, Countdown("searches")))
-    _print(studies_tables(testbed))
+    printed(studies_tables(testbed))
     for line in studies_words(testbed):
         click.echo(line)
     if figures:
@@ -251,7 +252,7 @@ def prior(
 
     plan = choose("quick", objectives, settings, None, studies, frozen)
     trained = run_trainings(plan, repeats, out, jobs, Countdown("trainings"))
-    _print(prior_tables(trained))
+    printed(prior_tables(trained))
     for line in prior_words(trained):
         click.echo(line)
     click.echo(f"Every training: {out / 'trainings.jsonl'}", err=True)
@@ -293,7 +294,7 @@ def cost(device: str, steps: int, gradients: bool, short: bool) -> None:
     workload = workload_for(device)
     for probe in probes():
         found = measure(workload, probe, steps, Countdown(f"steps with the {probe} probe"))
-        _print([cost_table(found)])
+        printed([cost_table(found)])
     click.echo(f"{workload.name}, {workload.batch} x {workload.length} characters per step, AdamW.")
 
 
@@ -302,14 +303,14 @@ def _count_gradients(steps: int) -> None:
     from galatune.cli.countdown import Countdown
 
     for probe in COUNTED:
-        _print([gradient_table(gradient_cost(probe, nets(), steps, Countdown(f"trainings with {probe}")))])
+        printed([gradient_table(gradient_cost(probe, nets(), steps, Countdown(f"trainings with {probe}")))])
 
 
 def _time_short_trainings() -> None:
     from galatune.bench.cost.short import short_costs, short_table
     from galatune.cli.countdown import Countdown
 
-    _print([short_table(short_costs(5, Countdown("trainings")))])
+    printed([short_table(short_costs(5, Countdown("trainings")))])
 
 
 @bench.command()
@@ -344,7 +345,7 @@ def sensitivity(
     wanted = find_tasks(curves.SENSITIVITY_TASKS if tasks is None else tasks)
     found = find_methods(curves.SENSITIVITY_METHODS if methods is None else methods)
     measured = curves.sensitivity(wanted, found, seeds, out, jobs, Countdown("trainings"))
-    _print([sensitivity_table(measured)])
+    printed([sensitivity_table(measured)])
     for line in note(found):
         click.echo(line)
     if figures:
@@ -352,7 +353,7 @@ def sensitivity(
     click.echo(f"Every training: {out / 'results.csv'}", err=True)
 
 
-def _print(tables: Iterable[RenderableType]) -> None:
+def printed(tables: Iterable[RenderableType]) -> None:
     """Print tables, each with an empty line below."""
     from rich.console import Console
 

@@ -17,6 +17,7 @@ import click
 
 from galatune import __version__
 from galatune.cli.bench import bench
+from galatune.cli.bench_workers import workers
 from galatune.cli.demo import demo
 from galatune.cli.pilot import pilot
 from galatune.cli.report import report
@@ -117,6 +118,7 @@ def main() -> None:
 
 def _load_commands() -> None:
     """Add our own commands, in the order of their use, then those of installed hosts."""
+    bench.add_command(workers)
     for command in (demo, scan, pilot, run, report, bench):
         main.add_command(command)
     for entry in entry_points(group="galatune.commands"):

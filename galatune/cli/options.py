@@ -37,6 +37,7 @@ __all__ = [
     "study_option",
     "tolerance_option",
     "warm_start_option",
+    "workers_option",
     "yes_option",
 ]
 
@@ -213,6 +214,16 @@ seed_option = click.option(
     default=0,
     show_default=True,
     help="Of the sampler and of each trial.",
+)
+
+workers_option = click.option(
+    "--workers",
+    type=click.IntRange(1, 256),
+    metavar="N",
+    default=1,
+    show_default=True,
+    help="Processes on this machine that run the trials, each on a GPU of its own as far as there are "
+    "enough; the budget stays the same.",
 )
 
 yes_option = click.option(

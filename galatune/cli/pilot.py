@@ -32,7 +32,7 @@ from galatune.cli.options import (
 )
 from galatune.cli.run import plan_of, running
 from galatune.cli.saved_plan import save_plan
-from galatune.cli.scripts import ScriptRun, options_with, script_of, taken_over
+from galatune.cli.scripts import ScriptRun, script_of, taken_over
 from galatune.errors import ObjectiveError
 from galatune.formatting import in_shell, plural
 
@@ -157,7 +157,7 @@ def _of_script(
             run_pilot(
                 plan,
                 handed.objective,
-                options=options_with(options, handed, plan),
+                options=handed.options_with(options, plan),
                 watcher=handed.watched(progress),
                 agree=progress.agree,
                 **called,

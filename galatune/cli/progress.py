@@ -157,6 +157,10 @@ class RunProgress:
             self._said_share = True
             self._say(self._line(trial))
 
+    def said(self, line: str) -> None:
+        """Print it above the bar."""
+        self._say(printable(line))
+
     def _line(self, trial: FrozenTrial) -> str:
         values = "" if trial.values is None else f" {', '.join(f'{value:.6g}' for value in trial.values)}"
         seconds = trial.duration.total_seconds() if trial.duration else 0.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,10 +35,11 @@ from galatune.cli.options import (
     study_option,
     tolerance_option,
     warm_start_option,
+    workers_option,
     yes_option,
 )
 from galatune.cli.saved_plan import saved_plan
-from galatune.cli.scripts import ScriptRun, options_with, script_of, taken_over
+from galatune.cli.scripts import ScriptRun, script_of, taken_over
 from galatune.errors import ObjectiveError
 from galatune.formatting import in_shell
 
@@ -47,9 +49,8 @@ if TYPE_CHECKING:
     from galatune.cli.progress import RunProgress
     from galatune.study.scan.plan import ShrinkPlan
     from galatune.study.search.objective import Objective
-    from galatune.study.search.options import RunOptions
+    from galatune.study.search.processes.origin import OfScript
     from galatune.study.search.scripts.handed_over import HandedOver
-    from galatune.study.search.scripts.running import Script
     from galatune.study.search.summary import RunSummary
 
 __all__ = ["plan_of", "run", "running"]
@@ -92,6 +93,7 @@ __all__ = ["plan_of", "run", "running"]
 @sampler_option
 @pruner_option
 @seed_option
+@workers_option
 @plan_option
 @click.option(
     "--stop-after-search", is_flag=True, help="End a script with its search; without, it goes on behind it."
@@ -128,6 +130,7 @@ def run(
     """  # noqa: D301  # click's mark of a paragraph that keeps its lines
     load("torch", "galatune.study.search.run", "galatune.cli.progress")
     from galatune.study.search.options import RunOptions
+    from galatune.study.search.processes.origin import Named, OfScript
     from galatune.study.search.run import pilot_place
     from galatune.study.search.run import run as run_study
     from galatune.study.storage.writing import default_target
@@ -142,12 +145,15 @@ def run(
     else:
         plan = saved_plan(plan_file, study, said=bool(lr or keep or drop_schedule))
     into, name = pilot_place(plan, into, name)
-    place, options, failed = into or default_target(plan.study)[0], RunOptions(**settings), None
+    place = into or default_target(plan.study)[0]
+    options, failed = RunOptions(**settings), None
+    # Now, since workers start from the present folder, which a script may leave.
+    origin = Named(str(objective)) if script is None else OfScript(script, storage, plan.study, options)
     called: dict[str, Any] = {"source": storage, "into": into, "name": name}
-    if script is not None:
+    if isinstance(origin, OfScript):
         served = ScriptRun(
-            *(script, plan, place, storage, yes),
-            search=lambda handed, progress: _of_script(script, plan, options, called, handed, progress),
+            *(origin.script, plan, place, storage, yes),
+            search=lambda handed, progress: _of_script(origin, plan, called, handed, progress),
             stop_after=stop_after_search,
             reached=lambda study: _print_reached(study, place, as_json),
         ).serve()
@@ -156,7 +162,13 @@ def run(
     else:
         with running(str(objective), place, plan, yes=yes, as_json=as_json) as (function, progress):
             smaller = run_study(
-                plan, function, options=options, watcher=progress, agree=progress.agree, **called
+                plan,
+                function,
+                options=options,
+                watcher=progress,
+                agree=progress.agree,
+                origin=origin,
+                **called,
             )
     _print(_summary(smaller, place), as_json)
     if not as_json:
@@ -169,9 +181,8 @@ def run(
 
 
 def _of_script(
-    script: Script,
+    origin: OfScript,
     plan: ShrinkPlan,
-    options: RunOptions,
     called: dict[str, Any],
     handed: HandedOver,
     progress: RunProgress,
@@ -179,14 +190,15 @@ def _of_script(
     """The smaller search in the place of a script's."""
     from galatune.study.search.run import run as run_study
 
-    taken_over(script, handed, handed.text(plan.placeholders), "The budget is the command's.")
+    taken_over(origin.script, handed, handed.text(plan.placeholders), "The budget is the command's.")
     return run_study(
         plan,
         handed.objective,
-        options=options_with(options, handed, plan),
+        options=handed.options_with(origin.given, plan),
         watcher=handed.watched(progress),
         agree=progress.agree,
         enqueued=handed.enqueued_without(plan.placeholders),
+        origin=replace(origin, handed=handed),
         **called,
     )
 

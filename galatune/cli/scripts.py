@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import click
@@ -17,12 +17,11 @@ if TYPE_CHECKING:
 
     from galatune.cli.progress import RunProgress
     from galatune.study.scan.plan import ShrinkPlan
-    from galatune.study.search.options import RunOptions
     from galatune.study.search.scripts.handed_over import HandedOver
     from galatune.study.search.scripts.running import Script
     from galatune.study.search.scripts.serve import Served
 
-__all__ = ["ScriptRun", "check_directions", "options_with", "script_of", "taken_over"]
+__all__ = ["ScriptRun", "check_directions", "script_of", "taken_over"]
 
 
 def script_of(objective: str | None, module: str | None, arguments: tuple[str, ...]) -> Script | None:
@@ -128,16 +127,6 @@ def check_directions(handed: HandedOver, plan: ShrinkPlan) -> None:
             f"{printable(plan.study)!r} was to {listed(plan.directions)}; say with --study which old study "
             "is meant"
         )
-
-
-def options_with(options: RunOptions, handed: HandedOver, plan: ShrinkPlan) -> RunOptions:
-    """The options with the sampler and the pruner of the script, unless the command names others."""
-    sampler, pruner = options.sampler, options.pruner
-    if sampler is None:
-        sampler = handed.sampler_without(plan.placeholders)
-    if pruner is None and len(plan.directions) == 1:
-        pruner = handed.pruner
-    return replace(options, sampler=sampler, pruner=pruner)
 
 
 def taken_over(script: Script, handed: HandedOver, parts: str, then: str) -> None:

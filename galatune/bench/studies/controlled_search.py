@@ -74,6 +74,9 @@ class MeterWatcher:
     def trial_started(self, number: int, capture: object) -> None:
         """Nothing to do."""
 
+    def said(self, line: str) -> None:
+        """Nothing to do."""
+
     def trial_finished(self, trial: FrozenTrial) -> None:
         """Tell the meter."""
         assert self._study is not None

@@ -1,10 +1,11 @@
-"""The trials of the smaller search, one after another, until it is over."""
+"""The trials of the smaller search, until it is over."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
@@ -31,16 +32,59 @@ from galatune.study.search.stopping import AT_WORK
 from galatune.study.search.trial_run import run_trial
 from galatune.study.search.workers import Workers, beating, let_go
 
-__all__ = ["run_trials"]
+__all__ = ["STOPPED", "Overseer", "Streaks", "begin", "conclude", "over", "run_trials", "work"]
 
 LOOK_SECONDS = 0.2
 """Between two looks at what other processes do."""
+
+STOPPED = "the objective stopped the study"
+"""The reason if it called ``study.stop()``."""
 
 MOST_FAILURES = 5
 """This many FAILs in a row end the run."""
 
 MOST_OWN_STEPS = 20
 """So do this many trials in a row whose optimizers set their own step, which use no ticket."""
+
+
+class Overseer(Protocol):
+    """Looks over a run, and may end it."""
+
+    def ended(self, trial: FrozenTrial) -> str | None:
+        """A trial has ended; why no other follows, None if one may."""
+        ...
+
+    def asked(self) -> str | None:
+        """Why no other trial follows, whatever the budget says; None if one may."""
+        ...
+
+
+class Streaks:
+    """Counts what ends a run if it comes too often in a row; an `Overseer`.
+
+    Attributes:
+        failures: FAILed trials in a row.
+        own_steps: Trials in a row whose optimizer set its own step.
+        last: Why the last one of either kind ended so.
+    """
+
+    def __init__(self) -> None:
+        self.failures = self.own_steps = 0
+        self.last: str | None = None
+
+    def ended(self, trial: FrozenTrial) -> str | None:
+        """See `Overseer`."""
+        own_step = OWN_STEP in trial.user_attrs
+        self.own_steps = self.own_steps + 1 if own_step else 0
+        if not own_step and not is_interrupted(trial):
+            self.failures = self.failures + 1 if trial.state == TrialState.FAIL else 0
+        self.last = str(trial.user_attrs.get(REASON))
+        if self.own_steps >= MOST_OWN_STEPS:
+            return f"{MOST_OWN_STEPS} {OWN_STEPS}"
+        return f"{MOST_FAILURES} {FAILED}" if self.failures >= MOST_FAILURES else None
+
+    def asked(self) -> None:
+        """See `Overseer`."""
 
 
 def run_trials(search: Search) -> None:
@@ -51,57 +95,81 @@ def run_trials(search: Search) -> None:
             nothing but optimizers that set their own step.
         KeyboardInterrupt: Somebody stopped it; the running trial is queued again.
     """
-    study, budget, watcher = search.study, search.budget, search.watcher
-    workers = Workers()
-    failures = own_steps = 0
-    with _as_in_optimize(study), Interruption() as interruption:
-        take_over(study, workers)
-        if watcher is not None:
-            watcher.run_started(budget, study)
-        with interruption.held():
-            queue_repeats(study, budget.old_best)
-        while (reason := _stop_reason(search, workers, interruption)) is None:
+    streaks = Streaks()
+    with Interruption() as interruption:
+        begin(search, interruption)
+        reason = work(search, interruption, streaks)
+    conclude(search, reason, streaks)
+
+
+def begin(search: Search, interruption: Interruption) -> None:
+    """Take over what other processes left, say that the run begins, and queue the repeats of the old best."""
+    take_over(search.study, Workers())
+    if search.watcher is not None:
+        search.watcher.run_started(search.budget, search.study)
+    with interruption.held():
+        queue_repeats(search.study, search.budget.old_best)
+
+
+def work(search: Search, interruption: Interruption, overseer: Overseer) -> str:
+    """Run trials in this process until none follows; the reason."""
+    study, workers = search.study, Workers()
+    with _as_in_optimize(study):
+        while True:
+            reason = _stop_reason(search, workers, interruption, overseer)
+            if reason is not None:
+                return reason
             trial = _trial(search, interruption)
             if trial is None:
                 time.sleep(LOOK_SECONDS)
                 continue
-            study._stop_flag &= budget.obeys_stop
-            if watcher is not None:
-                watcher.trial_finished(trial)
-            own_step = OWN_STEP in trial.user_attrs
-            own_steps = own_steps + 1 if own_step else 0
-            if own_steps >= MOST_OWN_STEPS:
-                reason = f"{MOST_OWN_STEPS} {OWN_STEPS}"
-                note_stop(study, reason)
-                raise ObjectiveError(f"{reason}: {printable(str(trial.user_attrs.get(REASON)))}")
-            if not own_step and not is_interrupted(trial):
-                failures = failures + 1 if trial.state == TrialState.FAIL else 0
-            if failures >= MOST_FAILURES:
-                reason = f"{MOST_FAILURES} {FAILED}"
-                break
+            study._stop_flag &= search.budget.obeys_stop
+            if search.watcher is not None:
+                search.watcher.trial_finished(trial)
+            reason = overseer.ended(trial)
+            if reason is not None:
+                return reason
             if study._stop_flag:
-                reason = "the objective stopped the study"
-                break
-    note_stop(study, reason)
-    _check_outcome(search, reason, failures)
+                return STOPPED
 
 
-def _stop_reason(search: Search, workers: Workers, interruption: Interruption) -> str | None:
+def conclude(search: Search, reason: str, streaks: Streaks) -> None:
+    """Note why a run ended.
+
+    Raises:
+        ObjectiveError: It has no result.
+    """
+    note_stop(search.study, reason)
+    if streaks.own_steps >= MOST_OWN_STEPS:
+        raise ObjectiveError(f"{reason}: {printable(str(streaks.last))}")
+    _check_outcome(search, reason, streaks.failures)
+
+
+def _stop_reason(
+    search: Search, workers: Workers, interruption: Interruption, overseer: Overseer
+) -> str | None:
     """Why no other trial follows, None if one does.
 
-    If the rest is at work in processes of which only their beat can tell whether they are alive, wait for it.
+    If the rest is at work in processes of which only their beat can tell whether they are alive, or in
+    workers of this run, wait for it.
     """
-    study, budget = search.study, search.budget
-    while True:
+    study = search.study
+    while (asked := overseer.asked()) is None:
         with interruption.held():
             take_over(study, workers)
             let_go()
-            _settle(search)
-            search.budget.prepare(study)
-            reason = then_polish(search, budget.stop_reason(study))
-        if reason is None or not reason.endswith(AT_WORK) or not workers.unknown(study):
+            reason = over(search)
+        if reason is None or not reason.endswith(AT_WORK) or not workers.awaited(study):
             return reason
         time.sleep(LOOK_SECONDS)
+    return asked
+
+
+def over(search: Search) -> str | None:
+    """Why the search is over, None while it is not; what comes next is queued."""
+    _settle(search)
+    search.budget.prepare(search.study)
+    return then_polish(search, search.budget.stop_reason(search.study))
 
 
 def _settle(search: Search) -> None:

@@ -46,6 +46,10 @@ class Watcher(Protocol):
         """With its final state."""
         ...
 
+    def said(self, line: str) -> None:
+        """A line about the processes of the run."""
+        ...
+
 
 @dataclass(frozen=True)
 class RunOptions:
@@ -77,6 +81,7 @@ class RunOptions:
             which is used as it is. None: "grid" if the old study had one, else "tpe".
         pruner: A name of `galatune.study.search.pruning.PRUNERS`, or a pruner of Optuna's. None: no pruner if
             the old study has no PRUNED trial, else the median pruner.
+        workers: Processes that run its trials, on this machine.
     """
 
     trials: int | None = None
@@ -98,6 +103,7 @@ class RunOptions:
     polish: int = 0
     sampler: str | BaseSampler | None = None
     pruner: str | BasePruner | None = None
+    workers: int = 1
 
     def controller_options(self) -> dict[str, Any]:
         """The options of `galatune.controlled`.

@@ -21,13 +21,14 @@ from galatune.study.ledger.pilot_report import PilotReport
 from galatune.study.ledger.provenance import Provenance
 from galatune.study.ledger.rows import ledger
 from galatune.study.scan.plan import ShrinkPlan
+from galatune.study.search.blocks import not_deleted, quiet
 from galatune.study.search.create import as_begun, create_or_continue, study_names
 from galatune.study.search.fingerprint import Fingerprint
 from galatune.study.search.loop import run_trials
 from galatune.study.search.objective import Objective
 from galatune.study.search.options import RunOptions, Search, Watcher
 from galatune.study.search.pilot_budget import PilotBudget, most_pairs, nothing_but_failures
-from galatune.study.search.run import checked, not_deleted, old_place, quiet, read_old
+from galatune.study.search.run import checked, old_place, read_old
 from galatune.study.search.warm_start import OldConfiguration, best_configurations
 from galatune.study.storage.address import redact
 from galatune.study.storage.reading import open_source
@@ -128,6 +129,8 @@ def _cut_short(study: optuna.Study) -> str:
 def _checked(plan: ShrinkPlan, options: RunOptions, pairs: int | None, margin: float | None) -> RunOptions:
     if options.control is not None:
         raise PlanError("a pilot trains both with and without control; leave control out")
+    if options.workers > 1:
+        raise PlanError("a pilot trains one pair after another; leave workers out")
     if pairs is not None and not FEWEST_PAIRS <= pairs <= MOST_PAIRS:
         raise PlanError(f"--pairs must lie between {FEWEST_PAIRS} and {MOST_PAIRS}, however: {pairs}")
     if margin is not None and not (math.isfinite(margin) and margin >= 0):

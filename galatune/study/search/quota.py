@@ -39,6 +39,7 @@ from galatune.study.ledger.attributes import (
 )
 from galatune.study.search.lanes import is_on_top, noted_ticket
 from galatune.study.search.workers import Workers, new_claim
+from galatune.study.storage.database import note
 
 __all__ = [
     "FIXED",
@@ -140,8 +141,7 @@ def claim(study: optuna.Study, trial: optuna.trial.Trial, tickets: int) -> bool:
     trials = study.get_trials(deepcopy=False)
     numbers = _tickets(trials)
     try:
-        trial.set_user_attr(PROCESS, new_claim())
-        trial.set_user_attr(TICKET, numbers[key])
+        note(trial, {PROCESS: new_claim(), TICKET: numbers[key]})
     except RuntimeError:  # it is finished
         return False
     now = storage.get_trial(key)

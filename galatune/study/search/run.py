@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,21 +11,24 @@ import optuna
 
 from galatune.controller.options import Options
 from galatune.controller.torch_hooks.random_state import restored_afterwards
-from galatune.errors import PlanError, StorageError
+from galatune.errors import PlanError
 from galatune.formatting import listed, printable
 from galatune.study.ledger.match import Goal, goal_of
 from galatune.study.ledger.rows import ledger
 from galatune.study.scan.plan import ShrinkPlan
 from galatune.study.scan.projection import MOST_ALIKE
+from galatune.study.search.blocks import not_deleted, quiet
 from galatune.study.search.carried_pilot import bring
 from galatune.study.search.chosen_way import begun_study, with_pilot
 from galatune.study.search.control_off import check_control
-from galatune.study.search.create import as_begun, create_or_continue, study_names
+from galatune.study.search.create import as_begun, create_or_continue
 from galatune.study.search.fingerprint import Fingerprint
 from galatune.study.search.loop import run_trials
 from galatune.study.search.objective import Objective
 from galatune.study.search.options import RunOptions, Search, Watcher
 from galatune.study.search.polish import check_polish
+from galatune.study.search.processes.origin import Importable, Origin
+from galatune.study.search.processes.team import run_workers
 from galatune.study.search.pruning import OldPruning, Pruning, pruning_for
 from galatune.study.search.rate_bound import RateBound, rate_bound
 from galatune.study.search.stopping import Budget, budget_for
@@ -35,16 +37,15 @@ from galatune.study.storage.address import is_url, redact
 from galatune.study.storage.reading import open_source
 from galatune.study.storage.writing import default_target, open_target, storage_errors
 
-__all__ = ["HIDDEN", "checked", "not_deleted", "old_place", "pilot_place", "quiet", "read_old", "run"]
+__all__ = ["HIDDEN", "checked", "old_place", "pilot_place", "read_old", "run"]
 
 HIDDEN = ":***@"
 """What a plan's storage shows in place of its password."""
 
-DELETED = "Record does not exist"
-"""What storages say of a study or a trial that is gone."""
-
 MOST_SEED = 2**32 - 1
 """What numpy takes."""
+
+MOST_WORKERS = 256
 
 
 def run(
@@ -58,6 +59,7 @@ def run(
     watcher: Watcher | None = None,
     agree: Callable[[str], bool] | None = None,
     enqueued: Sequence[Mapping[str, Any]] = (),
+    origin: Origin | None = None,
     **settings: Any,
 ) -> optuna.Study:
     """Run the smaller study: the dropped dimensions are gone, the learning rate is controlled.
@@ -76,6 +78,8 @@ def run(
         agree: Asked before a study is continued with other options or other code than it was begun with,
             and before trials that differ in their seed alone; None refuses.
         enqueued: Configurations that are tried first, without what is dropped; they are counted.
+        origin: Where worker processes get the objective from; None if they can import it by its name, as
+            `pickle` does.
         **settings: Fields of `RunOptions`, if ``options`` is not given.
 
     Returns:
@@ -113,25 +117,12 @@ def run(
         with not_deleted(storage, study):
             queue_first(study, warm)
             queue_enqueued(study, enqueued, len(warm))
-            run_trials(Search(study, plan, objective, chosen, budget, watcher, pruning=pruning))
+            search = Search(study, plan, objective, chosen, budget, watcher, pruning=pruning)
+            if chosen.workers == 1:
+                run_trials(search)
+            else:
+                run_workers(search, origin or Importable(objective), into or file)
     return study
-
-
-@contextmanager
-def not_deleted(storage: optuna.storages.BaseStorage, study: optuna.Study) -> Iterator[None]:
-    """Say in one line that somebody deletes the study, or the trial, that runs."""
-    name = study.study_name
-    try:
-        yield
-    except KeyError as error:
-        if DELETED not in str(error):
-            raise
-        there = name in study_names(storage)
-        what = "a running trial of study" if there else "study"
-        raise StorageError(
-            f"{what} {printable(name)!r} was deleted by another process; the same command "
-            f"{'continues' if there else 'begins it again'}"
-        ) from None
 
 
 def checked(plan: ShrinkPlan, options: RunOptions | None, settings: Mapping[str, Any]) -> RunOptions:
@@ -141,6 +132,8 @@ def checked(plan: ShrinkPlan, options: RunOptions | None, settings: Mapping[str,
     options = options or RunOptions(**settings)
     if not 0 <= options.seed <= MOST_SEED:
         raise PlanError(f"--seed must lie between 0 and {MOST_SEED}, however: {options.seed}")
+    if not 1 <= options.workers <= MOST_WORKERS:
+        raise PlanError(f"--workers must lie between 1 and {MOST_WORKERS}, however: {options.workers}")
     if not math.isfinite(options.min_lr):
         raise PlanError(f"--min-lr must be finite, however: {options.min_lr}")
     check_control(options)
@@ -231,14 +224,3 @@ def _best(goal: Goal | None) -> dict[str, Any]:
         return {"best_value": None if goal is None else goal.best}
     volume = {"hypervolume": goal.best, "reference_point": list(goal.reference_point)}
     return {"best_value": None, **volume}
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Without Optuna's line per trial: the watcher says it."""
-    level = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    try:
-        yield
-    finally:
-        optuna.logging.set_verbosity(level)

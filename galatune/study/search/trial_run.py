@@ -32,6 +32,7 @@ from galatune.study.search.placeholder_trial import PlaceholderTrial
 from galatune.study.search.quota import ticket_of
 from galatune.study.search.repeats import mark, old_rates
 from galatune.study.search.signals import Interruption
+from galatune.study.storage.database import note
 
 __all__ = ["nothing_controlled", "record_of", "run_trial"]
 
@@ -70,13 +71,12 @@ def run_trial(search: Search, trial: optuna.trial.Trial, interruption: Interrupt
 
 
 def _write_down(study: optuna.Study, trial: optuna.trial.Trial, ended: Outcome, record: TrialRecord) -> None:
-    trial.set_user_attr(RECORD, record.to_attribute())
-    for name, rate in record.scalars.items():
-        trial.set_user_attr(name, rate)
+    attributes: dict[str, Any] = {RECORD: record.to_attribute(), **record.scalars}
     if ended.reason is not None:
-        trial.set_user_attr(REASON, ended.reason)
+        attributes[REASON] = ended.reason
     if ended.own_step is not None:
-        trial.set_user_attr(OWN_STEP, ended.own_step)
+        attributes[OWN_STEP] = ended.own_step
+    note(trial, attributes)
     study.tell(trial, ended.values, state=ended.state)
 
 

@@ -22,7 +22,7 @@ from optuna.trial import FrozenTrial, TrialState
 from galatune.study.ledger.attributes import BEAT, PROCESS
 from galatune.study.ledger.machine import is_alive, this_process
 
-__all__ = ["Workers", "beating", "let_go", "new_claim"]
+__all__ = ["Workers", "beating", "let_go", "new_claim", "work_for"]
 
 BEAT_SECONDS = 30.0
 """Between two beats: in a journal, each of them is a line of 120 characters."""
@@ -33,6 +33,9 @@ MISSED_BEATS = 5
 CLAIM_SECONDS = 5.0
 """Longer than a process takes from beginning a trial to claiming it, or from releasing one to queueing it."""
 
+_run: dict[str, Any] = {}
+"""The run that this process works for: its "run", and "worker", the number in it. Empty if there is none."""
+
 _claims: dict[str, int] = {}
 """Claims of this process that are at work, and the thread of each."""
 
@@ -41,7 +44,17 @@ def new_claim() -> dict[str, Any]:
     """What a process notes in a trial that is its own; it is at work until this thread lets go."""
     claim = uuid.uuid4().hex
     _claims[claim] = threading.get_ident()
-    return {**this_process(), "claim": claim, "beat": BEAT_SECONDS}
+    return {**this_process(), "claim": claim, "beat": BEAT_SECONDS, **_run}
+
+
+def work_for(run: str, worker: int) -> None:
+    """Say in each claim from here on that this process is a worker.
+
+    Args:
+        run: What its run alone is called.
+        worker: Number of this process, from 1.
+    """
+    _run.update(run=run, worker=worker)
 
 
 def let_go() -> None:
@@ -69,10 +82,14 @@ class Workers:
         alive = _is_at_work(trial.user_attrs.get(PROCESS))
         return alive is False or self._unchanged(trial) > CLAIM_SECONDS
 
-    def unknown(self, study: optuna.Study) -> bool:
-        """Whether a trial is running of which only time can tell whether its process is gone."""
+    def awaited(self, study: optuna.Study) -> bool:
+        """Whether a trial is running of which only time can tell whether its process is gone.
+
+        Or in another worker of the same run: nobody else would go on with it, or with what comes after it.
+        """
         return any(
-            _is_at_work(trial.user_attrs.get(PROCESS)) is None and not self._has_changed(trial)
+            _is_of_this_run(trial.user_attrs.get(PROCESS))
+            or (_is_at_work(trial.user_attrs.get(PROCESS)) is None and not self._has_changed(trial))
             for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         )
 
@@ -121,6 +138,12 @@ def _is_at_work(process: Any) -> bool | None:
     if not alive or process["pid"] != os.getpid():
         return alive
     return process.get("claim") in _claims
+
+
+def _is_of_this_run(process: Any) -> bool:
+    """Whether a process is another worker of the same run, and alive."""
+    same = isinstance(process, Mapping) and bool(_run) and process.get("run") == _run["run"]
+    return same and process.get("worker") != _run["worker"] and bool(is_alive(process))
 
 
 def _patience(process: Any) -> float:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, TypeVar
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-__all__ = ["FAIL_REASON", "NO_VALUE", "Database"]
+__all__ = ["FAIL_REASON", "NO_VALUE", "Database", "note"]
+
+_Found = TypeVar("_Found")
 
 NO_VALUE = "marked complete, but the storage holds no value of it"
 """The reason of a trial that is read as FAIL because its value is gone."""
@@ -16,12 +21,104 @@ FAIL_REASON = "fail_reason"
 """System attribute in which Optuna puts the reason of a FAIL."""
 
 
+_READS: ContextVar[bool] = ContextVar("reads", default=False)
+"""Whether the transaction that begins only reads."""
+
+
 class Database(optuna.storages.RDBStorage):
     """Optuna's storage, which gets along with rows that are gone.
 
     Optuna itself fails at a COMPLETE trial without all its values. Once a trial was deleted it gives a number
     a second time, and then shows one of the two trials alone.
     """
+
+    _remembers = False
+    _writes = 0
+
+    def serialize(self) -> None:
+        """Of an SQLite file: begin each transaction that writes with the lock for writing.
+
+        SQLite has no rows to lock: two processes would both find a trial waiting, and both make it running.
+        What was read last is remembered until the file changes, since most of the time of a read goes into
+        making objects of rows.
+        """
+        from sqlalchemy import event
+
+        self._remembered: dict[Hashable, Any] = {}
+        self._remembered_version: Hashable = None
+        self._remembers = True
+        event.listen(self.engine, "begin", self._begin)
+
+    def __getstate__(self) -> dict[Any, Any]:
+        return {**super().__getstate__(), "_remembers": False, "_remembered": {}, "_remembered_version": None}
+
+    def _begin(self, connection: Any) -> None:
+        reads = _READS.get()
+        self._writes += not reads
+        connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        token = _READS.set(True)
+        try:
+            yield
+        finally:
+            _READS.reset(token)
+
+    def _recalled(self, what: Hashable, read: Callable[[], _Found]) -> _Found:
+        """What was read last, if nobody has written since; else read it."""
+        with self._reading():
+            if not self._remembers:
+                return read()
+            version = self._version()
+            if version != self._remembered_version:
+                self._remembered, self._remembered_version = {}, version
+            remembered = self._remembered
+            if what not in remembered:
+                remembered[what] = read()
+            found: _Found = remembered[what]
+            return found
+
+    def _version(self) -> Hashable:
+        """Changes whenever this or another process writes; it is asked for before what it belongs to."""
+        connection = self.engine.raw_connection()
+        try:
+            cursor = connection.cursor()
+            (count,) = cursor.execute("PRAGMA data_version").fetchone()
+            cursor.close()
+            return id(connection.dbapi_connection), count, self._writes
+        finally:
+            connection.close()
+
+    def get_trial(self, trial_id: int) -> FrozenTrial:
+        """See `optuna.storages.BaseStorage`, like the following."""
+        with self._reading():
+            return super().get_trial(trial_id)
+
+    def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:
+        """Of a study."""
+        return dict(self._recalled(study_id, lambda: super(Database, self).get_study_user_attrs(study_id)))
+
+    def set_trial_user_attrs(self, trial_id: int, attributes: Mapping[str, Any]) -> None:
+        """Set several attributes at once.
+
+        Args:
+            trial_id: Of the trial in this storage.
+            attributes: Name to value.
+
+        Raises:
+            RuntimeError: The trial is finished.
+        """
+        from optuna.storages._rdb import models, storage
+
+        set_one = getattr(self, "_set_trial_attr_without_commit", None)
+        if set_one is None:  # an Optuna that has another way
+            for name, value in attributes.items():
+                self.set_trial_user_attr(trial_id, name, value)
+            return
+        with storage._create_scoped_session(self.scoped_session, True) as session:
+            for name, value in attributes.items():
+                set_one(session, models.TrialUserAttributeModel, trial_id, name, value)
 
     def fill_gaps(self, study_id: int) -> None:
         """Make a waiting trial for each number that is missing: it is run in the place of the deleted one."""
@@ -36,8 +133,15 @@ class Database(optuna.storages.RDBStorage):
                 if number not in numbers
             )
 
-    def _get_trials(self, *args: Any, **kwargs: Any) -> list[FrozenTrial]:
-        trials: list[FrozenTrial] = super()._get_trials(*args, **kwargs)
+    def _get_trials(
+        self, study_id: int, states: Any, included_trial_ids: set[int], trial_id_greater_than: int
+    ) -> list[FrozenTrial]:
+        asked = (study_id, states, included_trial_ids, trial_id_greater_than)
+        what = (study_id, states and tuple(states), tuple(sorted(included_trial_ids)), trial_id_greater_than)
+        return list(self._recalled(what, lambda: self._read_trials(*asked)))
+
+    def _read_trials(self, *asked: Any) -> list[FrozenTrial]:
+        trials: list[FrozenTrial] = super()._get_trials(*asked)
         seen: set[int] = set()
         free = 1 + max((trial.number for trial in trials), default=-1)
         for trial in trials:  # in the order in which they were made
@@ -74,3 +178,22 @@ def _has_its_values(trial: Any) -> bool:
     known = sorted(row.objective for row in trial.values)
     finite = all(row.value is not None for row in trial.values if row.value_type.name == "FINITE")
     return known == objectives and finite
+
+
+def note(trial: optuna.trial.Trial, attributes: Mapping[str, Any]) -> None:
+    """Set several attributes of a running trial, in one transaction if its storage has them.
+
+    Args:
+        trial: The trial.
+        attributes: Name to value.
+
+    Raises:
+        RuntimeError: The trial is finished.
+    """
+    backend = getattr(trial.storage, "_backend", None)
+    if not isinstance(backend, Database):
+        for name, value in attributes.items():
+            trial.set_user_attr(name, value)
+        return
+    backend.set_trial_user_attrs(trial._trial_id, attributes)
+    trial._cached_frozen_trial.user_attrs.update(attributes)

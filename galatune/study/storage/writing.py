@@ -161,7 +161,9 @@ def _open_file(path: Path, label: str) -> optuna.storages.BaseStorage:
     if not new:
         _refuse_foreign(path, label)
     timeout = {"connect_args": {"timeout": BUSY_SECONDS}}
-    return _serialized(_open_database(sqlite_url(path), timeout))
+    database = _open_database(sqlite_url(path), timeout)
+    database.serialize()
+    return database
 
 
 def _open_journal(path: Path, label: str) -> optuna.storages.JournalStorage:
@@ -172,18 +174,7 @@ def _open_journal(path: Path, label: str) -> optuna.storages.JournalStorage:
         raise damaged_journal(label, error, ANOTHER) from error
 
 
-def _serialized(storage: optuna.storages.RDBStorage) -> optuna.storages.RDBStorage:
-    """Begin each transaction with the lock for writing.
-
-    SQLite has no rows to lock: two processes would both find a trial waiting, and both make it running.
-    """
-    from sqlalchemy import event
-
-    event.listen(storage.engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
-    return storage
-
-
-def _open_database(url: str, options: dict[str, Any] | None = None) -> optuna.storages.RDBStorage:
+def _open_database(url: str, options: dict[str, Any] | None = None) -> Database:
     """Open a database, making Optuna's tables; several processes may do so at the same moment.
 
     Optuna looks for each table and then makes it, so that the slower of two processes fails although all is

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler, GridSampler
 
 from galatune.formatting import listed, plural
+from galatune.study.scan.plan import ShrinkPlan
 from galatune.study.search.objective import Objective
-from galatune.study.search.options import Watcher
+from galatune.study.search.options import RunOptions, Watcher
 
 __all__ = ["HandedOver"]
 
@@ -28,6 +29,7 @@ class HandedOver:
         pruner: The same.
         enqueued: Configurations that the script enqueued before its search.
         asks: Whether ``objective`` is the body of a loop of `ask` and `tell`, which runs once per trial.
+        asked: Number of a trial to the dropped dimensions that the objective has asked for in it.
         watched: Makes a watcher of another: through it the script's study learns what the search finds.
     """
 
@@ -38,6 +40,7 @@ class HandedOver:
     pruner: BasePruner | None = None
     enqueued: tuple[Mapping[str, Any], ...] = ()
     asks: bool = False
+    asked: dict[int, tuple[str, ...]] = field(default_factory=dict, repr=False)
     watched: Callable[[Watcher | None], Watcher | None] = field(default=lambda inner: inner, repr=False)
 
     def sampler_without(self, dropped: Mapping[str, Any]) -> BaseSampler | None:
@@ -50,6 +53,15 @@ class HandedOver:
             return self.sampler
         kept = {name: values for name, values in self.sampler._search_space.items() if name not in dropped}
         return GridSampler(kept, seed=0) if kept else None
+
+    def options_with(self, options: RunOptions, plan: ShrinkPlan) -> RunOptions:
+        """The options with the sampler and the pruner of the script, unless they name others."""
+        sampler, pruner = options.sampler, options.pruner
+        if sampler is None:
+            sampler = self.sampler_without(plan.placeholders)
+        if pruner is None and len(plan.directions) == 1:
+            pruner = self.pruner
+        return replace(options, sampler=sampler, pruner=pruner)
 
     def enqueued_without(self, dropped: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
         """The configurations that were enqueued, without what is dropped, each once."""

@@ -146,6 +146,11 @@ class Telling:
         if self._then is not None:
             self._then(self._smaller, trial)
 
+    def said(self, line: str) -> None:
+        """See `Watcher`."""
+        if self._inner is not None:
+            self._inner.said(line)
+
     def _call_back(self, trial: FrozenTrial) -> None:
         for callback in list(self._callbacks):
             try:

@@ -265,6 +265,7 @@ class Session:
             None if study.pruner is pruner else study.pruner,
             shown.enqueued,
             asks,
+            shown.asked,
             watched,
         )
 
