@@ -127,7 +127,7 @@ def fit_file(path: Path, options: FitOptions, say: Callable[[str], None] = lambd
     began = time.monotonic()
     with refusals_in_one_line(notes.add):
         model = _estimator(task, options)
-        model.fit(training.X, training.y, sample_weight=training.weight)  # type: ignore[attr-defined]
+        model.fit(training.X, training.y, sample_weight=training.weight)
     seconds = time.monotonic() - began
     scores, pictures = _judge(model, task, training, test, options.target, notes)
     card = Card(
@@ -248,11 +248,11 @@ def _judge(
     score = classification_scores if task.kind == "classification" else regression_scores
     with refusals_in_one_line(notes.add):
         scores = score(model, constant, test.X, test.y, test.weight)
-        guess = np.asarray(model.predict(test.X))  # type: ignore[attr-defined]
+        guess = np.asarray(model.predict(test.X))
     if not any(one.better for one in scores):
         notes.add("No score is better than the constant's: the columns may say nothing about the target.")
     if task.kind == "classification":
-        return scores, (picture_of_classes(test.y, guess, model.classes_),)  # type: ignore[attr-defined]
+        return scores, (picture_of_classes(test.y, guess, model.classes_),)
     return scores, (picture_of_numbers(test.y, guess, target),)
 
 

@@ -26,7 +26,6 @@ COMPRESSIONS = {
     b"BZh": "bz2",
     b"\xfd7zXZ": "xz",
     b"PK\x03\x04": "zip",
-    b"(\xb5/\xfd": "zstd",
 }
 WIDE = (b"\xff\xfe", b"\xfe\xff")
 """First bytes of a text in UTF-16."""
@@ -62,7 +61,7 @@ class _Format:
     def read(self, body: bytes, **options: Any) -> pd.DataFrame:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", pd.errors.DtypeWarning)
-            frame: pd.DataFrame = pd.read_csv(
+            frame = pd.read_csv(
                 io.BytesIO(body),
                 sep=self.separator,
                 decimal=self.decimal,
@@ -72,7 +71,7 @@ class _Format:
                 low_memory=False,
                 **options,
             )
-        return frame
+        return pd.DataFrame(frame)
 
 
 def read_file(path: Path, text_column: str | None = None) -> ReadTable:

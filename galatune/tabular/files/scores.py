@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,10 @@ from sklearn import metrics
 from sklearn.dummy import DummyClassifier, DummyRegressor
 
 __all__ = ["Score", "classification_scores", "constant_model", "regression_scores"]
+
+
+Weight: TypeAlias = NDArray[np.float64] | None
+"""Weights of rows, shape (n_rows,); None if all count alike."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,7 @@ def constant_model(kind: str) -> Any:
 
 
 def classification_scores(
-    model: Any, constant: Any, X: pd.DataFrame, y: NDArray[Any], weight: NDArray[np.float64] | None
+    model: Any, constant: Any, X: pd.DataFrame, y: NDArray[Any], weight: Weight
 ) -> tuple[Score, ...]:
     """Return accuracy, balanced accuracy, log loss and area under the ROC curve.
 
@@ -66,17 +71,22 @@ def classification_scores(
     loss = [_log_loss(y, probability, labels, weight) for _, probability in both]
     area = [_area(y, probability, labels, weight) for _, probability in both]
     return (
-        Score("accuracy", *accuracy, True, "The share of rows whose class is predicted."),
-        Score("balanced accuracy", *balanced, True, "The same, each class counted alike: the mean recall."),
-        Score("log loss", *loss, False, "How far probabilities are from what came; 0 is perfect."),
-        Score(
-            "ROC AUC", *area, True, "How often the row of a class ranks before one of another; 0.5 is chance."
+        _score("accuracy", accuracy, "greater", "The share of rows whose class is predicted."),
+        _score(
+            "balanced accuracy", balanced, "greater", "The same, each class counted alike: the mean recall."
+        ),
+        _score("log loss", loss, "less", "How far probabilities are from what came; 0 is perfect."),
+        _score(
+            "ROC AUC",
+            area,
+            "greater",
+            "How often the row of a class ranks before one of another; 0.5 is chance.",
         ),
     )
 
 
 def regression_scores(
-    model: Any, constant: Any, X: pd.DataFrame, y: NDArray[Any], weight: NDArray[np.float64] | None
+    model: Any, constant: Any, X: pd.DataFrame, y: NDArray[Any], weight: Weight
 ) -> tuple[Score, ...]:
     """Return R2, root mean squared error and mean absolute error; arguments as `classification_scores`."""
     guesses = [np.asarray(one.predict(X)) for one in (model, constant)]
@@ -84,13 +94,18 @@ def regression_scores(
     rmse = [float(metrics.root_mean_squared_error(y, guess, sample_weight=weight)) for guess in guesses]
     mae = [float(metrics.mean_absolute_error(y, guess, sample_weight=weight)) for guess in guesses]
     return (
-        Score("R2", *r2, True, "The share of the variance that is explained; 1 is perfect, 0 the mean."),
-        Score("RMSE", *rmse, False, "The root of the mean squared error, in units of the target.", "target"),
-        Score("MAE", *mae, False, "The mean absolute error, in units of the target.", "target"),
+        _score("R2", r2, "greater", "The share of the variance that is explained; 1 is perfect, 0 the mean."),
+        _score("RMSE", rmse, "less", "The root of the mean squared error, in units of the target.", "target"),
+        _score("MAE", mae, "less", "The mean absolute error, in units of the target.", "target"),
     )
 
 
-def _recall(y: NDArray[Any], guess: NDArray[Any], weight: NDArray[np.float64] | None) -> float:
+def _score(name: str, both: Sequence[float | None], better: str, meaning: str, unit: str = "") -> Score:
+    model, constant = both
+    return Score(name, model, constant, better == "greater", meaning, unit)
+
+
+def _recall(y: NDArray[Any], guess: NDArray[Any], weight: Weight) -> float:
     present = np.unique(y)
     return float(
         metrics.recall_score(y, guess, labels=present, average="macro", sample_weight=weight, zero_division=0)
@@ -101,7 +116,7 @@ def _log_loss(
     y: NDArray[Any],
     probability: NDArray[np.float64],
     labels: NDArray[Any],
-    weight: NDArray[np.float64] | None,
+    weight: Weight,
 ) -> float | None:
     if len(labels) < 2:
         return None
@@ -112,7 +127,7 @@ def _area(
     y: NDArray[Any],
     probability: NDArray[np.float64],
     labels: NDArray[Any],
-    weight: NDArray[np.float64] | None,
+    weight: Weight,
 ) -> float | None:
     """Return the area; of several classes the mean over each against the rest. None if a class is missing."""
     if len(labels) < 2 or len(np.unique(y)) < len(labels):

@@ -55,7 +55,6 @@ def decide_task(target: pd.Series[Any], asked: AskedTask = "auto") -> Task:
         raise TableError("The target has no values: all of its rows are missing or there are none")
     if asked != "auto":
         return Task(asked, f"--task {asked} says so")
-    different = int(target.nunique())
     if types.is_datetime64_any_dtype(target) or types.is_timedelta64_dtype(target):
         raise TableError(
             f"The target must hold classes or numbers, however: {_name(target)} holds dates or durations. "
@@ -63,15 +62,7 @@ def decide_task(target: pd.Series[Any], asked: AskedTask = "auto") -> Task:
         )
     if types.is_bool_dtype(target):
         return Task("classification", "it holds true and false")
-    if not types.is_numeric_dtype(target):
-        return _of_words(target, different)
-    if not _whole(target):
-        return Task("regression", "it holds numbers with decimals")
-    if different > MOST_NUMBERED_CLASSES:
-        return Task("regression", f"it holds {different} different integers")
-    if len(target) < FEWEST_ROWS_PER_CLASS * different:
-        return Task("regression", f"it holds {different} different integers in {plural(len(target), 'row')}")
-    return Task("classification", f"it holds only {plural(different, 'different integer')}")
+    return _of_numbers(target) if types.is_numeric_dtype(target) else _of_words(target)
 
 
 def decision(task: Task, target: str) -> str:
@@ -98,7 +89,19 @@ def labels_of(target: pd.Series[Any]) -> pd.Series[Any]:
     return target.astype(str) if isinstance(target.dtype, pd.CategoricalDtype) else target
 
 
-def _of_words(target: pd.Series[Any], different: int) -> Task:
+def _of_numbers(target: pd.Series[Any]) -> Task:
+    different = int(target.nunique())
+    if not _whole(target):
+        return Task("regression", "it holds numbers with decimals")
+    if different > MOST_NUMBERED_CLASSES:
+        return Task("regression", f"it holds {different} different integers")
+    if len(target) < FEWEST_ROWS_PER_CLASS * different:
+        return Task("regression", f"it holds {different} different integers in {plural(len(target), 'row')}")
+    return Task("classification", f"it holds only {plural(different, 'different integer')}")
+
+
+def _of_words(target: pd.Series[Any]) -> Task:
+    different = int(target.nunique())
     if different > max(2, len(target) // 2):
         raise TableError(
             f"The target must hold classes that come again or numbers, however: {_name(target)} holds "
