@@ -152,7 +152,7 @@ def fit_file(path: Path, options: FitOptions, say: Callable[[str], None] = lambd
 
 
 @contextmanager
-def refusals_in_one_line(note: Callable[[str], None]) -> Iterator[None]:
+def refusals_in_one_line(note: Callable[[str], object]) -> Iterator[None]:
     """Hand warnings on as notes, and raise what an estimator refuses as a `TableError`.
 
     Args:
@@ -180,7 +180,7 @@ def _rows_and_task(table: ReadTable, options: FitOptions, notes: _Notes) -> tupl
         raise TableError(f"The target {options.target!r} cannot be dropped or hold the weights as well")
     known = frame[options.target].notna()
     if not known.all():
-        notes.add(f"{plural(int((~known).sum()), 'row')} without a target were left out.")
+        notes.add(f"{plural(int((~known).sum()), 'row')} without a target left out.")
         frame = frame[known].reset_index(drop=True)
     task = decide_task(frame[options.target], options.task)
     target = frame[options.target]

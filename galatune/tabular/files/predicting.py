@@ -47,12 +47,13 @@ def predict_file(
             "Only classes have probabilities, however: the model predicts numbers. Leave --proba out"
         )
     table = read_file(data)
-    for text in table.notes:
-        note(text)
     X = _features(estimator, table.frame)
-    with refusals_in_one_line(note):
+    noticed = dict.fromkeys(table.notes)  # each once, though two methods warn of it
+    with refusals_in_one_line(noticed.setdefault):
         guess = np.asarray(estimator.predict(X)) if len(X) else np.array([], dtype=object)
         share = estimator.predict_proba(X) if proba and len(X) else None
+    for text in noticed:
+        note(text)
     columns = _named(PREDICTION, guess)
     if proba:
         for place, label in enumerate(estimator.classes_):

@@ -61,7 +61,7 @@ class _Format:
     def read(self, body: bytes, **options: Any) -> pd.DataFrame:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", pd.errors.DtypeWarning)
-            frame = pd.read_csv(
+            frame: Any = pd.read_csv(
                 io.BytesIO(body),
                 sep=self.separator,
                 decimal=self.decimal,
