@@ -211,7 +211,32 @@ def _scores(fit: FinishedFit) -> dict[str, float]:
 
 def _signature(model: Any, X: Any, example: Any) -> Any:
     """Return columns and types that the model reads and returns."""
-    from mlflow.models import infer_signature
+    from mlflow.models import ModelSignature, infer_signature
+    from mlflow.types import ParamSchema, ParamSpec, Schema
 
-    params = {"predict_method": "predict"} if hasattr(model, "predict_proba") else None
-    return infer_signature(X, model.predict(example), params=params)
+    outputs = infer_signature(None, model.predict(example)).outputs
+    params: Any = None
+    if hasattr(model, "predict_proba"):
+        params = ParamSchema([ParamSpec("predict_method", "string", "predict")])
+    if not hasattr(X, "columns"):
+        return ModelSignature(infer_signature(X).inputs, outputs, params)
+    return ModelSignature(Schema([_column(X, name) for name in X]), outputs, params)
+
+
+def _column(X: Any, name: str) -> Any:
+    """Return the type of a column; any type if MLflow would refuse the very values that it describes.
+
+    Its types know neither categories nor missing integers and booleans, which the estimators understand.
+    """
+    import numpy as np
+    import pandas as pd
+    from mlflow.models import infer_signature
+    from mlflow.types.schema import AnyType, ColSpec
+
+    unknown: Any = AnyType
+    if not isinstance(X[name].dtype, np.dtype | pd.StringDtype):
+        return ColSpec(unknown(), name, required=False)
+    try:
+        return infer_signature(X[[name]]).inputs.inputs[0]
+    except Exception:  # a mixture of types
+        return ColSpec(unknown(), name, required=False)

@@ -54,7 +54,7 @@ def decide_task(target: pd.Series[Any], asked: AskedTask = "auto") -> Task:
     if len(target) == 0:
         raise TableError("The target has no values: all of its rows are missing or there are none")
     if asked != "auto":
-        return Task(asked, f"--task {asked} says so")
+        return _asked(target, asked)
     if types.is_datetime64_any_dtype(target) or types.is_timedelta64_dtype(target):
         raise TableError(
             f"The target must hold classes or numbers, however: {_name(target)} holds dates or durations. "
@@ -87,6 +87,16 @@ def labels_of(target: pd.Series[Any]) -> pd.Series[Any]:
     if types.is_float_dtype(target) and _whole(target) and float(target.abs().max()) < 2**53:
         return target.astype("int64")
     return target.astype(str) if isinstance(target.dtype, pd.CategoricalDtype) else target
+
+
+def _asked(target: pd.Series[Any], asked: Literal["classification", "regression"]) -> Task:
+    number = types.is_numeric_dtype(target) and not types.is_bool_dtype(target)
+    if asked == "classification" and number and not _whole(target):
+        raise TableError(
+            f"Classes must be text or integers, however: {_name(target)} holds numbers with decimals. Say "
+            "--task regression"
+        )
+    return Task(asked, f"--task {asked} says so")
 
 
 def _of_numbers(target: pd.Series[Any]) -> Task:
