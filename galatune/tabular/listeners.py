@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
-
-if TYPE_CHECKING:
-    from galatune.tabular.estimator import GalaEstimator
+from typing import Any, TypeAlias
 
 __all__ = ["FinishedFit", "FitListener", "listen", "stop_listening", "tell"]
 
@@ -17,14 +14,14 @@ class FinishedFit:
     """A call of `fit` that has succeeded.
 
     Attributes:
-        estimator: The fitted estimator.
+        estimator: The fitted `GalaClassifier` or `GalaRegressor`.
         X: The rows that were passed.
         y: What was to be learned from them.
         sample_weight: Their weights, None if all count alike.
         seconds: Wall-clock time that the call took.
     """
 
-    estimator: GalaEstimator[Any]
+    estimator: Any
     X: Any
     y: Any
     sample_weight: Any

@@ -205,7 +205,7 @@ def _scores(fit: FinishedFit) -> dict[str, float]:
         "fit_seconds": fit.seconds,
     }
     if len(model.validation_scores_):
-        scores["best_validation_score"] = float(model.validation_scores_[model.best_iteration_ - 1])
+        scores["best_iteration_validation_score"] = float(model.validation_scores_[model.best_iteration_ - 1])
     return scores
 
 

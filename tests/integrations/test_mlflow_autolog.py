@@ -88,7 +88,8 @@ def test_a_fit_is_logged_and_its_model_loads_back(client: MlflowClient, table: t
     assert run.data.params["class_weight"] == "{'good': 2.0}"
     assert (run.data.tags["estimator_name"], run.data.tags["team"]) == ("GalaClassifier", "a")
     assert run.data.metrics["training_score"] == model.score(X, y)
-    assert run.data.metrics["best_validation_score"] == max(model.validation_scores_)
+    kept = model.validation_scores_[model.best_iteration_ - 1]
+    assert run.data.metrics["best_iteration_validation_score"] == kept
     curve = client.get_metric_history(run.info.run_id, "learning_rate")
     assert [(point.step, point.value) for point in curve] == model.learning_rate_curve_.tolist()
     loaded = mlflow.pyfunc.load_model(f"runs:/{run.info.run_id}/model")

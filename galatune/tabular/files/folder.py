@@ -37,14 +37,14 @@ def check_folder(folder: Path, *, overwrite: bool) -> None:
     Raises:
         TableError: It is there already, is a file, or cannot be made.
     """
-    shown = repr(printable(str(folder)))
     if folder.is_dir() and not overwrite:
-        raise TableError(f"{shown} exists already; name another --out, or say --overwrite")
-    if os.path.lexists(folder) and not folder.is_dir():
-        raise TableError(f"{shown} is a file, and the model needs a folder; name another --out")
-    above = next((one for one in (folder, *folder.absolute().parents) if one.is_dir()), folder)
+        raise TableError(f"{printable(str(folder))!r} exists already; name another --out, or say --overwrite")
+    above = next((one for one in (folder, *folder.absolute().parents) if os.path.lexists(one)), folder)
+    place = repr(printable(str(above)))
+    if not above.is_dir():
+        raise TableError(f"{place} is a file, and the model needs a folder; name another --out")
     if not os.access(above, os.W_OK):
-        raise TableError(f"Cannot write to {printable(str(above))!r}; name another --out")
+        raise TableError(f"Cannot write to {place}: Permission denied; name another --out")
 
 
 def write_folder(folder: Path, fitted: FittedFile) -> None:
