@@ -10,7 +10,8 @@
     │   ├── ProbeError      this way of measuring curvature does not work here
     │   ├── SelfTuningError the optimizer sets its own step: it has no rate that control could set
     │   └── DivergenceError the training diverged, and the guard was told to stop
-    └── ReportError         a report cannot be made or sent
+    ├── ReportError         a report cannot be made or sent
+    └── TableError          a table cannot be read, or is not one that a model can be fitted to
 
 A message is one line: what is wrong, what was given, what to do. The command line
 prints it and exits with status 1.
@@ -28,6 +29,7 @@ __all__ = [
     "ReportError",
     "SelfTuningError",
     "StorageError",
+    "TableError",
 ]
 
 
@@ -65,3 +67,7 @@ class DivergenceError(ControlError):
 
 class ReportError(GalatuneError):
     """A report cannot be made or sent."""
+
+
+class TableError(GalatuneError):
+    """A table cannot be read, or it is not one that a model can be fitted to or predict."""

@@ -21,7 +21,13 @@ REPOSITORY = Path(__file__).parents[1]
 # Set before numpy and torch are loaded, which read it once.
 os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"))
 
-WHOLE = ("test_mlflow_sink.py", "test_distributed.py", "test_wheel.py", "cli/test_report.py")
+WHOLE = (
+    "test_mlflow_autolog.py",
+    "test_mlflow_sink.py",
+    "test_distributed.py",
+    "test_wheel.py",
+    "cli/test_report.py",
+)
 """Files that one worker runs whole: their tests share something that takes seconds to make."""
 FIRST = ("test_examples.py", "test_readme.py")
 """Files of tests that take many seconds: begun last, they would keep one worker busy alone."""

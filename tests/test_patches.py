@@ -145,6 +145,10 @@ LIST = {
         *("torch.cuda.set_sync_debug_mode()", "torch.manual_seed()"),
         *("torch.set_warn_always()", "warnings.simplefilter()"),
     },
+    # blocks around reading a file, fitting to one, and logging a fit
+    "galatune/tabular/files/fitting.py": {"warnings.simplefilter()"},
+    "galatune/tabular/files/reading.py": {"warnings.simplefilter()"},
+    "integrations/galatune_mlflow/autologging.py": {"warnings.simplefilter()"},
     # MLflow's settings, while it sends
     "integrations/galatune_mlflow/__init__.py": {"os.environ.setdefault()"},
     "integrations/galatune_mlflow/connection.py": {"os.environ.pop()", "os.environ.update()"},

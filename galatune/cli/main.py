@@ -19,7 +19,9 @@ from galatune import __version__
 from galatune.cli.bench import bench
 from galatune.cli.bench_workers import workers
 from galatune.cli.demo import demo
+from galatune.cli.fit import fit
 from galatune.cli.pilot import pilot
+from galatune.cli.predict import predict
 from galatune.cli.report import report
 from galatune.cli.run import run
 from galatune.cli.scan import scan
@@ -119,7 +121,7 @@ def main() -> None:
 def _load_commands() -> None:
     """Add our own commands, in the order of their use, then those of installed hosts."""
     bench.add_command(workers)
-    for command in (demo, scan, pilot, run, report, bench):
+    for command in (demo, scan, pilot, run, report, fit, predict, bench):
         main.add_command(command)
     for entry in entry_points(group="galatune.commands"):
         main.add_command(entry.load())

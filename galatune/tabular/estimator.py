@@ -22,6 +22,7 @@ from galatune.tabular.embeddings import LevelEmbedding, PiecewiseLinear
 from galatune.tabular.encode import Encoded, Matrix, Table, TableEncoder, one_hot
 from galatune.tabular.frames import as_table
 from galatune.tabular.history import history_frame, plot_history
+from galatune.tabular.listeners import FinishedFit, tell
 from galatune.tabular.metric import Scoring, metric_of
 from galatune.tabular.net import MLP, Inputs
 from galatune.tabular.parameters import check_parameters, chosen_device, layer_sizes
@@ -147,6 +148,7 @@ class GalaEstimator(BaseEstimator, Generic[TargetT]):  # type: ignore[misc]
             held = rows.take(~learned)
         self._begin(rows, learned, target, goes_on=goes_on)
         self._train(rows.take(learned), held, self._options(learned.sum(), self.max_iter, deadline), seed)
+        tell(FinishedFit(self, X, y, sample_weight, time.monotonic() - began))
 
     def _partial_fit(self, X: Any, y: Any, sample_weight: Any, classes: Any = None) -> None:
         """Take one pass over the rows; the first call learns what encoder and target are."""

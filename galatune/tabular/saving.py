@@ -24,7 +24,7 @@ from galatune.tabular.net import MLP
 from galatune.tabular.state import TrainingState
 from galatune.tabular.targets import Classes, Labels, Values
 
-__all__ = ["read_model", "write_model"]
+__all__ = ["estimator_name", "read_model", "write_model"]
 
 SCHEMA = 1
 """Version of the file's structure."""
@@ -62,6 +62,18 @@ def write_model(path: str | Path, name: str, attributes: Mapping[str, Any]) -> N
     save_file(tensors, path, metadata=header)
 
 
+def estimator_name(path: str | Path) -> str:
+    """Return the name of the class of the estimator in a file.
+
+    Args:
+        path: What `write_model` wrote.
+
+    Raises:
+        ValueError: The file holds something else.
+    """
+    return str(_header(path)["class"])
+
+
 def read_model(path: str | Path, name: str) -> dict[str, Any]:
     """Read what `write_model` wrote.
 
@@ -72,19 +84,26 @@ def read_model(path: str | Path, name: str) -> dict[str, Any]:
     Raises:
         ValueError: The file holds something else.
     """
+    content = _header(path)
+    if content["class"] != name:
+        raise ValueError(f"{path} must hold a {name}, however: it holds a {content['class']}.")
+    with safe_open(path, framework="pt") as file:
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - it is no mapping
+    return {attribute: _unpack(value, tensors) for attribute, value in content["attributes"].items()}
+
+
+def _header(path: str | Path) -> dict[str, Any]:
+    """Return what the header of a file says, without its tensors."""
     try:
         with safe_open(path, framework="pt") as file:
             header = (file.metadata() or {}).get("galatune")
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - it is no mapping
     except SafetensorError as error:
         raise ValueError(f"{path} must be a model written by save, however: {error}.") from None
-    content = json.loads(header) if header else {}
+    content: dict[str, Any] = json.loads(header) if header else {}
     if content.get("schema") != SCHEMA:
         found = f"schema {content['schema']}" if "schema" in content else "no galatune header"
         raise ValueError(f"{path} must be a model of schema {SCHEMA}, however: it has {found}.")
-    if content["class"] != name:
-        raise ValueError(f"{path} must hold a {name}, however: it holds a {content['class']}.")
-    return {attribute: _unpack(value, tensors) for attribute, value in content["attributes"].items()}
+    return content
 
 
 def _pack(value: Any, tensors: Tensors) -> Any:

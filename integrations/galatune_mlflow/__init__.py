@@ -1,4 +1,4 @@
-"""galatune's reports in MLflow.
+"""galatune in MLflow: reports, and fits of the estimators.
 
 MLflow sends usage data by default; a report about somebody's experiments must not. The switch has to be
 set before mlflow is imported for the first time.
@@ -7,5 +7,9 @@ set before mlflow is imported for the first time.
 from __future__ import annotations
 
 import os
+
+from galatune_mlflow.autologging import autolog
+
+__all__ = ["autolog"]
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")

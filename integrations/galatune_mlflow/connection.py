@@ -19,7 +19,14 @@ from galatune.errors import ReportError, StorageError
 from galatune.study.storage.address import redact, sqlite_file
 from galatune_mlflow.patience import TIMEOUT_SETTING, PatientClient, failure, seconds_for, within
 
-__all__ = ["DEFAULT_URI", "artifact_location", "is_new_store", "open_client", "tracking_uri_or_default"]
+__all__ = [
+    "DEFAULT_URI",
+    "artifact_location",
+    "is_new_store",
+    "limits",
+    "open_client",
+    "tracking_uri_or_default",
+]
 
 DEFAULT_URI = "sqlite:///mlflow.db"
 CONNECT_SECONDS = 5
@@ -59,7 +66,7 @@ def open_client(uri: str) -> Iterator[PatientClient]:
     _refuse_study(uri, seconds)
     from mlflow import MlflowClient  # its import sets log levels, so that it comes before _quiet
 
-    with _limits(), _quiet():
+    with limits(), _quiet():
         try:
             with _made_once(uri):
                 client = within(seconds, partial(MlflowClient, tracking_uri=uri))
@@ -155,7 +162,7 @@ def _tables(address: str) -> set[str]:
 
 
 @contextmanager
-def _limits() -> Iterator[None]:
+def limits() -> Iterator[None]:
     """Set `LIMITS` in the environment, the only place where MLflow reads them."""
     added = {name: value for name, value in LIMITS.items() if name not in os.environ}
     os.environ.update(added)

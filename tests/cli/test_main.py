@@ -16,7 +16,7 @@ from galatune import __version__
 from galatune.cli import main
 from galatune.errors import StorageError
 
-OWN = ["demo", "scan", "pilot", "run", "report", "bench"]
+OWN = ["demo", "scan", "pilot", "run", "report", "fit", "predict", "bench"]
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import math
-import shutil
 import socket
 import subprocess
 import sys
@@ -30,23 +29,6 @@ OLD = [5.0, 4.0, 3.0, 3.0, 1.0, 3.5]
 
 def deliver(old: optuna.Study, new: optuna.Study, **options: object) -> Delivery:
     return Delivery(savings(old, new, **options), ledger(old), ledger(new), "<!DOCTYPE html>")  # type: ignore[arg-type]
-
-
-@pytest.fixture(scope="session")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A migrated SQLite store; making one takes MLflow about 7 seconds."""
-    from galatune_mlflow.connection import open_client
-
-    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
-    with open_client(f"sqlite:///{path}") as client:
-        client.search_experiments()
-    return path
-
-
-@pytest.fixture
-def uri(empty_store: Path, tmp_path: Path) -> str:
-    shutil.copy(empty_store, tmp_path / "mlflow.db")
-    return f"sqlite:///{tmp_path / 'mlflow.db'}"
 
 
 @pytest.fixture
