@@ -1,4 +1,4 @@
-"""What a result depends on: the sources and releases that made it, as a short hash that is part of its key."""
+"""What a result depends on: the sources and releases that made it, as a short hash in its key."""
 
 from __future__ import annotations
 
