@@ -121,8 +121,15 @@ def _differences(found: Comparison, differences: Sequence[Difference], score: Sc
         before = one.dataset
         interval = "" if one.interval is None else interval_text(one.interval, DIGITS)
         mean = f"{one.mean:+.{DIGITS}f}"
-        table.add_row(shown, label(one.peer), str(one.splits), mean, interval, one.verdict)
+        table.add_row(shown, label(one.peer), str(one.splits), mean, interval, _verdict(one))
     return table
+
+
+def _verdict(one: Difference) -> str:
+    """The verdict, and who is ahead where it leaves that open."""
+    if one.verdict in ("ours better", "peer better") or not one.mean:
+        return one.verdict
+    return f"{one.verdict}, {'peer' if one.mean > 0 else 'ours'} ahead"
 
 
 def _seconds(found: Comparison) -> Table:

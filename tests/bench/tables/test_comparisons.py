@@ -117,6 +117,7 @@ def test_tables_show_means_costs_and_who_is_better() -> None:
         [
             *fits("ours", [0.5, 0.6]),
             *fits("xgboost", [0.2, 0.31]),
+            *fits("hist-gradient-boosting", [0.4]),
             Fit(Cell("wine", "sklearn-mlp", 0), failure="MemoryError"),
         ],
     )
@@ -124,8 +125,9 @@ def test_tables_show_means_costs_and_who_is_better() -> None:
     assert "log loss" in text
     assert "RMSE" not in text
     row = next(line for line in text.splitlines() if line.startswith(" wine *"))
-    assert row.split() == ["wine", "*", "2", "0.550", "0.255"]
+    assert row.split() == ["wine", "*", "2", "0.550", "0.400", "0.255"]
     assert "peer better" in text
+    assert "not tested, peer ahead" in text
     assert "101" in text  # the larger memory
     assert "diabetes" not in text
     assert "XGBoost is better than ours on wine (log loss, by 0.295)." in words
