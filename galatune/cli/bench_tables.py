@@ -58,11 +58,11 @@ def tables(sets: str | None, methods: str | None, splits: int | None, max_hours:
     plan = Plan(found_sets, found_methods, splits)
     fits = run_fits(plan, out, max_hours, Countdown("fits"))
     compared = Comparison(found_sets, fits)
-    if fits:
-        tidy(fits).to_csv(out / "tables.csv", index=False)
     printed(comparison_tables(compared))
     for line in comparison_words(compared) if fits else ():
         click.echo(line)
     if (left := len(plan.cells()) - len(fits)) > 0:
         click.echo(f"Time was up with {left} fits left; the same command goes on.", err=True)
-    click.echo(f"Every fit: {out / 'tables.csv'}", err=True)
+    if fits:
+        tidy(fits).to_csv(out / "tables.csv", index=False)
+        click.echo(f"Every fit: {out / 'tables.csv'}", err=True)

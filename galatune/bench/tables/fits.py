@@ -22,6 +22,7 @@ from galatune.bench.tables.datasets import DataSet, data_folder
 from galatune.bench.tables.fit import Cell, Fit
 from galatune.bench.tables.methods import METHODS, Method
 from galatune.errors import GalatuneError
+from galatune.formatting import printable, shortened
 
 __all__ = ["Plan", "fit_alone", "run_fits", "tidy"]
 
@@ -138,8 +139,14 @@ def fit_alone(cell: Cell, seconds: float) -> Fit | None:
             return None
         if ended.returncode == 0 and file.exists():
             return Fit.from_json(json.loads(file.read_text(encoding="utf-8")))
+    return Fit(cell, failure=_last_words(ended))
+
+
+def _last_words(ended: subprocess.CompletedProcess[bytes]) -> str:
+    if ended.returncode < 0:
+        return f"ended by signal {-ended.returncode}"
     said = ended.stderr.decode(errors="replace").strip().splitlines() or [f"status {ended.returncode}"]
-    return Fit(cell, failure=said[-1][:LAST_WORDS])
+    return printable(shortened(said[-1], LAST_WORDS))
 
 
 def tidy(fits: Sequence[Fit]) -> pd.DataFrame:

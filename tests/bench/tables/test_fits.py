@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -131,13 +133,23 @@ def test_a_process_that_fails_says_why() -> None:
     assert failed.scores == Scores()
 
 
+def test_a_process_that_is_killed_says_by_what(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = [sys.executable, "-c", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"]
+    run = subprocess.run
+    monkeypatch.setattr(subprocess, "run", lambda _, **options: run(words, **options))
+    killed = module.fit_alone(Cell("wine", "ours", 0), 300)
+    assert killed is not None
+    assert killed.failure == "ended by signal 9"
+
+
 def test_the_tidy_table_has_a_row_per_fit() -> None:
     frame = tidy(
         [Fit(Cell("wine", "ours", 0), Scores(error=0.5), 1.0, 2.0), Fit(Cell("wine", "ours", 1), failure="x")]
     )
     assert frame.columns[:3].tolist() == ["dataset", "method", "seed"]
     assert frame["error"].tolist()[0] == 0.5
-    assert frame["failure"].tolist() == [None, "x"]
+    assert frame["failure"].isna().tolist() == [True, False]
+    assert frame["failure"].tolist()[1] == "x"
 
 
 def split_of(classes: int, y: list[float], y_test: list[float]) -> Split:
