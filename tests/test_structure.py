@@ -40,8 +40,8 @@ ORDERS = {
         "sinks",
     ),
     "galatune.bench": (
-        *("text", "drawing", "processes", "json_lines", "controller", "studies", "prior", "cost"),
-        "sensitivity",
+        *("text", "drawing", "processes", "json_lines", "sources", "controller", "studies", "prior", "cost"),
+        *("sensitivity", "tables"),
     ),
 }
 """Parts of a folder in the order of the way; each may import those before it."""

@@ -23,6 +23,10 @@ def plain_table(title: str, headings: Sequence[str], left: Sequence[str] = ("met
     return table
 
 
-def interval_text(interval: tuple[float, float]) -> str:
-    """Both ends with their signs."""
-    return f"{interval[0]:+.3f} to {interval[1]:+.3f}"
+def interval_text(interval: tuple[float, float], digits: int = 3) -> str:
+    """Both ends with their signs and so many digits behind the point.
+
+    >>> interval_text((-1.0, 0.25), 2)
+    '-1.00 to +0.25'
+    """
+    return f"{interval[0]:+.{digits}f} to {interval[1]:+.{digits}f}"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from galatune.bench.controller.methods import Schedule
 
-__all__ = ["bench", "printed"]
+__all__ = ["bench", "out_option", "printed"]
 
 WIDTH = 120
 """Columns of the tables if stdout is no terminal."""
@@ -43,7 +43,7 @@ out_option = click.option(
     default="bench-results",
     show_default=True,
     callback=_folder,
-    help="Folder of results.csv; a bench that was stopped goes on from there.",
+    help="Folder of the results; a bench that was stopped goes on from there.",
 )
 figures_option = click.option(
     "--figures", is_flag=True, help="Draw what is printed, as SVG and PNG in the folder of --out."
@@ -60,6 +60,7 @@ def bench() -> None:
     galatune bench cost
     galatune bench sensitivity
     galatune bench workers
+    galatune bench tables
     """  # noqa: D301  # click's mark of a paragraph that keeps its lines
 
 

@@ -17,6 +17,7 @@ import click
 
 from galatune import __version__
 from galatune.cli.bench import bench
+from galatune.cli.bench_tables import tables
 from galatune.cli.bench_workers import workers
 from galatune.cli.demo import demo
 from galatune.cli.fit import fit
@@ -121,6 +122,7 @@ def main() -> None:
 def _load_commands() -> None:
     """Add our own commands, in the order of their use, then those of installed hosts."""
     bench.add_command(workers)
+    bench.add_command(tables)
     for command in (demo, scan, pilot, run, report, fit, predict, bench):
         main.add_command(command)
     for entry in entry_points(group="galatune.commands"):

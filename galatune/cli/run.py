@@ -136,20 +136,19 @@ def run(
     from galatune.study.storage.writing import default_target
 
     script = script_of(objective, module, arguments)
+    if script is None and stop_after_search:
+        raise click.UsageError("--stop-after-search is for a script (train.py), not for FILE:function")
     if script is not None:
         script.check()
-    elif stop_after_search:
-        raise click.UsageError("--stop-after-search is for a script (train.py), not for FILE:function")
     if plan_file is None:
         plan = plan_of(storage, study, lr, keep, drop_schedule=drop_schedule, ask=not yes)
     else:
         plan = saved_plan(plan_file, study, said=bool(lr or keep or drop_schedule))
     into, name = pilot_place(plan, into, name)
-    place = into or default_target(plan.study)[0]
-    options, failed = RunOptions(**settings), None
+    place, options, failed = into or default_target(plan.study)[0], RunOptions(**settings), None
     # Now, since workers start from the present folder, which a script may leave.
     origin = Named(str(objective)) if script is None else OfScript(script, storage, plan.study, options)
-    called: dict[str, Any] = {"source": storage, "into": into, "name": name}
+    called: dict[str, Any] = {"options": options, "source": storage, "into": into, "name": name}
     if isinstance(origin, OfScript):
         served = ScriptRun(
             *(origin.script, plan, place, storage, yes),
@@ -161,23 +160,14 @@ def run(
         smaller, failed = served.study, served.failed
     else:
         with running(str(objective), place, plan, yes=yes, as_json=as_json) as (function, progress):
-            smaller = run_study(
-                plan,
-                function,
-                options=options,
-                watcher=progress,
-                agree=progress.agree,
-                origin=origin,
-                **called,
-            )
+            called |= {"watcher": progress, "agree": progress.agree}
+            smaller = run_study(plan, function, origin=origin, **called)
     _print(_summary(smaller, place), as_json)
     if not as_json:
         click.echo(f"What it saved: {_next(storage, plan.study, into, name)}", err=True)
     if script is not None and failed is not None:
-        raise ObjectiveError(
-            f"The search is stored in {place}, but {script.name} failed behind it: {failed}. "
-            "--stop-after-search ends it there"
-        )
+        where = f"The search is stored in {place}, but {script.name} failed behind it"
+        raise ObjectiveError(f"{where}: {failed}. --stop-after-search ends it there")
 
 
 def _of_script(
@@ -194,12 +184,11 @@ def _of_script(
     return run_study(
         plan,
         handed.objective,
-        options=handed.options_with(origin.given, plan),
         watcher=handed.watched(progress),
         agree=progress.agree,
         enqueued=handed.enqueued_without(plan.placeholders),
         origin=replace(origin, handed=handed),
-        **called,
+        **{**called, "options": handed.options_with(origin.given, plan)},
     )
 
 

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from galatune.controller import attach
 from galatune.tabular.best import EVIDENCE, Best
+from galatune.tabular.fixed_rate import FixedRate
 from galatune.tabular.loss import Loss
 from galatune.tabular.net import MLP, Inputs
 from galatune.tabular.progress import Progress, epoch_line
@@ -66,6 +67,7 @@ class TrainingOptions:
         weight_decay: AdamW's decoupled weight decay, per step and unit of rate.
         verbose: Whether to show where the training is.
         deadline: When to stop, on the clock of `time.monotonic`.
+        rate: A fixed learning rate, for comparisons; None lets the controller set it.
     """
 
     batch_size: int
@@ -74,6 +76,7 @@ class TrainingOptions:
     weight_decay: float
     verbose: bool = False
     deadline: float = math.inf
+    rate: float | None = None
 
 
 @dataclass(frozen=True)
@@ -210,7 +213,11 @@ class _Loop:
         self.optimizer = torch.optim.AdamW(
             network.parameters(), lr=BUILT_WITH, betas=BETAS, weight_decay=options.weight_decay, fused=True
         )
-        self.controller = attach(self.optimizer, probe="closure", step_scale=STEP_SCALE)
+        self.controller = (
+            attach(self.optimizer, probe="closure", step_scale=STEP_SCALE)
+            if options.rate is None
+            else FixedRate(self.optimizer, options.rate)
+        )
         self.average = _Average(network)
         self.rates: list[float] = []
         self.epochs: list[int] = []

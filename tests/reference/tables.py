@@ -33,6 +33,7 @@ from sklearn.model_selection import train_test_split
 
 import galatune.tabular.train as training
 from galatune import GalaClassifier, GalaRegressor
+from galatune.tabular.fixed_rate import FixedRate
 
 MOST_ROWS, TEST_ROWS = 4000, 3000
 DATA = Path(os.environ.get("GALATUNE_DATA", Path(__file__).parents[3] / "shared" / "data")) / "tabular"
@@ -41,20 +42,6 @@ MADE = {
     "friedman3": lambda: datasets.make_friedman3(2600, noise=0.1, random_state=7),
 }
 CONSTANTS = {"step_scale": "STEP_SCALE", "average": "AVERAGE", "attach": "attach"}
-
-
-class FixedRate:
-    """Stands where the controller stands, and changes nothing."""
-
-    rates_chosen: tuple[()] = ()
-
-    def __init__(self, optimizer: torch.optim.Optimizer, rate: float) -> None:
-        self.learning_rate = rate
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-
-    def detach(self) -> None:
-        """Do nothing."""
 
 
 def table(name: str) -> tuple[pd.DataFrame, Any]:

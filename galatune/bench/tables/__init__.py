@@ -1,0 +1,1 @@
+"""The estimators beside other learners of tables: data sets, methods, fits, comparisons."""
