@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from galatune.cli.bench import out_option, printed
+from galatune.cli.options import Duration
 
 __all__ = ["tables"]
 
@@ -25,7 +26,7 @@ __all__ = ["tables"]
 )
 @click.option(
     "--max-hours",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Duration(min=0, min_open=True),
     default=8.0,
     show_default=True,
     help="Stop after this time; the same command goes on.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from galatune.cli.bench import printed
+from galatune.cli.options import Duration
 
 __all__ = ["workers"]
 
@@ -30,7 +31,7 @@ def _numbers(ctx: click.Context, param: click.Parameter, value: str) -> list[int
     "--trials", type=click.IntRange(min=1), default=200, show_default=True, help="Trials of each search."
 )
 @click.option(
-    "--sleep", type=click.FloatRange(min=0), default=0.5, show_default=True, metavar="SECONDS",
+    "--sleep", type=Duration(min=0), default=0.5, show_default=True, metavar="SECONDS",
     help="How long a trial sleeps.",
 )  # fmt: skip
 @click.option(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from galatune.cli.loading import load
-from galatune.cli.options import ReadFile, given, json_option, named, named_each, share
+from galatune.cli.options import Duration, ReadFile, given, json_option, named, named_each, share
 from galatune.formatting import in_shell, printable
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ DRAWING = ("jinja2", "rich.table", "matplotlib.backends.backend_agg", "matplotli
 )
 @click.option(
     "--max-time",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Duration(min=0, min_open=True),
     metavar="S",
     help="Stop training after so many seconds and keep the best weights until then.",
 )

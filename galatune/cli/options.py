@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,6 +12,7 @@ import click
 from galatune.formatting import printable
 
 __all__ = [
+    "Duration",
     "File",
     "ReadFile",
     "arguments_argument",
@@ -45,6 +47,17 @@ __all__ = [
 EMPTY = "it is empty; give a value or leave the option out"
 """An empty shell variable is no name of anything."""
 NULL = "it holds a null character; leave that out"
+
+
+class Duration(click.FloatRange):
+    """A number of seconds or hours: finite, and not negative."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Refuse what is no duration."""
+        duration: float = super().convert(value, param, ctx)
+        if not math.isfinite(duration):
+            self.fail(f"{printable(str(value))[:40]!r} is no duration; give a finite number.", param, ctx)
+        return duration
 
 
 def given(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:

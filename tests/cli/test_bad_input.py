@@ -29,6 +29,7 @@ def objective(trial):
     raise SystemExit
 """
 STORAGE, OBJECTIVE = "study.db", "train.py:objective"
+GOOD = {"storage": STORAGE, "objective": OBJECTIVE, "data": "rows.csv", "model": "model"}
 HOSTILE = {
     "empty": "",
     "spaces": "   ",
@@ -92,9 +93,8 @@ def needed(command: click.Command) -> list[click.Argument]:
 
 def complete(path: Words, command: click.Command, without: click.Parameter | None = None) -> list[str]:
     """The words of a command with good arguments, those of one parameter left out."""
-    good = {"storage": STORAGE, "objective": OBJECTIVE}
     arguments = [p for p in needed(command) if p is not without]
-    return [*path, *(good.get(str(argument.name), "x") for argument in arguments)]
+    return [*path, *(GOOD.get(str(argument.name), "x") for argument in arguments)]
 
 
 def generated() -> Iterator[Words]:
@@ -112,7 +112,7 @@ def generated() -> Iterator[Words]:
 
 def _arguments(path: Words, command: click.Command, param: click.Argument) -> Iterator[Words]:
     for value in HOSTILE.values():
-        words = {"storage": STORAGE, "objective": OBJECTIVE, str(param.name): value}
+        words = {**GOOD, str(param.name): value}
         yield (*path, *(words[str(p.name)] for p in needed(command)))
 
 
