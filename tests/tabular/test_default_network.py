@@ -54,6 +54,7 @@ def test_without_rows_held_out_every_epoch_is_run_and_nothing_warns() -> None:
     assert (model.n_iter_, model.best_iteration_, model.validation_scores_) == (3, 3, [])
 
 
+@pytest.mark.slow
 def test_more_patience_only_adds_epochs() -> None:
     short, long = (GalaRegressor(**QUICK | {"patience": patience}).fit(*jumps()) for patience in (40, 120))
     assert long.n_iter_ > short.n_iter_

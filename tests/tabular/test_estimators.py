@@ -53,6 +53,7 @@ def test_there_is_no_learning_rate_to_choose(estimator: type) -> None:
     assert not [name for name in names if "lr" in name.split("_") or "learning" in name or "rate" in name]
 
 
+@pytest.mark.slow
 def test_defaults_classify_and_give_probabilities() -> None:
     X, y = load_wine(return_X_y=True)
     X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=0, stratify=y)
@@ -61,6 +62,7 @@ def test_defaults_classify_and_give_probabilities() -> None:
     np.testing.assert_allclose(model.predict_proba(X_test).sum(axis=1), 1)
 
 
+@pytest.mark.slow
 def test_defaults_regress() -> None:
     X, y = load_diabetes(return_X_y=True)
     X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=0)

@@ -45,6 +45,7 @@ pickle.dump([model.partial_fit(*arguments) for model, arguments in work], open(s
 """
 
 
+@pytest.mark.slow
 def test_another_process_goes_on_to_the_last_bit(tmp_path: Path) -> None:
     X, y = people()
     work = [

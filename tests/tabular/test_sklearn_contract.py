@@ -12,7 +12,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from galatune import GalaClassifier, GalaRegressor
 
-QUICK = {"hidden_layer_sizes": (32, 32), "n_members": 2, "max_iter": 80, "patience": 200}
+QUICK = {"hidden_layer_sizes": (32, 32), "n_members": 2, "max_iter": 50, "patience": 100}
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
