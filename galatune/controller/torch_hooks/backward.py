@@ -138,13 +138,11 @@ def _backward(
         return
     outputs, wanted = _several(tensors), None if inputs is None else _several(inputs)
     given = grad_variables if grad_tensors is None else grad_tensors
-    around = [one.saw_backward(outputs, given, wanted) for one in listeners]
-    if not any(around):
-        inner(outputs, grad_tensors, retain_graph, create_graph, grad_variables, wanted)
-        return
-    with ExitStack() as stack:
-        for surroundings in filter(None, around):
-            stack.enter_context(surroundings)
+    with ExitStack() as around:
+        for listener in listeners:
+            surroundings = listener.saw_backward(outputs, given, wanted)
+            if surroundings is not None:
+                around.enter_context(surroundings)
         inner(outputs, grad_tensors, retain_graph, create_graph, grad_variables, wanted)
 
 
