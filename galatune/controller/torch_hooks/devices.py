@@ -6,9 +6,10 @@ import os
 
 import torch
 
-__all__ = ["visible_gpus"]
+__all__ = ["VISIBLE", "visible_gpus"]
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
+"""The variable that names the GPUs of a process."""
 
 
 def visible_gpus() -> tuple[str, ...]:

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from galatune.controller.torch_hooks.devices import VISIBLE
 from galatune.formatting import listed, plural
 
 __all__ = ["Shares"]
 
-VISIBLE = "CUDA_VISIBLE_DEVICES"
 THREADS = "OMP_NUM_THREADS"
 
 

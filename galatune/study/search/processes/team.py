@@ -264,8 +264,7 @@ class Member:
 
     def kill(self) -> None:
         """End it, and what it has started."""
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.pid, signal.SIGKILL)
+        self.kill_rest()
         self._process.kill()
 
     def leave(self) -> str:
