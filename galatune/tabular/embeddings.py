@@ -9,6 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from galatune.tabular.encode import weighted_quantiles
+
 __all__ = ["LevelEmbedding", "PiecewiseLinear"]
 
 BINS = 16
@@ -95,7 +97,7 @@ class PiecewiseLinear(nn.Module):
             numbers: Shape (n_rows, n_columns).
             weight: Weight of each row, shape (n_rows,), positive.
         """
-        ends = [_bin_ends(values, weight) for values in numbers.T]
+        ends = [np.unique(weighted_quantiles(values, weight, BINS)) for values in numbers.T]
         ends = [end if len(end) > 2 else end[:0] for end in ends]
         column = np.repeat(np.arange(len(ends)), [max(0, len(end) - 1) for end in ends])
         low = np.concatenate([np.empty(0), *(end[:-1] for end in ends)])
@@ -109,10 +111,3 @@ class PiecewiseLinear(nn.Module):
         """Return the part of each bin that lies below the number, in [0, 1]."""
         parts: Tensor = ((numbers[:, self.column] - self.low) / self.width).clamp(0, 1)
         return parts
-
-
-def _bin_ends(values: NDArray[np.float64], weight: NDArray[np.float64]) -> NDArray[np.float64]:
-    order = np.argsort(values, kind="stable")
-    reached = np.cumsum(weight[order]) / weight.sum()
-    position = np.searchsorted(reached, np.linspace(0, 1, BINS + 1) - 1e-12)
-    return np.unique(values[order][position.clip(max=len(values) - 1)])

@@ -30,12 +30,14 @@ __all__ = [
     "TableEncoder",
     "Unknown",
     "one_hot",
-    "weighted_quartiles",
+    "weighted_quantiles",
 ]
 
 Matrix: TypeAlias = NDArray[np.float64]
 Codes: TypeAlias = NDArray[np.int64]
 Table: TypeAlias = Matrix | pd.DataFrame
+
+QUARTERS = 4
 
 CLIP = 3.0
 """Scaled numbers saturate from here on, in units of the interquartile range."""
@@ -90,7 +92,7 @@ class NumberColumn:
         indicator = not bool(seen.all())
         if not seen.any():
             return cls(0.0, 0.0, indicator)
-        lowest, low, centre, high, highest = weighted_quartiles(values[seen], weight[seen])
+        lowest, low, centre, high, highest = weighted_quantiles(values[seen], weight[seen], QUARTERS)
         half = (
             (high / 2 - low / 2) if high > low else (highest / 2 - lowest / 2) / 2
         )  # halves cannot overflow
@@ -339,9 +341,16 @@ def _find(name: str, by_name: dict[str, int], by_number: dict[float, int]) -> in
     return -1 if number is None else by_number.get(number, -1)
 
 
-def weighted_quartiles(values: Matrix, weight: Matrix) -> Matrix:
-    """Return minimum, quartiles and maximum; a value of weight 2 counts as two values."""
+def weighted_quantiles(values: Matrix, weight: Matrix, parts: int) -> Matrix:
+    """Return the ends of so many parts of equal weight, shape (parts + 1,), from the minimum to the maximum.
+
+    A value of weight 2 counts as two values.
+
+    Example:
+        >>> weighted_quantiles(np.array([3.0, 1.0, 2.0]), np.ones(3), 2)
+        array([1., 2., 3.])
+    """
     order = np.argsort(values, kind="stable")
     reached = np.cumsum(weight[order]) / weight.sum()
-    position = np.searchsorted(reached, np.array([0.0, 0.25, 0.5, 0.75, 1.0]) - 1e-12)
+    position = np.searchsorted(reached, np.linspace(0, 1, parts + 1) - 1e-12)
     return np.asarray(values[order][position.clip(max=len(values) - 1)])

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import RegressorMixin
-from sklearn.metrics import d2_pinball_score, r2_score
+from sklearn.metrics import d2_pinball_score
 
 from galatune.tabular.encode import Matrix
 from galatune.tabular.estimator import GalaEstimator
@@ -193,9 +193,9 @@ class GalaRegressor(RegressorMixin, GalaEstimator[Values]):  # type: ignore[misc
 
     def score(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """Return R2 of the prediction; of quantiles, D2 of the pinball loss, averaged over them."""
-        prediction = self.predict(X)
         if self.loss != "quantile":
-            return float(r2_score(y, prediction, sample_weight=sample_weight))
+            return float(super().score(X, y, sample_weight))
+        prediction = self.predict(X)
         columns = prediction.T if self._target.several else [prediction]
         scores = [
             d2_pinball_score(y, column, alpha=level, sample_weight=sample_weight)

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from galatune.tabular.encode import GRID, Matrix, weighted_quartiles
+from galatune.tabular.encode import GRID, QUARTERS, Matrix, weighted_quantiles
 from galatune.tabular.loss import LabelLoss, LogLoss, Loss, PinballLoss, SquaredError
 
 __all__ = ["Array", "Classes", "Labels", "Target", "Values"]
@@ -186,12 +186,12 @@ class Values:
         scale = np.sqrt(np.average((unified - centre) ** 2, axis=0, weights=weight))
         if quantiles:
             columns = unified.reshape(len(y), -1).T
-            quartiles = np.array([weighted_quartiles(column, weight) for column in columns])
+            quartiles = np.array([weighted_quantiles(column, weight, QUARTERS) for column in columns])
             width = (quartiles[:, 3] - quartiles[:, 1]).reshape(np.shape(scale))
             centre, scale = quartiles[:, 2].reshape(np.shape(centre)), np.where(width > 0, width, scale)
         tiny = scale <= np.finfo(float).eps  # what rounding leaves of a constant
         centre, scale = np.asarray(centre * unit), np.where(tiny, 1.0, scale * unit)
-        low, high = ((end / 2 - centre / 2) / scale * 2 for end in (y.min(axis=0), y.max(axis=0)))
+        low, high = (_standardized(end, centre, scale) for end in (y.min(axis=0), y.max(axis=0)))
         return cls(centre, scale, np.asarray(low), np.asarray(high), quantiles, several)
 
     @property
@@ -214,14 +214,14 @@ class Values:
         if y.shape[1:] != self.centre.shape:
             wanted = ("n_rows", *self.centre.shape)
             raise ValueError(f"y must have shape {wanted} as in fit, however: y.shape={y.shape}.")
-        standardized = ((y / 2 - self.centre / 2) / self.scale * 2).reshape(len(y), -1)
+        standardized = _standardized(y, self.centre, self.scale).reshape(len(y), -1)
         return torch.as_tensor(np.rint(standardized * GRID) / GRID, dtype=torch.float32)
 
     def widened(self, y: Matrix) -> Values:
         """Return the target with a range that holds y as well; centre and scale do not change."""
         self.encode(y)
-        ends = ((end / 2 - self.centre / 2) / self.scale * 2 for end in (y.min(axis=0), y.max(axis=0)))
-        low, high = ends
+        ends = (y.min(axis=0), y.max(axis=0))
+        low, high = (_standardized(end, self.centre, self.scale) for end in ends)
         return replace(self, low=np.minimum(self.low, low), high=np.maximum(self.high, high))
 
     def strata(self, y: Array) -> NDArray[np.intp]:
@@ -240,6 +240,11 @@ class Values:
         shaped = outputs if self.centre.ndim else outputs[:, 0]
         with np.errstate(over="ignore"):
             return np.asarray(shaped * self.scale + self.centre)
+
+
+def _standardized(y: Matrix, centre: Array, scale: Array) -> Matrix:
+    """Return y less the centre, in units of the scale. Halves, since huge values differ by infinity."""
+    return np.asarray((y / 2 - centre / 2) / scale * 2)
 
 
 Target: TypeAlias = Classes | Labels | Values
