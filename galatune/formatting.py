@@ -7,16 +7,18 @@ Every folder may use this file; it uses none of them, and it knows no secrets: w
 from __future__ import annotations
 
 import io
+import math
 import shlex
 from collections.abc import Callable, Collection
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 __all__ = [
     "duration",
+    "finite",
     "first_line",
     "in_shell",
     "listed",
@@ -147,6 +149,20 @@ def number(value: float | None, unit: str = "") -> str:
         return ""
     digits = str(value) if isinstance(value, int) else f"{value:.4g}"
     return f"{digits} {unit}".rstrip()
+
+
+def finite(body: Any) -> Any:
+    """What JSON can say: dictionaries, lists and tuples of values, with None for infinities and NaN.
+
+    Example:
+        >>> finite({"loss": float("nan"), "rates": (0.1, 1)})
+        {'loss': None, 'rates': [0.1, 1]}
+    """
+    if isinstance(body, dict):
+        return {key: finite(value) for key, value in body.items()}
+    if isinstance(body, list | tuple):
+        return [finite(value) for value in body]
+    return None if isinstance(body, float) and not math.isfinite(body) else body
 
 
 def plain_text(show: Callable[[Console], None], width: int) -> str:

@@ -13,7 +13,7 @@ PACKAGE = REPOSITORY / "galatune"
 
 ORDERS = {
     "galatune": (
-        *("errors", "formatting", "files", "statistics", "controller", "callback", "study"),
+        *("errors", "formatting", "files", "pages", "statistics", "controller", "callback", "study"),
         *("report", "tabular", "demo", "bench", "cli"),
     ),
     "galatune.controller": (
@@ -40,8 +40,8 @@ ORDERS = {
         "sinks",
     ),
     "galatune.bench": (
-        *("text", "drawing", "processes", "json_lines", "sources", "controller", "studies", "prior", "cost"),
-        *("sensitivity", "tables"),
+        *("text", "drawing", "processes", "json_lines", "sources", "data", "controller", "studies", "prior"),
+        *("cost", "sensitivity", "tables"),
     ),
 }
 """Parts of a folder in the order of the way; each may import those before it."""

@@ -9,6 +9,7 @@ from typing import Any
 from markupsafe import Markup
 
 from galatune.formatting import duration, number, printable
+from galatune.pages import page_template
 from galatune.report.comparison import NOT_REACHED
 from galatune.report.plots import best_by_trial, rate_by_step, svg
 from galatune.report.savings import SavingsReport
@@ -53,17 +54,10 @@ def page(report: SavingsReport, baseline: Ledger, shrunk: Ledger) -> str:
     Returns:
         One HTML document; the same studies give the same text.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("galatune.report", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+    template = page_template(
+        "galatune.report", TEMPLATE, number=number, duration=duration, text=_text, cell=cell, values=_values
     )
-    environment.filters.update(number=number, duration=duration, text=_text, cell=cell, values=_values)
-    return environment.get_template(TEMPLATE).render(
+    return template.render(
         report=report,
         rows=rows(report),
         notes=_notes(report),

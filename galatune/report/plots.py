@@ -21,7 +21,16 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["BestByTrial", "RateByStep", "RateCurve", "SearchCurve", "best_by_trial", "rate_by_step", "svg"]
+__all__ = [
+    "BestByTrial",
+    "RateByStep",
+    "RateCurve",
+    "SearchCurve",
+    "best_by_trial",
+    "empty_figure",
+    "rate_by_step",
+    "svg",
+]
 
 OLD, NEW = "#D55E00", "#0072B2"
 CURVES = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9")
@@ -71,7 +80,7 @@ class BestByTrial:
         """Draw one step line per study, and mark the value that counts as reached and who reached it."""
         from matplotlib.ticker import MaxNLocator
 
-        figure, axes = _figure("finished trials", f"best {self.quantity} so far")
+        figure, axes = empty_figure("finished trials", f"best {self.quantity} so far")
         curves = [replace(curve, best=tuple(map(_drawable, curve.best))) for curve in self.curves]
         for curve, colour, style in zip(curves, (OLD, NEW), ("--", "-"), strict=True):
             trials, best = _corners(curve)
@@ -125,7 +134,7 @@ class RateByStep:
 
     def draw(self) -> Figure:
         """Draw one line per optimizer, with the rate on a log scale."""
-        figure, axes = _figure("optimizer step", "learning rate as applied (log scale)")
+        figure, axes = empty_figure("optimizer step", "learning rate as applied (log scale)")
         axes.set_yscale("log")
         order = list(dict.fromkeys(curve.trial for curve in self.curves))
         for curve in self.curves:
@@ -209,16 +218,22 @@ def svg(figure: Figure, title: str, description: str) -> str:
     return f"{opening}<title>{escape(title)}</title><desc>{escape(description)}</desc>{rest}"
 
 
-def _figure(x: str, y: str) -> tuple[Figure, Axes]:
-    """Return a figure without pyplot, so that nothing is left in the caller's session."""
+def empty_figure(x: str, y: str, height: float = 3.9) -> tuple[Figure, Axes]:
+    """Return a figure without pyplot, so that nothing is left in the caller's session.
+
+    Args:
+        x: Label of the horizontal axis; drawn as it is written, never as a formula.
+        y: Label of the vertical one.
+        height: In inches.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7.2, 3.9), layout="constrained")
+    figure = Figure(figsize=(7.2, height), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    axes.set_xlabel(x, color=INK)
-    axes.set_ylabel(y, color=INK)
+    axes.set_xlabel(x, color=INK, parse_math=False)
+    axes.set_ylabel(y, color=INK, parse_math=False)
     axes.tick_params(which="both", colors=INK)
     axes.grid(which="major", color=INK, alpha=0.25, linewidth=0.6)
     for name, spine in axes.spines.items():

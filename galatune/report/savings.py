@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import optuna
 
+from galatune.formatting import finite
 from galatune.report.comparison import Comparison, compare
 from galatune.report.text import Verdict, as_text, verdict
 from galatune.study.ledger.rows import Ledger, ledger
@@ -35,7 +35,7 @@ class SavingsReport(Comparison):
 
     def to_json(self) -> dict[str, Any]:
         """The keys of ``galatune report --json``; every number is finite or None."""
-        body: dict[str, Any] = _finite(asdict(self))
+        body: dict[str, Any] = finite(asdict(self))
         return body
 
 
@@ -94,12 +94,3 @@ def account(
         quality=found.quality,
         verdict=verdict(found, shrunk),
     )
-
-
-def _finite(body: Any) -> Any:
-    """Infinities and NaN have no place in JSON."""
-    if isinstance(body, dict):
-        return {key: _finite(value) for key, value in body.items()}
-    if isinstance(body, list | tuple):
-        return [_finite(value) for value in body]
-    return None if isinstance(body, float) and not math.isfinite(body) else body

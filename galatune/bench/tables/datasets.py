@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache, partial
@@ -16,10 +15,11 @@ from numpy.typing import NDArray
 from sklearn import datasets as bundled
 from sklearn.model_selection import train_test_split
 
+from galatune.bench.data import tables_folder
 from galatune.errors import GalatuneError
 from galatune.formatting import first_line, listed
 
-__all__ = ["BUNDLED", "DataSet", "Split", "data_folder", "find_sets", "known_sets"]
+__all__ = ["BUNDLED", "DataSet", "Split", "find_sets", "known_sets"]
 
 TEST_SHARE = 0.25
 
@@ -119,11 +119,6 @@ class DataSet:
         return Split(train, test, y[stay], y[held], self.classes)
 
 
-def data_folder() -> Path:
-    """Folder of the tables: ``tabular`` in that of the variable ``GALATUNE_DATA``, as it is now."""
-    return Path(os.environ.get("GALATUNE_DATA", "../shared/data")) / "tabular"
-
-
 def find_sets(names: str | None) -> tuple[list[DataSet], list[str]]:
     """Data sets by a comma-separated list of names, and the names of those that are absent.
 
@@ -142,7 +137,7 @@ def find_sets(names: str | None) -> tuple[list[DataSet], list[str]]:
         raise GalatuneError(f"no data set is named in {names!r}; use {listed(there)}")
     for name in wanted:
         if name in absent:
-            raise GalatuneError(f"data set {name} needs {data_folder()}; say where with GALATUNE_DATA")
+            raise GalatuneError(f"data set {name} needs {tables_folder()}; say where with GALATUNE_DATA")
         if name not in there:
             raise GalatuneError(f"no data set {name!r}; use {listed(there)}")
     return [there[name] for name in wanted], []
@@ -154,7 +149,7 @@ def known_sets() -> dict[str, DataSet]:
     Raises:
         GalatuneError: The manifest of the tables cannot be read.
     """
-    found = [*_published(data_folder()), *map(_bundled, BUNDLED)]
+    found = [*_published(tables_folder()), *map(_bundled, BUNDLED)]
     return {one.name: one for one in found}
 
 

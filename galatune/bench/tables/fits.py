@@ -16,9 +16,10 @@ import pandas as pd
 from filelock import FileLock, Timeout
 
 from galatune.bench.controller.results import make_folder
+from galatune.bench.data import tables_folder
 from galatune.bench.json_lines import JsonLines
 from galatune.bench.sources import hash_of_sources
-from galatune.bench.tables.datasets import DataSet, data_folder
+from galatune.bench.tables.datasets import DataSet
 from galatune.bench.tables.fit import Cell, Fit
 from galatune.bench.tables.methods import METHODS, Method
 from galatune.errors import GalatuneError
@@ -119,7 +120,7 @@ def fit_alone(cell: Cell, seconds: float) -> Fit | None:
     """
     if seconds <= 0:
         return None
-    given = {"GALATUNE_DATA": str(data_folder().parent.resolve()), "CUDA_VISIBLE_DEVICES": ""}
+    given = {"GALATUNE_DATA": str(tables_folder().parent.resolve()), "CUDA_VISIBLE_DEVICES": ""}
     with TemporaryDirectory() as folder:
         file = Path(folder) / "fit.json"
         # Peers warn where they do not converge with their defaults.

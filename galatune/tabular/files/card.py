@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any, Literal
 
-from galatune.formatting import duration, number, plain_text, plural, printable, rate
+from galatune.formatting import duration, finite, number, plain_text, plural, printable, rate
+from galatune.pages import page_template
 from galatune.tabular.files.pictures import Picture
 from galatune.tabular.files.scores import Score
 from galatune.tabular.files.task import Task, decision
@@ -121,7 +121,8 @@ class Card:
         content = {"schema": SCHEMA, **dataclasses.asdict(self)}
         for score, one in zip(self.scores, content["scores"], strict=True):
             one["better"] = score.better
-        return _plain(content)  # type: ignore[no-any-return]
+        body: dict[str, Any] = finite(content)
+        return body
 
     def decision(self) -> str:
         """Say what is predicted, why so, and how to say otherwise."""
@@ -162,33 +163,12 @@ def card_page(card: Card, pictures: Sequence[Picture]) -> str:
         card: The card.
         pictures: What is drawn on it.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
 
-    environment = Environment(
-        loader=PackageLoader("galatune.tabular.files", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["text"] = lambda value: printable(str(value))
     drawn = [(one.title, one.description, Markup(one.svg)) for one in pictures]
-    return environment.get_template(TEMPLATE).render(
-        card=card, pictures=drawn, scores=score_rows(card.scores)
-    )
+    template = page_template("galatune.tabular.files", TEMPLATE, text=lambda value: printable(str(value)))
+    return template.render(card=card, pictures=drawn, scores=score_rows(card.scores))
 
 
 def _figure(value: float | None) -> str:
     return UNDEFINED if value is None else number(float(value))
-
-
-def _plain(value: Any) -> Any:
-    """Return value with what JSON cannot say as None."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, tuple | list):
-        return [_plain(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

@@ -14,15 +14,14 @@ from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix
 
 from galatune.formatting import printable, shortened
-from galatune.report.plots import svg
+from galatune.report.plots import empty_figure, svg
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 __all__ = ["Picture", "picture_of_classes", "picture_of_numbers", "picture_of_rate"]
 
-INK, MODEL, TRUTH = "#767676", "#0072B2", "#D55E00"
+MODEL, TRUTH = "#0072B2", "#D55E00"
 MOST_CLASSES = 20
 """Classes in a confusion matrix; rarer ones are drawn together."""
 
@@ -53,7 +52,7 @@ def picture_of_rate(history: pd.DataFrame) -> Picture:
     Args:
         history: The attribute `history_` of an estimator.
     """
-    figure, axes = _figure("step", "learning rate (log scale)")
+    figure, axes = empty_figure("step", "learning rate (log scale)")
     shown = history.iloc[:: max(1, len(history) // MOST_STEPS)]
     axes.plot(shown["step"], shown["learning_rate"], color=MODEL, linewidth=1.4)
     axes.set_yscale("log")
@@ -70,7 +69,7 @@ def picture_of_numbers(y: NDArray[Any], guess: NDArray[Any], target: str) -> Pic
         guess: Predicted ones.
         target: Name of the target.
     """
-    figure, axes = _figure(f"true {_shown(target)}", f"predicted {_shown(target)}")
+    figure, axes = empty_figure(f"true {_shown(target)}", f"predicted {_shown(target)}")
     every = max(1, -(-len(y) // MOST_POINTS))
     truth, predicted = np.asarray(y, float)[::every], np.asarray(guess, float)[::every]
     ends = [float(min(truth.min(), predicted.min())), float(max(truth.max(), predicted.max()))]
@@ -92,7 +91,7 @@ def picture_of_classes(y: NDArray[Any], guess: NDArray[Any], labels: NDArray[Any
         labels: All classes.
     """
     names, counts = _confusion(y, guess, labels)
-    figure, axes = _figure("predicted class", "true class", height=3.2 + 0.22 * len(names))
+    figure, axes = empty_figure("predicted class", "true class", height=3.2 + 0.22 * len(names))
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     axes.grid(visible=False)
@@ -127,24 +126,6 @@ def _confusion(
 
 def _shown(name: str) -> str:
     return shortened(printable(name), LONGEST_NAME)
-
-
-def _figure(x: str, y: str, height: float = 3.9) -> tuple[Figure, Axes]:
-    """Return a figure without pyplot, so that nothing is left in the caller's session."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7.2, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    axes.set_xlabel(x, color=INK, parse_math=False)
-    axes.set_ylabel(y, color=INK, parse_math=False)
-    axes.tick_params(which="both", colors=INK)
-    axes.grid(which="major", color=INK, alpha=0.25, linewidth=0.6)
-    for name, spine in axes.spines.items():
-        spine.set_color(INK)
-        spine.set_visible(name in ("left", "bottom"))
-    return figure, axes
 
 
 def _picture(figure: Figure, title: str, description: str) -> Picture:

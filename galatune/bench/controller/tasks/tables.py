@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from functools import cache, partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,12 +26,13 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from torch import nn
 
 from galatune.bench.controller.tasks.task import Data, Task, Training, mean_squared_error, mlp, supervised
+from galatune.bench.data import tables_folder
 
 __all__ = ["TABLES"]
 
 STEPS = 600
 INTERPOLATED_STEPS = 300
-FOLDER = Path(os.environ.get("GALATUNE_DATA", "../shared/data")) / "tabular"
+FOLDER = tables_folder()
 FRIEDMAN2_NOISE, FRIEDMAN3_NOISE = 125.0, 0.1
 """A third of the standard deviation of the target without noise, as in Friedman 1991."""
 CONDITION = 1e4

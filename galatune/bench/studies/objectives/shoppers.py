@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from functools import cache
 from pathlib import Path
 
@@ -14,13 +13,14 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
+from galatune.bench.data import tables_folder
 from galatune.bench.studies.objectives.rows import Losses, Part, Rows, half, losses, report_epoch, stream
 from galatune.bench.studies.objectives.setting import Setting
 from galatune.errors import GalatuneError
 
 __all__ = ["Shoppers"]
 
-FOLDER = Path(os.environ.get("GALATUNE_DATA", "../shared/data")) / "tabular"
+FOLDER = tables_folder()
 CATEGORIES = ("Month", "OperatingSystems", "Browser", "Region", "TrafficType", "VisitorType", "Weekend")
 TRAIN, VALIDATION, TEST = 1024, 1500, 3000
 EPOCHS = 6
