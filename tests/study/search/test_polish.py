@@ -41,7 +41,9 @@ def ways(study: optuna.Study) -> list[Polish | None]:
 
 
 def searched(study: optuna.Study) -> list[FrozenTrial]:
-    return [trial for trial in study.trials if STAGE not in trial.user_attrs]
+    """Begun trials only: processes that begin the last one at once leave one waiting, beyond the budget."""
+    begun = (trial for trial in study.trials if trial.state != TrialState.WAITING)
+    return [trial for trial in begun if STAGE not in trial.user_attrs]
 
 
 def goes(**given: Any) -> optuna.Study:
