@@ -38,7 +38,7 @@ def versions() -> dict[str, str]:
 
 def this_process() -> dict[str, Any]:
     """What identifies this process: the machine since its start, the process number, the start time."""
-    return {"machine": _place(), "pid": os.getpid(), "started": _started(os.getpid())}
+    return {"machine": _place(), "pid": os.getpid(), "started": _own_start(os.getpid())}
 
 
 def is_alive(process: Any) -> bool | None:
@@ -72,6 +72,12 @@ def _place() -> str:
     except OSError:
         boot, space = f"{uuid.getnode():x}", ""
     return " ".join(filter(None, (platform.node(), boot, space)))
+
+
+@cache
+def _own_start(pid: int) -> str | None:
+    """Asked once a process; the number is an argument for the sake of those that are forked."""
+    return _started(pid)
 
 
 def _started(pid: int) -> str | None:

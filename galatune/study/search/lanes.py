@@ -92,7 +92,7 @@ def is_on_top(ticket: int | None) -> bool:
     return ticket is not None and ticket >= FIRST_ON_TOP
 
 
-def noted_ticket(trial: FrozenTrial) -> int | None:
+def noted_ticket(trial: optuna.trial.Trial | FrozenTrial) -> int | None:
     """The ticket that a trial has noted, None if it has not."""
     ticket = trial.user_attrs.get(TICKET)
     good = isinstance(ticket, int) and not isinstance(ticket, bool) and 0 <= ticket < MOST_TICKETS

@@ -19,6 +19,7 @@ from galatune.study.search.confirm import queue_confirmation
 from galatune.study.search.options import Search
 from galatune.study.search.polish import then_polish
 from galatune.study.search.quota import (
+    as_stored,
     claim,
     hand_back,
     is_interrupted,
@@ -210,7 +211,7 @@ def _trial(search: Search, interruption: Interruption) -> FrozenTrial | None:
         raise
     finally:
         let_go()
-    return study._storage.get_trial(trial._trial_id)
+    return as_stored(study, trial)
 
 
 def _check_outcome(search: Search, reason: str, failures: int) -> None:

@@ -43,6 +43,7 @@ from galatune.study.storage.database import note
 
 __all__ = [
     "FIXED",
+    "as_stored",
     "claim",
     "hand_back",
     "held_tickets",
@@ -88,8 +89,17 @@ def running(study: optuna.Study) -> int:
 
 def ticket_of(study: optuna.Study, trial: optuna.trial.Trial | FrozenTrial) -> int:
     """The ticket of a trial: the one it has noted, else the next after those of the trials before it."""
+    noted = noted_ticket(trial)
+    if noted is not None:
+        return noted
     trials = study.get_trials(deepcopy=False)
     return _tickets(one for one in trials if one._trial_id <= trial._trial_id)[trial._trial_id]
+
+
+def as_stored(study: optuna.Study, trial: optuna.trial.Trial) -> FrozenTrial:
+    """A trial as the storage has it now; of an SQLite file that nobody wrote to since, without a read."""
+    trials = study.get_trials(deepcopy=False)
+    return next(one for one in trials if one._trial_id == trial._trial_id)
 
 
 def held_tickets(study: optuna.Study) -> dict[int, FrozenTrial]:
@@ -137,14 +147,14 @@ def claim(study: optuna.Study, trial: optuna.trial.Trial, tickets: int) -> bool:
         meanwhile, it was queued twice, or it was released before this process could say that it is alive:
         `hand_back`.
     """
-    storage, key = study._storage, trial._trial_id
+    key = trial._trial_id
     trials = study.get_trials(deepcopy=False)
     numbers = _tickets(trials)
     try:
         note(trial, {PROCESS: new_claim(), TICKET: numbers[key]})
     except RuntimeError:  # it is finished
         return False
-    now = storage.get_trial(key)
+    now = as_stored(study, trial)
     if now.state != TrialState.RUNNING or bool(now.user_attrs.get(INTERRUPTED)):
         return False
     if is_on_top(numbers[key]) and _is_surplus(now, *_now(study)):

@@ -137,7 +137,7 @@ class Budget:
 
     def _end(self, study: optuna.Study) -> str | None:
         """Why no other trial of the search begins."""
-        used, rows = self.used(study), ledger(study)
+        used = self.used(study)
         if used > self.trials:
             return f"{plural(used, 'trial')} are done, more than the budget of {self.trials}"
         if used == self.trials:
@@ -146,7 +146,7 @@ class Budget:
             )
         if used + running(study) >= self.trials:
             return f"the rest of the budget of {plural(self.trials, 'trial')} is {AT_WORK}"
-        if self.patience is not None and _stale(rows, _not_searched(study)) >= self.patience:
+        if self.patience is not None and _stale(ledger(study), _not_searched(study)) >= self.patience:
             return f"{plural(self.patience, 'trial')} {STALE}"
         return self._exhausted(study)
 

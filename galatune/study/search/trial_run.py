@@ -29,7 +29,7 @@ from galatune.study.search.options import Search
 from galatune.study.search.own_step import own_step
 from galatune.study.search.pilot_budget import arm_of
 from galatune.study.search.placeholder_trial import PlaceholderTrial
-from galatune.study.search.quota import ticket_of
+from galatune.study.search.quota import as_stored, ticket_of
 from galatune.study.search.repeats import mark, old_rates
 from galatune.study.search.signals import Interruption
 from galatune.study.storage.database import note
@@ -61,7 +61,7 @@ def run_trial(search: Search, trial: optuna.trial.Trial, interruption: Interrupt
         try:
             _write_down(search.study, trial, ended, record)
         except (RuntimeError, ValueError):
-            if not search.study._storage.get_trial(trial._trial_id).state.is_finished():
+            if not as_stored(search.study, trial).state.is_finished():
                 raise  # else it was released: another process took this one for gone
     alone = ended.reason == NO_OPTIMIZER or _repeated_without_torch(search, trial, ended, record)
     if alone and not _controlled_before(search.study):
@@ -84,12 +84,11 @@ def _repeated_without_torch(
     search: Search, trial: optuna.trial.Trial, ended: Outcome, record: TrialRecord
 ) -> bool:
     """Whether the first trial of all repeats the old best and ended without a step of a torch optimizer."""
-    if ended.state != TrialState.COMPLETE:
+    if ended.state != TrialState.COMPLETE or record.optimizers or search.options.control == "off":
         return False
     trials = search.study.get_trials(deepcopy=False)
     first = sum(one.state.is_finished() for one in trials) == 1
-    repeats = old_rates(search.study._storage.get_trial(trial._trial_id)) is not None
-    return first and repeats and search.options.control != "off" and not record.optimizers
+    return first and old_rates(as_stored(search.study, trial)) is not None
 
 
 def _controlled_before(study: optuna.Study) -> bool:
@@ -99,7 +98,7 @@ def _controlled_before(study: optuna.Study) -> bool:
 
 def _under_control(search: Search, trial: optuna.trial.Trial) -> tuple[Outcome, TrialRecord]:
     seed = search.options.seed + ticket_of(search.study, trial)
-    frozen = search.study._storage.get_trial(trial._trial_id)
+    frozen = as_stored(search.study, trial)
     if (place := arm_of(frozen)) is not None:
         return _of_a_pilot(search, trial, place)
     if (rates := old_rates(frozen)) is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import json
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -33,7 +35,10 @@ class Database(optuna.storages.RDBStorage):
     """
 
     _remembers = False
-    _writes = 0
+
+    def __init__(self, *given: Any, **options: Any) -> None:
+        super().__init__(*given, **options)
+        self._objectives: dict[int, list[int]] = {}  # of each study, once they were asked for
 
     def serialize(self) -> None:
         """Of an SQLite file: begin each transaction that writes with the lock for writing.
@@ -45,17 +50,16 @@ class Database(optuna.storages.RDBStorage):
         from sqlalchemy import event
 
         self._remembered: dict[Hashable, Any] = {}
-        self._remembered_version: Hashable = None
+        self._remembered_version: int | None = None
+        self._watching = self.engine.raw_connection()
         self._remembers = True
         event.listen(self.engine, "begin", self._begin)
 
     def __getstate__(self) -> dict[Any, Any]:
-        return {**super().__getstate__(), "_remembers": False, "_remembered": {}, "_remembered_version": None}
+        return {**super().__getstate__(), "_remembers": False, "_remembered": {}, "_watching": None}
 
     def _begin(self, connection: Any) -> None:
-        reads = _READS.get()
-        self._writes += not reads
-        connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+        connection.exec_driver_sql("BEGIN" if _READS.get() else "BEGIN IMMEDIATE")
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
@@ -79,28 +83,29 @@ class Database(optuna.storages.RDBStorage):
             found: _Found = remembered[what]
             return found
 
-    def _version(self) -> Hashable:
-        """Changes whenever this or another process writes; it is asked for before what it belongs to."""
-        connection = self.engine.raw_connection()
+    def _version(self) -> int:
+        """Changes whenever somebody writes; it is asked for before what it belongs to.
+
+        SQLite counts for each connection what others write. This one writes nothing.
+        """
+        cursor = self._watching.cursor()
         try:
-            cursor = connection.cursor()
             (count,) = cursor.execute("PRAGMA data_version").fetchone()
-            cursor.close()
-            return id(connection.dbapi_connection), count, self._writes
+            return int(count)
         finally:
-            connection.close()
+            cursor.close()
 
     def get_trial(self, trial_id: int) -> FrozenTrial:
         """See `optuna.storages.BaseStorage`, like the following."""
-        with self._reading():
-            return super().get_trial(trial_id)
+        what = ("trial", trial_id)
+        return copy.deepcopy(self._recalled(what, lambda: super(Database, self).get_trial(trial_id)))
 
     def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:
         """Of a study."""
         return dict(self._recalled(study_id, lambda: super(Database, self).get_study_user_attrs(study_id)))
 
     def set_trial_user_attrs(self, trial_id: int, attributes: Mapping[str, Any]) -> None:
-        """Set several attributes at once.
+        """Set several attributes in one transaction, of an SQLite file in one statement.
 
         Args:
             trial_id: Of the trial in this storage.
@@ -110,15 +115,21 @@ class Database(optuna.storages.RDBStorage):
             RuntimeError: The trial is finished.
         """
         from optuna.storages._rdb import models, storage
+        from sqlalchemy.dialects.sqlite import insert
 
-        set_one = getattr(self, "_set_trial_attr_without_commit", None)
-        if set_one is None:  # an Optuna that has another way
-            for name, value in attributes.items():
-                self.set_trial_user_attr(trial_id, name, value)
-            return
+        model = models.TrialUserAttributeModel
         with storage._create_scoped_session(self.scoped_session, True) as session:
-            for name, value in attributes.items():
-                set_one(session, models.TrialUserAttributeModel, trial_id, name, value)
+            if not self._remembers:  # no SQLite file
+                for name, value in attributes.items():
+                    self._set_trial_attr_without_commit(session, model, trial_id, name, value)
+                return
+            trial: Any = models.TrialModel.find_or_raise_by_id(trial_id, session)
+            self.check_trial_is_updatable(trial_id, trial.state)
+            texts = {name: json.dumps(value) for name, value in attributes.items()}
+            rows = [{"trial_id": trial_id, "key": name, "value_json": text} for name, text in texts.items()]
+            added = insert(model).values(rows)
+            changed = {"value_json": added.excluded.value_json}
+            session.execute(added.on_conflict_do_update([model.trial_id, model.key], set_=changed))
 
     def fill_gaps(self, study_id: int) -> None:
         """Make a waiting trial for each number that is missing: it is run in the place of the deleted one."""
@@ -136,9 +147,17 @@ class Database(optuna.storages.RDBStorage):
     def _get_trials(
         self, study_id: int, states: Any, included_trial_ids: set[int], trial_id_greater_than: int
     ) -> list[FrozenTrial]:
-        asked = (study_id, states, included_trial_ids, trial_id_greater_than)
-        what = (study_id, states and tuple(states), tuple(sorted(included_trial_ids)), trial_id_greater_than)
-        return list(self._recalled(what, lambda: self._read_trials(*asked)))
+        asked = (study_id, states, set(included_trial_ids), trial_id_greater_than)
+        if states is not None:
+            with self._reading():
+                return self._read_trials(*asked)
+        what = ("trials", study_id)
+        (_, _, included, after), trials = self._recalled(what, lambda: (asked, self._read_trials(*asked)))
+        wanted = {one for one in included_trial_ids if one <= trial_id_greater_than}
+        if after > trial_id_greater_than or any(one <= after and one not in included for one in wanted):
+            self._remembered.pop(what)
+            return self._get_trials(*asked)
+        return [one for one in trials if one._trial_id > trial_id_greater_than or one._trial_id in wanted]
 
     def _read_trials(self, *asked: Any) -> list[FrozenTrial]:
         trials: list[FrozenTrial] = super()._get_trials(*asked)
@@ -151,7 +170,7 @@ class Database(optuna.storages.RDBStorage):
         return trials
 
     def _build_frozen_trial_from_trial_model(self, trial: Any) -> FrozenTrial:
-        if trial.state != TrialState.COMPLETE or _has_its_values(trial):
+        if trial.state != TrialState.COMPLETE or self._has_its_values(trial):
             return super()._build_frozen_trial_from_trial_model(trial)
         frozen = super()._build_frozen_trial_from_trial_model(
             _WithoutValues(trial)  # type: ignore[arg-type]  # has all that is read of a row
@@ -159,6 +178,13 @@ class Database(optuna.storages.RDBStorage):
         frozen.state = TrialState.FAIL
         frozen._system_attrs[FAIL_REASON] = NO_VALUE
         return frozen
+
+    def _has_its_values(self, trial: Any) -> bool:
+        if trial.study_id not in self._objectives:
+            self._objectives[trial.study_id] = sorted(one.objective for one in trial.study.directions)
+        known = sorted(row.objective for row in trial.values)
+        finite = all(row.value is not None for row in trial.values if row.value_type.name == "FINITE")
+        return known == self._objectives[trial.study_id] and finite
 
 
 class _WithoutValues:
@@ -171,13 +197,6 @@ class _WithoutValues:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._row, name)
-
-
-def _has_its_values(trial: Any) -> bool:
-    objectives = sorted(direction.objective for direction in trial.study.directions)
-    known = sorted(row.objective for row in trial.values)
-    finite = all(row.value is not None for row in trial.values if row.value_type.name == "FINITE")
-    return known == objectives and finite
 
 
 def note(trial: optuna.trial.Trial, attributes: Mapping[str, Any]) -> None:
