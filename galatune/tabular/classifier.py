@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import ClassifierMixin
 
-from galatune.tabular.encode import Matrix, Table
+from galatune.tabular.columns import Matrix
+from galatune.tabular.encode import Table
 from galatune.tabular.estimator import GalaEstimator
 from galatune.tabular.metric import Scoring
 from galatune.tabular.read import read_class_weight, read_classes, read_validation, read_weight

@@ -9,7 +9,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.metrics import get_scorer
 from torch import Tensor
 
-from galatune.tabular.encode import Matrix
+from galatune.tabular.columns import Matrix
 from galatune.tabular.read import LabelledRows
 from galatune.tabular.targets import Classes, Labels, Target, Values
 from galatune.tabular.train import Metric

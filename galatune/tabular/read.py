@@ -16,7 +16,8 @@ from sklearn.utils import assert_all_finite, check_array, column_or_1d, compute_
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
-from galatune.tabular.encode import Matrix, Table
+from galatune.tabular.columns import Matrix
+from galatune.tabular.encode import Table
 from galatune.tabular.frames import as_dense, as_table
 from galatune.tabular.values import kind_of
 

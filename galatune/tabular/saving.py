@@ -18,8 +18,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from galatune.tabular.columns import LevelColumn, NumberColumn
 from galatune.tabular.embeddings import LevelEmbedding, PiecewiseLinear
-from galatune.tabular.encode import LevelColumn, NumberColumn, TableEncoder
+from galatune.tabular.encode import TableEncoder
 from galatune.tabular.net import MLP
 from galatune.tabular.state import TrainingState
 from galatune.tabular.targets import Classes, Labels, Values

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from galatune.tabular.encode import GRID, QUARTERS, Matrix, weighted_quantiles
+from galatune.tabular.columns import GRID, QUARTERS, Matrix, weighted_quantiles
 from galatune.tabular.loss import LabelLoss, LogLoss, Loss, PinballLoss, SquaredError
 
 __all__ = ["Array", "Classes", "Labels", "Target", "Values"]

@@ -70,6 +70,8 @@ def _kind_of_objects(name: Hashable, values: Series) -> Kind:
         return "numbers"
     if what == "boolean":
         return "levels"
+    if what == "string":
+        return "text"
     if what in _REFUSED:
         raise _refusal(name, f"holds {what.removesuffix('64')} objects")
     for value in values.dropna():
