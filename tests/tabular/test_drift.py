@@ -129,6 +129,7 @@ def test_a_column_whose_categories_are_all_others_is_refused() -> None:
         model.fit(X, y, X_val=later, y_val=[0, 1])
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_categories_of_validation_rows_that_fit_did_not_see_are_warned_of() -> None:
     X, y = pd.DataFrame({"city": ["Bern", "Oslo"] * 20}), np.arange(40) % 2
     with pytest.warns(UserWarning, match="'Rome' and others like it in 1 of 2 rows of column 'city'"):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 import pandas as pd
@@ -103,13 +104,20 @@ class _Notes:
             self.texts.append(text)
 
 
-def fit_file(path: Path, options: FitOptions, say: Callable[[str], None] = lambda line: None) -> FittedFile:
+def fit_file(
+    path: Path,
+    options: FitOptions,
+    say: Callable[[str], None] = lambda line: None,
+    *,
+    show: TextIO | None = None,
+) -> FittedFile:
     """Read a table, hold rows out, fit an estimator to the others, and score it on those held out.
 
     Args:
         path: CSV or Parquet file.
         options: What is to be done.
         say: Called, before training begins, with what was decided and why.
+        show: A terminal in which a line shows losses, learning rate and the time left; None for nowhere.
 
     Raises:
         TableError: The file, a column or an option is not what it has to be.
@@ -126,8 +134,10 @@ def fit_file(path: Path, options: FitOptions, say: Callable[[str], None] = lambd
     )
     began = time.monotonic()
     with refusals_in_one_line(notes.add):
-        model = _estimator(task, options)
-        model.fit(training.X, training.y, sample_weight=training.weight)
+        model = _estimator(task, options).set_params(verbose=show is not None)
+        with redirect_stdout(show or sys.stdout):
+            model.fit(training.X, training.y, sample_weight=training.weight)
+        model.set_params(verbose=False)
     seconds = time.monotonic() - began
     scores, pictures = _judge(model, task, training, test, options.target, notes)
     card = Card(

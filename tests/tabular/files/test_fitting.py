@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import io
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -56,6 +58,21 @@ def test_the_same_seed_gives_the_same_model(of_classes: FittedFile, customers_cs
     assert again.scores == of_classes.card.scores
     other = fit_file(customers_csv, replace(CLASSES, seed=1)).card
     assert other.scores != of_classes.card.scores
+
+
+def test_a_terminal_shows_the_rate_and_the_time_left(
+    customers_csv: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    terminal = Terminal()
+    fitted = fit_file(customers_csv, replace(CLASSES, max_iter=3), show=terminal)
+    assert re.search(r"Epoch 3: loss [\d.]+, validation loss [\d.]+, learning rate ", terminal.getvalue())
+    assert "left" in terminal.getvalue()
+    assert "".join(capsys.readouterr()) == ""
+    assert not fitted.model.verbose
 
 
 def test_without_rows_held_out_nothing_is_scored(customers_csv: Path) -> None:
