@@ -207,9 +207,6 @@ def _check_columns(frame: pd.DataFrame, *names: str) -> None:
         if name not in frame.columns:
             found = listed([str(column) for column in frame.columns], most=20)
             raise TableError(f"There is no column {printable(name)!r}; the table has: {found}")
-    if not frame.columns.is_unique:
-        twice = frame.columns[frame.columns.duplicated()][0]
-        raise TableError(f"Columns must have names of their own, however: {twice!r} comes more than once")
 
 
 def _weights(column: pd.Series[Any]) -> NDArray[np.float64]:
