@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
-from galatune.tabular.values import Series, level_name, number_of
+from galatune.tabular.values import Series, factorized, level_name, number_of
 
 __all__ = ["MOST_ONE_HOT", "OTHER", "Codes", "LevelColumn", "Matrix", "NumberColumn", "weighted_quantiles"]
 
@@ -99,11 +98,11 @@ class LevelColumn:
     @classmethod
     def fit(cls, values: Series, weight: Matrix) -> LevelColumn:
         """Learn the levels of values of shape (n_rows,) with weights of the same shape, not all of them 0."""
-        codes, found = pd.factorize(values)
+        codes, found = factorized(values)
         seen = codes >= 0
         count: dict[str, float] = {}
         totals = np.bincount(codes[seen], weight[seen], len(found))
-        for name, total in zip(map(level_name, np.asarray(found)), totals, strict=True):
+        for name, total in zip(map(level_name, found), totals, strict=True):
             count[name] = count.get(name, 0.0) + total
         order = sorted((name for name in count if count[name] > 0), key=lambda name: (-count[name], name))
         if len(order) > MOST_ONE_HOT:  # what comes once teaches what code 0 means
@@ -116,11 +115,11 @@ class LevelColumn:
 
         Levels count from 1; a missing value has 0, one that fit did not see -1, and one of `others` -2.
         """
-        codes, found = pd.factorize(values)
+        codes, found = factorized(values)
         names = (*self.levels, *self.others)
         by_name = {name: code for code, name in enumerate(names, start=1)}
         by_number = _by_number(names)
-        code = np.array([_find(level_name(value), by_name, by_number) for value in np.asarray(found)] + [0])
+        code = np.array([_find(level_name(value), by_name, by_number) for value in found] + [0])
         return np.where(code > len(self.levels), OTHER, code).astype(np.int64)[codes]
 
     def one_hot(self, codes: Codes) -> Matrix:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from sklearn.exceptions import DataConversionWarning
 
 from galatune.tabular.columns import MOST_ONE_HOT, OTHER, Codes, LevelColumn, Matrix, NumberColumn
-from galatune.tabular.values import Series, kind_of, numbers_in, share_of_numbers
+from galatune.tabular.values import Series, kind_of, level_name, numbers_in, share_of_numbers
 from galatune.tabular.warn import warn
 
 __all__ = ["Coded", "Encoded", "Table", "TableEncoder", "Unknown", "one_hot"]
@@ -51,13 +51,13 @@ class Unknown:
         name: Name of the column, its number if the table has no names.
         count: How many values are unknown.
         n_rows: Of how many rows.
-        example: One of them.
+        example: The name of one of them.
     """
 
     name: Hashable
     count: int
     n_rows: int
-    example: object
+    example: str
 
     def text(self) -> str:
         """Return one clause.
@@ -192,13 +192,14 @@ def one_hot(encoded: Encoded, cardinalities: Sequence[int]) -> Matrix:
 
 def _unknown(column: LevelColumn, name: Hashable, values: Series, codes: Codes) -> Unknown:
     strange = values[codes == -1]
+    example = level_name(strange.iloc[0])
     known = (codes > 0) | (codes == OTHER)
     if column.levels and column.is_one_hot and not known.any() and strange.nunique() > 1:
         raise ValueError(
             f"Column {name!r} must hold categories as it did in fit, such as {column.levels[0]!r}, "
-            f"however: it holds none of them, but {strange.iloc[0]!r} and others like it."
+            f"however: it holds none of them, but {example!r} and others like it."
         )
-    return Unknown(name, len(strange), len(values), strange.iloc[0])
+    return Unknown(name, len(strange), len(values), example)
 
 
 def _columns(table: Table) -> list[tuple[Hashable, Series]]:

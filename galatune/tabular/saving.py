@@ -90,7 +90,10 @@ def read_model(path: str | Path, name: str) -> dict[str, Any]:
         raise ValueError(f"{path} must hold a {name}, however: it holds a {content['class']}.")
     with safe_open(path, framework="pt") as file:
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - it is no mapping
-    return {attribute: _unpack(value, tensors) for attribute, value in content["attributes"].items()}
+    try:
+        return {attribute: _unpack(value, tensors) for attribute, value in content["attributes"].items()}
+    except Exception as error:  # whatever a damaged header makes of the objects in it
+        raise ValueError(f"{path} must be a whole model, however: {type(error).__name__}: {error}.") from None
 
 
 def _header(path: str | Path) -> dict[str, Any]:
@@ -100,9 +103,11 @@ def _header(path: str | Path) -> dict[str, Any]:
             header = (file.metadata() or {}).get("galatune")
     except SafetensorError as error:
         raise ValueError(f"{path} must be a model written by save, however: {error}.") from None
-    content: dict[str, Any] = json.loads(header) if header else {}
+    content = json.loads(header) if header else None
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} must be a model written by save, however: it has no galatune header.")
     if content.get("schema") != SCHEMA:
-        found = f"schema {content['schema']}" if "schema" in content else "no galatune header"
+        found = f"schema {content.get('schema')}, that of another version of galatune"
         raise ValueError(f"{path} must be a model of schema {SCHEMA}, however: it has {found}.")
     return content
 

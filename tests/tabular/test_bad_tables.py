@@ -154,6 +154,23 @@ def test_bad_validation_rows_are_refused_in_one_line(validation: dict[str, Any],
 @pytest.mark.parametrize(
     ("later", "says"),
     [
+        ([["a"]] * N, "column 'odd' holds a list"),
+        ([np.zeros(2)] * N, "column 'odd' holds a ndarray"),
+        ([{"a": 1}] * N, "column 'odd' holds a dict"),
+        ([7, 8] * 30, "such as 'a', however: it holds none of them, but '7' and others like it"),
+    ],
+)
+def test_what_a_column_of_text_cannot_hold_later_is_refused_in_one_line(later: Any, says: str) -> None:
+    model = GalaRegressor(**QUICK).fit(column(["a", "b"] * 30), GOOD[:, 0])
+    with pytest.raises(ValueError, match=says) as caught:
+        model.predict(column(later))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("later", "says"),
+    [
+        (column([["a"]] * N), "column 'odd' holds a list"),
         (column(["a"] * N), "Column 'odd' must hold numbers, as it did in fit, however: 'a' is none"),
         (column(DAYS), "column 'odd' has dtype datetime64"),
         (column(np.inf), "infinity in column 'odd'"),
