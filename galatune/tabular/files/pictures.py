@@ -29,6 +29,8 @@ MOST_POINTS = 2000
 MOST_STEPS = 2000
 LONGEST_NAME = 18
 OTHERS = "all others"
+DARK = 0.65
+"""From this share on, a cell of the confusion matrix is dark enough for white digits."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,7 @@ def picture_of_classes(y: NDArray[Any], guess: NDArray[Any], labels: NDArray[Any
     axes.set_xticks(places, names, rotation=90 if len(names) > 4 else 0, parse_math=False)
     axes.set_yticks(places, names, parse_math=False)
     for (row, column), count in np.ndenumerate(counts):
-        colour = "white" if shares[row, column] > 0.5 else "black"
+        colour = "white" if shares[row, column] > DARK else "black"
         axes.text(column, row, str(count), ha="center", va="center", color=colour, fontsize=8)
     return _picture(
         figure,

@@ -11,10 +11,11 @@ import pandas as pd
 import pytest
 
 from galatune.errors import TableError
-from galatune.tabular.files.card import card_page
+from galatune.tabular.files.card import card_page, score_rows
 from galatune.tabular.files.fitting import FitOptions, FittedFile, fit_file
 from galatune.tabular.files.folder import load_model, write_folder
 from galatune.tabular.files.predicting import predict_file
+from galatune.tabular.files.scores import Score
 
 CLASSES = FitOptions("plan", drop=("spent",), weights="weight", max_iter=12)
 
@@ -147,6 +148,24 @@ def test_the_page_keeps_names_as_text_and_fetches_nothing(of_classes: FittedFile
     assert page.count("&lt;b&gt;$x$&lt;/b&gt;") >= 3  # the table of classes, and both axes
     assert "<script" not in page
     assert "src=" not in page
+
+
+def test_scores_are_written_as_people_write_them(of_classes: FittedFile) -> None:
+    scores = (
+        Score("R2", 0.76921, -5.9e-08, True, ""),
+        Score("RMSE", 56477.4, 1234567.8, False, "", "target"),
+        Score("MAE", 0.0123456, 2e15, False, "", "target"),
+        Score("ROC AUC", None, 0.5, True, ""),
+    )
+    rows = score_rows(scores)
+    assert [row[1:3] for row in rows] == [
+        ("0.7692", "0.0000"),
+        ("56,477", "1,234,568"),
+        ("0.01235", "2e+15"),
+        ("not defined", "0.5000"),
+    ]
+    page = card_page(replace(of_classes.card, scores=scores), of_classes.pictures)
+    assert all(figure in page for row in rows for figure in row[1:3])
 
 
 def test_predictions_keep_the_order_and_ignore_other_columns(
