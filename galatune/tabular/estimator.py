@@ -242,8 +242,8 @@ class GalaEstimator(BaseEstimator, Generic[TargetT]):  # type: ignore[misc]
             PiecewiseLinear.fit(encoded.numbers, weight) if self.embed_numbers else None,
             layer_sizes(self.hidden_layer_sizes),
             self._target.n_outputs,
-            n_members=self.n_members,
-            dropout=self.dropout,
+            n_members=int(self.n_members),
+            dropout=float(self.dropout),
             generator=generator,
         ).to(generator.device)
 
@@ -341,6 +341,7 @@ class GalaEstimator(BaseEstimator, Generic[TargetT]):  # type: ignore[misc]
             path: File to write, such as "model.safetensors"; an existing one is replaced.
 
         Raises:
+            OSError: The file cannot be written.
             ValueError: A parameter is an object that only pickle can save, such as a scorer.
         """
         check_is_fitted(self)

@@ -37,7 +37,10 @@ def metric_of(scoring: Scoring, target: Target, rows: LabelledRows) -> Metric | 
 
     def metric(outputs: Tensor) -> float:
         decoded = outputs.detach().cpu().double().numpy()
-        return float(scorer(decoder, decoded, rows.target, **weights))
+        try:
+            return float(scorer(decoder, decoded, rows.target, **weights))
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"scoring={scoring!r} must score the rows held out, however: {error}") from error
 
     return metric
 

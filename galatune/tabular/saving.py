@@ -47,6 +47,7 @@ def write_model(path: str | Path, name: str, attributes: Mapping[str, Any]) -> N
         attributes: Its parameters and fitted attributes.
 
     Raises:
+        OSError: The file cannot be written.
         ValueError: An attribute is an object that only pickle can save, such as a function.
     """
     tensors: Tensors = {}
@@ -60,7 +61,10 @@ def write_model(path: str | Path, name: str, attributes: Mapping[str, Any]) -> N
                 f"holds {error}. Choose another value, or use joblib.dump."
             ) from None
     header = {"galatune": json.dumps({"schema": SCHEMA, "class": name, "attributes": tree})}
-    save_file(tensors, path, metadata=header)
+    try:
+        save_file(tensors, path, metadata=header)
+    except SafetensorError as error:
+        raise OSError(f"Cannot write {path}: {error}") from None
 
 
 def estimator_name(path: str | Path) -> str:
@@ -98,6 +102,7 @@ def read_model(path: str | Path, name: str) -> dict[str, Any]:
 
 def _header(path: str | Path) -> dict[str, Any]:
     """Return what the header of a file says, without its tensors."""
+    Path(path).open("rb").close()  # what cannot be opened is told by Python, not by safetensors
     try:
         with safe_open(path, framework="pt") as file:
             header = (file.metadata() or {}).get("galatune")

@@ -104,6 +104,23 @@ def test_what_only_pickle_can_save_is_named(options: dict[str, Any], says: str, 
     assert not (tmp_path / "model").exists()
 
 
+def test_a_file_that_cannot_be_written_or_read_is_an_error_of_the_system(tmp_path: Path) -> None:
+    model = GalaRegressor(**QUICK).fit(*people())
+    for place in (tmp_path, tmp_path / "no folder" / "model"):
+        with pytest.raises(OSError, match="Cannot write .*" + place.name):
+            model.save(place)
+        with pytest.raises((IsADirectoryError, FileNotFoundError), match=place.name):
+            GalaRegressor.load(place)
+
+
+def test_integers_of_numpy_as_parameters_are_saved(tmp_path: Path) -> None:
+    options = {"n_members": np.int32(2), "dropout": np.float32(0.25), "hidden_layer_sizes": np.array([4, 4])}
+    X, y = people()
+    model = GalaRegressor(**{**QUICK, **options}).fit(X, y)
+    model.save(tmp_path / "model")
+    np.testing.assert_array_equal(GalaRegressor.load(tmp_path / "model").predict(X), model.predict(X))
+
+
 def test_files_that_hold_no_such_model_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "model"
     with pytest.raises(NotFittedError):
