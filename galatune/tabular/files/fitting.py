@@ -28,7 +28,7 @@ from galatune.tabular.files.scores import (
     constant_model,
     regression_scores,
 )
-from galatune.tabular.files.task import AskedTask, Task, decide_task, decision, labels_of
+from galatune.tabular.files.task import AskedTask, Task, as_target, decide_task, decision, labels_of
 from galatune.tabular.read import split_rows
 from galatune.tabular.regressor import GalaRegressor
 
@@ -192,8 +192,8 @@ def _rows_and_task(table: ReadTable, options: FitOptions, notes: _Notes) -> tupl
     if not known.all():
         notes.add(f"{plural(int((~known).sum()), 'row')} without a target left out.")
         frame = frame[known].reset_index(drop=True)
-    task = decide_task(frame[options.target], options.task)
-    target = frame[options.target]
+    target = as_target(frame[options.target])
+    task = decide_task(target, options.task)
     features = frame.drop(columns=[options.target, *options.drop, *extra], errors="ignore")
     if not len(features.columns):
         raise TableError(f"There is no column left to predict {options.target!r} from; drop fewer columns")

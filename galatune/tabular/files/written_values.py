@@ -68,7 +68,7 @@ def with_numbers(frame: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
         if numbers is not None:
             read[name] = frame[name].map(dict(zip(texts, numbers, strict=True))).astype(float)
             missing |= {text.strip() for text in texts} & MISSING
-            example = example or max(texts, key=len)
+            example = example or max((text for text in texts if text.strip() not in MISSING), key=len)
     if not read:
         return frame, ()
     where = f"{'column' if len(read) == 1 else 'columns'}: {listed(list(read), most=10)}"

@@ -92,6 +92,16 @@ def test_rows_without_a_target_are_left_out_and_said(tmp_path: Path, customers: 
     assert any("10 rows without a target" in note for note in card.notes)
 
 
+@pytest.mark.parametrize("rows", [1, 60])
+def test_a_table_of_one_class_is_fitted_and_drawn_without_a_warning(
+    rows: int, tmp_path: Path, customers: pd.DataFrame
+) -> None:
+    customers[:rows].assign(plan="only").to_csv(tmp_path / "t.csv")
+    fitted = fit_file(tmp_path / "t.csv", replace(CLASSES, max_iter=2, test=0.2 if rows > 1 else 0.0))
+    assert fitted.card.classes == {"only": rows}
+    assert len(fitted.pictures) == (2 if rows > 1 else 1)
+
+
 def test_a_class_of_one_row_is_trained_on(tmp_path: Path, customers: pd.DataFrame) -> None:
     frame = customers.assign(plan=["rare", *customers["plan"][1:]])
     frame.to_csv(tmp_path / "t.csv")
