@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pandas as pd
@@ -36,13 +36,17 @@ STYLES = tuple(
 """Decimal marks, and numbers that have them, with marks between groups of three digits or without."""
 
 
+FIRST = 100
+"""Values that are looked at before all are."""
+
+
 def with_dates(frame: pd.DataFrame) -> pd.DataFrame:
     """Mark columns of dates as such: as text they would be categories that never come again."""
     return frame.assign(**dict(_dates(frame)))
 
 
 def _dates(frame: pd.DataFrame) -> Iterator[tuple[str, Any]]:
-    for name, known in _texts(frame):
+    for name, known in _texts(frame, lambda text: re.fullmatch(DATE, text)):
         if known.str.fullmatch(DATE).all():
             dates = pd.to_datetime(frame[name], errors="coerce", format="mixed", utc=True)
             yield name, dates.dt.tz_localize(None)
@@ -62,7 +66,7 @@ def with_numbers(frame: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """
     read: dict[str, Any] = {}
     example, missing = "", set[str]()
-    for name, known in _texts(frame):
+    for name, known in _texts(frame, lambda text: text.strip() in MISSING or AFFIXED.fullmatch(text.strip())):
         texts = known.unique().tolist()
         numbers = _numbers([text.strip() for text in texts])
         if numbers is not None:
@@ -77,11 +81,11 @@ def with_numbers(frame: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
     return frame.assign(**read), (note,)
 
 
-def _texts(frame: pd.DataFrame) -> Iterator[tuple[str, Any]]:
-    """Return name and values of each column of text that has any."""
+def _texts(frame: pd.DataFrame, likely: Callable[[str], object]) -> Iterator[tuple[str, Any]]:
+    """Return name and values of each column of text, if all of the first ones are likely."""
     for name, column in frame.items():
         known = column.dropna()
-        if len(known) and pd.api.types.is_string_dtype(known):
+        if len(known) and pd.api.types.is_string_dtype(known) and all(map(likely, known.iloc[:FIRST])):
             yield str(name), known
 
 
