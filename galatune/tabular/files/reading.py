@@ -14,7 +14,7 @@ import pandas as pd
 from galatune.errors import TableError
 from galatune.formatting import first_line, plural, printable
 from galatune.tabular.files.unpacking import unpacked
-from galatune.tabular.files.written_values import with_dates, with_numbers
+from galatune.tabular.files.written_values import has_decimal_commas, with_dates, with_numbers
 from galatune.tabular.values import number_of
 
 __all__ = ["ReadTable", "read_file"]
@@ -126,7 +126,7 @@ def _read_csv(body: bytes, text_column: str | None) -> ReadTable:
             continue
         frame = _with_none(body, form, table.frame, text_column)
         foreign = () if encoding.startswith("utf") else (f"It is not in UTF-8 and was read as {encoding}.",)
-        frame, numbers = with_numbers(with_dates(frame))
+        frame, numbers = with_numbers(with_dates(frame), form.decimal)
         return ReadTable(frame, (*foreign, *table.notes, *numbers))
     raise ValueError("its encoding is not known; save it in UTF-8")
 
@@ -148,7 +148,8 @@ def _sniffed(body: bytes, form: _Format) -> _Format:
     if best.separator == ",":
         return best
     comma = replace(best, decimal=",")
-    return max(best, comma, key=lambda one: _n_numeric(one.read(body, nrows=SAMPLE_ROWS)))
+    more = _n_numeric(comma.read(body, nrows=SAMPLE_ROWS)) - _n_numeric(samples[best])
+    return comma if more > 0 or has_decimal_commas(samples[best]) else best
 
 
 def _with_spaces(body: bytes, form: _Format) -> _Format:

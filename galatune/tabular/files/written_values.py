@@ -10,7 +10,7 @@ import pandas as pd
 
 from galatune.formatting import listed, printable
 
-__all__ = ["with_dates", "with_numbers"]
+__all__ = ["has_decimal_commas", "with_dates", "with_numbers"]
 
 DATE = (
     r"\s*(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/]\d{1,2}[-/]\d{2,4}|\d{1,2}\.\d{1,2}\.\d{4})"
@@ -26,13 +26,12 @@ AFFIXED = re.compile(r"([$€£¥%]?)\s*([-+]?[\d.,][-+\d.,eE'\u2019\s]*?)\s*([$
 GROUPED = (
     r"[-+]?(\d+|[1-9]\d{{0,2}}(?P<mark>[{marks}'\u2019 \xa0\u202f])\d{{3}}((?P=mark)\d{{3}})*|(?={point}\d))"
 )
-STYLES = tuple(
-    (
-        point,
-        re.compile(GROUPED.format(marks=marks, point=re.escape(point)) + rf"([{point}]\d*)?([eE][-+]?\d+)?"),
+STYLES = {
+    point: re.compile(
+        GROUPED.format(marks=marks, point=re.escape(point)) + rf"([{point}]\d*)?([eE][-+]?\d+)?"
     )
     for point, marks in ((".", ","), (",", "."))
-)
+}
 """Decimal marks, and numbers that have them, with marks between groups of three digits or without."""
 
 
@@ -52,10 +51,14 @@ def _dates(frame: pd.DataFrame) -> Iterator[tuple[str, Any]]:
             yield name, dates.dt.tz_localize(None)
 
 
-def with_numbers(frame: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
+def with_numbers(frame: pd.DataFrame, decimal: str = ".") -> tuple[pd.DataFrame, tuple[str, ...]]:
     """Read text that is numbers in another way of writing, and say of which columns.
 
     A column is read so if all of its values are numbers that are written alike, or missing.
+
+    Args:
+        frame: The table.
+        decimal: The decimal mark of the file, which decides what 1.234 and 1,234 are.
 
     Example:
         >>> frame, notes = with_numbers(pd.DataFrame({"cost": ["$1,200.50", "$3", "?"]}))
@@ -66,9 +69,8 @@ def with_numbers(frame: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """
     read: dict[str, Any] = {}
     example, missing = "", set[str]()
-    for name, known in _texts(frame, lambda text: text.strip() in MISSING or AFFIXED.fullmatch(text.strip())):
-        texts = known.unique().tolist()
-        numbers = _numbers([text.strip() for text in texts])
+    for name, texts in _likely_numbers(frame):
+        numbers = _numbers([text.strip() for text in texts], decimal)[1]
         if numbers is not None:
             read[name] = frame[name].map(dict(zip(texts, numbers, strict=True))).astype(float)
             missing |= {text.strip() for text in texts} & MISSING
@@ -81,6 +83,23 @@ def with_numbers(frame: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
     return frame.assign(**read), (note,)
 
 
+def has_decimal_commas(frame: pd.DataFrame) -> bool:
+    """Tell whether a column of text is numbers if the comma is the decimal mark, and only then.
+
+    Example:
+        >>> [has_decimal_commas(pd.DataFrame({"n": [text]})) for text in ("1.234,5", "1,234", "1.234")]
+        [True, False, False]
+    """
+    columns = (_numbers([text.strip() for text in texts], ".") for _, texts in _likely_numbers(frame))
+    return any(point == "," for point, _ in columns)
+
+
+def _likely_numbers(frame: pd.DataFrame) -> Iterator[tuple[str, list[str]]]:
+    """Return name and different values of each column of text that may be numbers."""
+    for name, known in _texts(frame, lambda text: text.strip() in MISSING or AFFIXED.fullmatch(text.strip())):
+        yield name, known.unique().tolist()
+
+
 def _texts(frame: pd.DataFrame, likely: Callable[[str], object]) -> Iterator[tuple[str, Any]]:
     """Return name and values of each column of text, if all of the first ones are likely."""
     for name, column in frame.items():
@@ -89,22 +108,29 @@ def _texts(frame: pd.DataFrame, likely: Callable[[str], object]) -> Iterator[tup
             yield str(name), known
 
 
-def _numbers(texts: list[str]) -> list[float] | None:
-    """Return the numbers that texts are, NaN if missing; None if one is no number or is written otherwise."""
-    parts: list[tuple[str, str]] = []
+def _numbers(texts: list[str], decimal: str) -> tuple[str, list[float]] | tuple[None, None]:
+    """Return the decimal mark of texts and the numbers that they are, NaN if missing.
+
+    None if one is no number or is written otherwise than others.
+
+    Args:
+        texts: Different ones.
+        decimal: The decimal mark that is tried first.
+    """
+    parts: list[str] = []
     unit = None
     for text in texts:
         match = None if text in MISSING else AFFIXED.fullmatch(text)
         if match is None and text not in MISSING:
-            return None
+            return None, None
         if match is not None:
             unit = unit or match.group(1, 3)
             if match.group(1, 3) != unit:
-                return None
-        parts.append((text, "" if match is None else match.group(2)))
-    shown = [number for _, number in parts if number]
-    for point, pattern in STYLES if shown else ():
-        if all(pattern.fullmatch(number) for number in shown):
-            digits = (re.sub(rf"[^-+\d{point}eE]", "", number).replace(point, ".") for _, number in parts)
-            return [float(number or "nan") for number in digits]
-    return None
+                return None, None
+        parts.append("" if match is None else match.group(2))
+    shown = [number for number in parts if number]
+    for point in sorted(STYLES, key=decimal.__ne__) if shown else ():
+        if all(STYLES[point].fullmatch(number) for number in shown):
+            digits = (re.sub(rf"[^-+\d{point}eE]", "", number).replace(point, ".") for number in parts)
+            return point, [float(number or "nan") for number in digits]
+    return None, None

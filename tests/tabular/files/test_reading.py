@@ -113,6 +113,15 @@ def test_numbers_in_other_ways_of_writing_are_read_and_said(
     assert [note for note in table.notes if "was read as numbers" in note and "in column: n" in note]
 
 
+@pytest.mark.parametrize("first", [["1,5", "2,25"], ["1.234,5", "250"], ["€ 1,5", "€ 2"]])
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_a_file_with_decimal_commas_has_points_between_thousands(
+    tmp_path: Path, first: list[str], separator: str
+) -> None:
+    pd.DataFrame({"n": first, "m": ["1.234", "22.250"]}).to_csv(tmp_path / "t", index=False, sep=separator)
+    assert read_file(tmp_path / "t").frame["m"].tolist() == [1234, 22250]
+
+
 @pytest.mark.parametrize(
     "values",
     [
