@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,11 @@ if TYPE_CHECKING:
 
 __all__ = ["fit"]
 
-NEEDED = ("torch", "pandas", "sklearn", "galatune.tabular.files.fitting", "galatune.tabular.files.folder")
+NEEDED = (
+    "torch",
+    "torch._dynamo",  # torch's optimizers import it when the first one is built: not within --max-time
+    *("pandas", "sklearn", "galatune.tabular.files.fitting", "galatune.tabular.files.folder"),
+)
 DRAWING = ("jinja2", "rich.table", "matplotlib.backends.backend_agg", "matplotlib.figure")
 
 
@@ -115,7 +120,9 @@ def fit(
     folder = Path(out)
     check_folder(folder, overwrite=overwrite)
     options = FitOptions(target, task, drop, weights, test, max_time, max_iter, seed, device)
-    fitted = fit_file(data, options, say=lambda line: click.echo(line, err=True))
+    show = sys.stderr if sys.stderr.isatty() else None
+    fitted = fit_file(data, options, say=lambda line: click.echo(line, err=True), show=show)
+    click.echo(fitted.card.training.text(), err=True)
     write_folder(folder, fitted)
     _show(fitted, as_json)
     click.echo(f"written to {printable(out)}: the model and its card, card.html", err=True)

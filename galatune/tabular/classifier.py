@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import ClassifierMixin
 
-from galatune.tabular.encode import Matrix, Table
+from galatune.tabular.columns import Matrix
+from galatune.tabular.encode import Table
 from galatune.tabular.estimator import GalaEstimator
 from galatune.tabular.metric import Scoring
 from galatune.tabular.read import read_class_weight, read_classes, read_validation, read_weight
@@ -185,6 +186,13 @@ class GalaClassifier(ClassifierMixin, GalaEstimator[Classes | Labels]):  # type:
                 "partial_fit does not see all rows, so that it cannot balance them, however: "
                 f"class_weight={self.class_weight!r}. Pass a weight for each class."
             )
+        if classes is not None and isinstance(getattr(self, "_target", None), Classes):
+            named, known = np.unique(read_classes(classes)).tolist(), self.classes_.tolist()
+            if named != known:
+                raise ValueError(
+                    f"classes must stay as they were in the first call, {known}, however: classes={named}. "
+                    "Leave them out, or begin with a new classifier."
+                )
         self._partial_fit(X, y, sample_weight, classes)
         return self
 

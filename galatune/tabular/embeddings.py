@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from galatune.tabular.encode import weighted_quantiles
+from galatune.tabular.columns import weighted_quantiles
 
 __all__ = ["LevelEmbedding", "PiecewiseLinear"]
 

@@ -9,50 +9,22 @@ Text that is all numbers is read as numbers if there are many of them; few are l
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from sklearn.exceptions import DataConversionWarning
 
-from galatune.tabular.values import Series, kind_of, level_name, number_of, numbers_in, share_of_numbers
+from galatune.tabular.columns import MOST_ONE_HOT, OTHER, Codes, LevelColumn, Matrix, NumberColumn
+from galatune.tabular.values import Series, kind_of, level_name, numbers_in, share_of_numbers
 from galatune.tabular.warn import warn
 
-__all__ = [
-    "Encoded",
-    "LevelColumn",
-    "Matrix",
-    "NumberColumn",
-    "Table",
-    "TableEncoder",
-    "Unknown",
-    "one_hot",
-    "weighted_quantiles",
-]
+__all__ = ["Coded", "Encoded", "Table", "TableEncoder", "Unknown", "one_hot"]
 
-Matrix: TypeAlias = NDArray[np.float64]
-Codes: TypeAlias = NDArray[np.int64]
 Table: TypeAlias = Matrix | pd.DataFrame
-
-QUARTERS = 4
-
-CLIP = 3.0
-"""Scaled numbers saturate from here on, in units of the interquartile range."""
-
-GRID = 2.0**22
-"""Encoded numbers are multiples of 1 / GRID, which float32 holds: rounding in another unit changes none."""
-
-MOST_ONE_HOT = 9
-"""A column with more levels than this is encoded as codes."""
-
-MAX_LEVELS = 128
-"""Most levels of a column, its most frequent ones; any other level has code 0."""
-
-OTHER, NO_CODE = -2, -3
-"""Code of a level that is not told apart, and a code that no value has."""
 
 ALMOST_NUMBERS = 0.9
 """From this share of numbers on, a column of text is probably meant to be numbers."""
@@ -72,101 +44,6 @@ class Encoded:
 
 
 @dataclass(frozen=True)
-class NumberColumn:
-    """How one numeric column is encoded.
-
-    Attributes:
-        centre: Median of the values seen, which also replaces missing values.
-        scale: Factor after centring; 0 for a constant column.
-        indicator: Whether values were missing, so that a 0/1 column marks them.
-    """
-
-    centre: float
-    scale: float
-    indicator: bool
-
-    @classmethod
-    def fit(cls, values: Matrix, weight: Matrix) -> NumberColumn:
-        """Learn centre and scale from values of shape (n_rows,) with weights of the same shape."""
-        seen = ~np.isnan(values)
-        indicator = not bool(seen.all())
-        if not seen.any():
-            return cls(0.0, 0.0, indicator)
-        lowest, low, centre, high, highest = weighted_quantiles(values[seen], weight[seen], QUARTERS)
-        half = (
-            (high / 2 - low / 2) if high > low else (highest / 2 - lowest / 2) / 2
-        )  # halves cannot overflow
-        with np.errstate(over="ignore"):
-            scale = float(0.5 / half) if half > 0 else 0.0
-        return cls(float(centre), scale if np.isfinite(scale) else 0.0, indicator)
-
-    def encode(self, values: Matrix) -> Matrix:
-        """Return shape (n_rows, 1), or (n_rows, 2) with the indicator of missing values."""
-        missing = np.isnan(values)
-        with np.errstate(over="ignore"):
-            scaled = (np.where(missing, self.centre, values) / 2 - self.centre / 2) * self.scale * 2
-        scaled = np.clip(scaled, -1e100, 1e100)
-        clipped = np.rint(scaled / np.hypot(1, scaled / CLIP) * GRID) / GRID
-        return np.stack([clipped, missing.astype(float)] if self.indicator else [clipped], axis=1)
-
-
-@dataclass(frozen=True)
-class LevelColumn:
-    """How one column of levels is encoded.
-
-    Attributes:
-        levels: Names of the levels that are told apart, most frequent first.
-        others: Names of those that fit saw too, which are too rare or too many; they count as unknown.
-        indicator: Whether values were missing, so that a one-hot column marks them.
-    """
-
-    levels: tuple[str, ...]
-    others: tuple[str, ...]
-    indicator: bool
-
-    @property
-    def is_one_hot(self) -> bool:
-        """Whether the levels are few enough to be one-hot."""
-        return len(self.levels) <= MOST_ONE_HOT
-
-    @classmethod
-    def fit(cls, values: Series, weight: Matrix) -> LevelColumn:
-        """Learn the levels of values of shape (n_rows,) with weights of the same shape, not all of them 0."""
-        codes, found = pd.factorize(values)
-        seen = codes >= 0
-        count: dict[str, float] = {}
-        totals = np.bincount(codes[seen], weight[seen], len(found))
-        for name, total in zip(map(level_name, np.asarray(found)), totals, strict=True):
-            count[name] = count.get(name, 0.0) + total
-        order = sorted((name for name in count if count[name] > 0), key=lambda name: (-count[name], name))
-        if len(order) > MOST_ONE_HOT:  # what comes once teaches what code 0 means
-            order = [name for name in order if count[name] > 1.5 * weight[weight > 0].min()]
-        levels = tuple(order[:MAX_LEVELS])
-        return cls(levels, tuple(sorted(set(count) - set(levels))), not bool(seen[weight > 0].all()))
-
-    def codes(self, values: Series) -> Codes:
-        """Return the number of each value's level, shape (n_rows,).
-
-        Levels count from 1; a missing value has 0, one that fit did not see -1, and one of `others` -2.
-        """
-        codes, found = pd.factorize(values)
-        names = (*self.levels, *self.others)
-        by_name = {name: code for code, name in enumerate(names, start=1)}
-        by_number = _by_number(names)
-        code = np.array([_find(level_name(value), by_name, by_number) for value in np.asarray(found)] + [0])
-        return np.where(code > len(self.levels), OTHER, code).astype(np.int64)[codes]
-
-    def encode(self, values: Series) -> Matrix:
-        """Return shape (n_rows, n_levels), one column more with the indicator; unseen levels are zeros.
-
-        Without any level there is one column of zeros.
-        """
-        codes = self.codes(values)
-        columns = [*range(1, len(self.levels) + 1), *([0] if self.indicator else [])] or [NO_CODE]
-        return np.asarray(codes[:, None] == np.array(columns, dtype=np.int64), dtype=np.float64)
-
-
-@dataclass(frozen=True)
 class Unknown:
     """Values of a column that fit did not see.
 
@@ -174,13 +51,13 @@ class Unknown:
         name: Name of the column, its number if the table has no names.
         count: How many values are unknown.
         n_rows: Of how many rows.
-        example: One of them.
+        example: The name of one of them.
     """
 
     name: Hashable
     count: int
     n_rows: int
-    example: object
+    example: str
 
     def text(self) -> str:
         """Return one clause.
@@ -191,6 +68,26 @@ class Unknown:
         """
         where = f"{self.count} of {self.n_rows} rows of column {self.name!r}"
         return f"{self.example!r} and others like it in {where}"
+
+
+@dataclass(frozen=True)
+class Coded:
+    """A table whose values were looked up, before they are scaled or one-hot.
+
+    Attributes:
+        columns: One per feature, each (n_rows,): numbers, NaN if missing, or codes of `LevelColumn.codes`.
+        unknown: The values that fit did not see, at most one entry per column.
+    """
+
+    columns: tuple[NDArray[Any], ...]
+    unknown: tuple[Unknown, ...]
+
+    def __len__(self) -> int:
+        return len(self.columns[0])
+
+    def take(self, rows: slice) -> Coded:
+        """Return some of the rows."""
+        return Coded(tuple(column[rows] for column in self.columns), self.unknown)
 
 
 @dataclass(frozen=True)
@@ -236,47 +133,46 @@ class TableEncoder:
         """
         return cls(tuple(_fit_column(*column, weight) for column in _columns(table)))
 
-    def encode(self, table: Table) -> Encoded:
-        """Return the table as numbers and codes.
+    def read(self, table: Table) -> Coded:
+        """Look up the values of a table, and count those that fit did not see.
 
         Raises:
-            ValueError: A column that held numbers when fitted holds something else now.
+            ValueError: A column that held numbers when fitted holds something else now, or a column of few
+                levels has none of them any more: its meaning must have changed.
         """
         if not isinstance(table, pd.DataFrame) and any(isinstance(c, LevelColumn) for c in self.columns):
             raise ValueError(
                 "A model fitted on text, booleans or categories needs a data frame with the same columns, "
                 f"however: X is a {type(table).__name__} of dtype {table.dtype}."
             )
-        numbers, codes = [np.empty((len(table), 0))], [np.empty((len(table), 0), dtype=np.int64)]
+        columns: list[NDArray[Any]] = []
+        unknown = []
         for column, (name, values) in zip(self.columns, _columns(table), strict=True):
             if isinstance(column, NumberColumn):
-                numbers.append(column.encode(numbers_in(name, values)))
-            elif column.is_one_hot:
-                numbers.append(column.encode(values))
-            else:
-                codes.append(column.codes(values).clip(min=0)[:, None])
-        return Encoded(np.concatenate(numbers, axis=1), np.concatenate(codes, axis=1))
-
-    def unknown(self, table: Table) -> Iterator[Unknown]:
-        """Count the values of each column whose levels fit did not see.
-
-        Raises:
-            ValueError: A column of few levels has none of them any more: its meaning must have changed.
-        """
-        for column, (name, values) in zip(self.columns, _columns(table), strict=True):
-            if isinstance(column, NumberColumn):
+                columns.append(numbers_in(name, values))
                 continue
             codes = column.codes(values)
-            strange = values[codes == -1]
-            if not len(strange):
-                continue
-            known = (codes > 0) | (codes == OTHER)
-            if column.levels and column.is_one_hot and not known.any() and strange.nunique() > 1:
-                raise ValueError(
-                    f"Column {name!r} must hold categories as it did in fit, such as {column.levels[0]!r}, "
-                    f"however: it holds none of them, but {strange.iloc[0]!r} and others like it."
-                )
-            yield Unknown(name, len(strange), len(values), strange.iloc[0])
+            columns.append(codes)
+            if (codes == -1).any():
+                unknown.append(_unknown(column, name, values, codes))
+        return Coded(tuple(columns), tuple(unknown))
+
+    def encode(self, table: Table | Coded) -> Encoded:
+        """Return the table as numbers and codes.
+
+        Raises:
+            ValueError: As `read` does.
+        """
+        coded = table if isinstance(table, Coded) else self.read(table)
+        numbers, codes = [np.empty((len(coded), 0))], [np.empty((len(coded), 0), dtype=np.int64)]
+        for column, values in zip(self.columns, coded.columns, strict=True):
+            if isinstance(column, NumberColumn):
+                numbers.append(column.encode(values))
+            elif column.is_one_hot:
+                numbers.append(column.one_hot(values))
+            else:
+                codes.append(values.clip(min=0)[:, None])
+        return Encoded(np.concatenate(numbers, axis=1), np.concatenate(codes, axis=1))
 
 
 def one_hot(encoded: Encoded, cardinalities: Sequence[int]) -> Matrix:
@@ -292,6 +188,18 @@ def one_hot(encoded: Encoded, cardinalities: Sequence[int]) -> Matrix:
         for column, cardinality in enumerate(cardinalities)
     ]
     return np.concatenate([encoded.numbers, *levels], axis=1)
+
+
+def _unknown(column: LevelColumn, name: Hashable, values: Series, codes: Codes) -> Unknown:
+    strange = values[codes == -1]
+    example = level_name(strange.iloc[0])
+    known = (codes > 0) | (codes == OTHER)
+    if column.levels and column.is_one_hot and not known.any() and strange.nunique() > 1:
+        raise ValueError(
+            f"Column {name!r} must hold categories as it did in fit, such as {column.levels[0]!r}, "
+            f"however: it holds none of them, but {example!r} and others like it."
+        )
+    return Unknown(name, len(strange), len(values), example)
 
 
 def _columns(table: Table) -> list[tuple[Hashable, Series]]:
@@ -322,35 +230,3 @@ def _is_numbers(name: Hashable, values: Series) -> bool:
         advice = "Use pandas.to_numeric with errors='coerce' to have numbers and missing values instead"
         warn(f"Column {name!r}: {message}. {advice}.", DataConversionWarning)
     return share == 1
-
-
-def _by_number(levels: Sequence[str]) -> dict[float, int]:
-    """Return the code of each level whose name is a number that no other level has."""
-    codes: dict[float, list[int]] = {}
-    for code, name in enumerate(levels, start=1):
-        number = number_of(name)
-        if number is not None and not np.isnan(number):
-            codes.setdefault(number, []).append(code)
-    return {number: found[0] for number, found in codes.items() if len(found) == 1}
-
-
-def _find(name: str, by_name: dict[str, int], by_number: dict[float, int]) -> int:
-    if name in by_name:
-        return by_name[name]
-    number = number_of(name)
-    return -1 if number is None else by_number.get(number, -1)
-
-
-def weighted_quantiles(values: Matrix, weight: Matrix, parts: int) -> Matrix:
-    """Return the ends of so many parts of equal weight, shape (parts + 1,), from the minimum to the maximum.
-
-    A value of weight 2 counts as two values.
-
-    Example:
-        >>> weighted_quantiles(np.array([3.0, 1.0, 2.0]), np.ones(3), 2)
-        array([1., 2., 3.])
-    """
-    order = np.argsort(values, kind="stable")
-    reached = np.cumsum(weight[order]) / weight.sum()
-    position = np.searchsorted(reached, np.linspace(0, 1, parts + 1) - 1e-12)
-    return np.asarray(values[order][position.clip(max=len(values) - 1)])

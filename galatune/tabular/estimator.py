@@ -18,8 +18,9 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
+from galatune.tabular.columns import Matrix
 from galatune.tabular.embeddings import LevelEmbedding, PiecewiseLinear
-from galatune.tabular.encode import Encoded, Matrix, Table, TableEncoder, one_hot
+from galatune.tabular.encode import Coded, Encoded, Table, TableEncoder, one_hot
 from galatune.tabular.frames import as_table
 from galatune.tabular.history import history_frame, plot_history
 from galatune.tabular.listeners import FinishedFit, tell
@@ -168,11 +169,9 @@ class GalaEstimator(BaseEstimator, Generic[TargetT]):  # type: ignore[misc]
     def _begin(
         self, rows: LabelledRows, learned: NDArray[np.bool_], target: TargetT, *, goes_on: bool
     ) -> None:
-        """Learn encoder and target, or check that the rows fit to those that were learned before."""
+        """Learn encoder and target, or check that the network is still the one that is wanted."""
         if goes_on:
             self._check_plan()
-            self._warn_of_unknown(rows.table)
-            self._target = cast("TargetT", target.widened(rows.target))
             return
         encoder = TableEncoder.fit(rows.table, np.where(learned, rows.weight, 0.0))
         for name in ("_state", "history_", "loss_curve_", "validation_scores_"):
@@ -197,15 +196,17 @@ class GalaEstimator(BaseEstimator, Generic[TargetT]):  # type: ignore[misc]
         device = chosen_device(self.device)
         generator = torch.Generator(device).manual_seed(seed)
         state: TrainingState | None = getattr(self, "_state", None)
-        encoded = self._encode(rows.table)
+        encoded = self._encode(self._coded(rows.table))
+        encoded_held = self._encode(self._coded(held.table)) if len(held) else None
         if state is None:
             network = self._network(encoded, rows.weight, generator)
         else:
             network = deepcopy(state.network).to(device)
+            self._target = cast("TargetT", self._target.widened(rows.target))
         training = train(
             network,
             self._rows(rows, encoded, device),
-            self._rows(held, self._encode(held.table), device) if len(held) else None,
+            None if encoded_held is None else self._rows(held, encoded_held, device),
             self._target.loss,
             options,
             generator,
@@ -241,16 +242,18 @@ class GalaEstimator(BaseEstimator, Generic[TargetT]):  # type: ignore[misc]
             PiecewiseLinear.fit(encoded.numbers, weight) if self.embed_numbers else None,
             layer_sizes(self.hidden_layer_sizes),
             self._target.n_outputs,
-            n_members=self.n_members,
-            dropout=self.dropout,
+            n_members=int(self.n_members),
+            dropout=float(self.dropout),
             generator=generator,
         ).to(generator.device)
 
-    def _warn_of_unknown(self, table: Table) -> None:
-        found = [unknown.text() for unknown in self.encoder_.unknown(table)]
-        if found:
-            message = f"Found categories that fit did not see: {'; '.join(found)}. They count as unknown."
-            warn(message)
+    def _coded(self, table: Table) -> Coded:
+        """Look up the values of a table, and warn of those that fit did not see."""
+        coded = self.encoder_.read(table)
+        if coded.unknown:
+            found = "; ".join(unknown.text() for unknown in coded.unknown)
+            warn(f"Found categories that fit did not see: {found}. They count as unknown.")
+        return coded
 
     def _warn(self, training: Training) -> None:
         """Warn if the training was not finished, or learned nothing."""
@@ -275,9 +278,9 @@ class GalaEstimator(BaseEstimator, Generic[TargetT]):  # type: ignore[misc]
             f"max_iter={self.max_iter} epochs. Set max_iter higher."
         )
 
-    def _encode(self, table: Table) -> Encoded:
+    def _encode(self, coded: Coded) -> Encoded:
         """Return numbers and codes, or only numbers if levels are not embedded."""
-        encoded = self.encoder_.encode(table)
+        encoded = self.encoder_.encode(coded)
         if self._plan["embed_levels"]:
             return encoded
         return Encoded(one_hot(encoded, self.encoder_.cardinalities), encoded.codes[:, :0])
@@ -338,6 +341,7 @@ class GalaEstimator(BaseEstimator, Generic[TargetT]):  # type: ignore[misc]
             path: File to write, such as "model.safetensors"; an existing one is replaced.
 
         Raises:
+            OSError: The file cannot be written.
             ValueError: A parameter is an object that only pickle can save, such as a scorer.
         """
         check_is_fitted(self)
@@ -366,10 +370,9 @@ class GalaEstimator(BaseEstimator, Generic[TargetT]):  # type: ignore[misc]
         They are computed in float64, so that a row's output does not depend on its neighbours.
         """
         check_is_fitted(self)
-        table = read_table(self, X, reset=False)
-        self._warn_of_unknown(table)
-        starts = range(0, len(table), PREDICTED_AT_ONCE)
-        chunks = [take_rows(table, slice(start, start + PREDICTED_AT_ONCE)) for start in starts]
+        coded = self._coded(read_table(self, X, reset=False))
+        starts = range(0, len(coded), PREDICTED_AT_ONCE)
+        chunks = [coded.take(slice(start, start + PREDICTED_AT_ONCE)) for start in starts]
         inputs = (_tensors(self._encode(chunk), torch.float64) for chunk in chunks)
         return np.concatenate([self._target.loss.mean(self.network_(chunk)).numpy() for chunk in inputs])
 

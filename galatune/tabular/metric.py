@@ -9,7 +9,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.metrics import get_scorer
 from torch import Tensor
 
-from galatune.tabular.encode import Matrix
+from galatune.tabular.columns import Matrix
 from galatune.tabular.read import LabelledRows
 from galatune.tabular.targets import Classes, Labels, Target, Values
 from galatune.tabular.train import Metric
@@ -37,7 +37,10 @@ def metric_of(scoring: Scoring, target: Target, rows: LabelledRows) -> Metric | 
 
     def metric(outputs: Tensor) -> float:
         decoded = outputs.detach().cpu().double().numpy()
-        return float(scorer(decoder, decoded, rows.target, **weights))
+        try:
+            return float(scorer(decoder, decoded, rows.target, **weights))
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"scoring={scoring!r} must score the rows held out, however: {error}") from error
 
     return metric
 

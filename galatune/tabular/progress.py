@@ -1,4 +1,4 @@
-"""How a training shows where it is: a line that is written over in a terminal, else a line per epoch."""
+"""How a training shows where it is: text that is written over in a terminal, else a line per epoch."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Progress:
         """
         if self._live is not None:
             line = self._line or f"Epoch {int(epochs) + 1}"
-            self._live.update(Text(f"{line}, {self._left(epochs)}", no_wrap=True, overflow="ellipsis"))
+            self._live.update(Text(f"{line}, {self._left(epochs)}"))  # two lines if the terminal is narrow
 
     def epoch(self, line: str) -> None:
         """Show an epoch that is done."""

@@ -16,7 +16,8 @@ from sklearn.utils import assert_all_finite, check_array, column_or_1d, compute_
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
-from galatune.tabular.encode import Matrix, Table
+from galatune.tabular.columns import Matrix
+from galatune.tabular.encode import Table
 from galatune.tabular.frames import as_dense, as_table
 from galatune.tabular.values import kind_of
 
@@ -120,15 +121,17 @@ def read_classes(y: object) -> NDArray[np.generic]:
     labels = np.asarray(as_dense(as_table(y, "y")))
     if labels.ndim == 2 and labels.shape[1] > 1:
         return _read_indicator(labels)
+    if labels.dtype.kind == "c":
+        raise ValueError("Complex data not supported, however: y holds complex numbers.")
     labels = np.asarray(column_or_1d(labels, warn=True))
     if pd.isna(labels).any():
         raise ValueError("Input y contains NaN. A label is missing: leave the row out.")
+    if labels.dtype == object:
+        labels = pd.Series(labels).infer_objects().to_numpy()
+    if labels.dtype == object and not all(isinstance(label, str | bytes) for label in labels):
+        types = " and ".join(sorted({type(label).__name__ for label in labels}))
+        raise ValueError(f"Labels must be text, integers or booleans, of one type, however: y holds {types}.")
     assert_all_finite(labels, input_name="y")
-    try:
-        np.unique(labels)
-    except TypeError:
-        types = sorted({type(label).__name__ for label in labels})
-        raise ValueError(f"Labels must be of one type, however: y holds {' and '.join(types)}.") from None
     check_classification_targets(labels)
     return labels
 
@@ -177,10 +180,16 @@ def read_weight(sample_weight: ArrayLike | None, table: Table) -> Matrix:
     Raises:
         ValueError: Another shape, a negative weight, or nothing but zeros.
     """
-    weight = _check_sample_weight(sample_weight, table, dtype=np.float64, ensure_non_negative=True)
+    try:
+        weight = _check_sample_weight(sample_weight, table, dtype=np.float64, ensure_non_negative=True)
+    except (TypeError, ValueError) as error:
+        if not re.search(r"could not convert|float\(\) argument", str(error)):
+            raise
+        raise ValueError(f"sample_weight must hold numbers, however: {error}.") from None
     if not weight.any():
         raise ValueError("At least one sample weight must be positive, however: all of them are zero.")
-    return np.asarray(weight)
+    with np.errstate(over="ignore"):
+        return np.asarray(weight if np.isfinite(weight.sum()) else weight / weight.max())
 
 
 def read_validation(X: Any, y: Any, sample_weight: Any, eval_set: Any) -> tuple[Any, Any, Any] | None:

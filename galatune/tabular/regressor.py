@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from sklearn.base import RegressorMixin
 from sklearn.metrics import d2_pinball_score
 
-from galatune.tabular.encode import Matrix
+from galatune.tabular.columns import Matrix
 from galatune.tabular.estimator import GalaEstimator
 from galatune.tabular.metric import Scoring
 from galatune.tabular.read import read_validation, read_values

@@ -18,8 +18,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from galatune.tabular.columns import LevelColumn, NumberColumn
 from galatune.tabular.embeddings import LevelEmbedding, PiecewiseLinear
-from galatune.tabular.encode import LevelColumn, NumberColumn, TableEncoder
+from galatune.tabular.encode import TableEncoder
 from galatune.tabular.net import MLP
 from galatune.tabular.state import TrainingState
 from galatune.tabular.targets import Classes, Labels, Values
@@ -46,6 +47,7 @@ def write_model(path: str | Path, name: str, attributes: Mapping[str, Any]) -> N
         attributes: Its parameters and fitted attributes.
 
     Raises:
+        OSError: The file cannot be written.
         ValueError: An attribute is an object that only pickle can save, such as a function.
     """
     tensors: Tensors = {}
@@ -59,7 +61,10 @@ def write_model(path: str | Path, name: str, attributes: Mapping[str, Any]) -> N
                 f"holds {error}. Choose another value, or use joblib.dump."
             ) from None
     header = {"galatune": json.dumps({"schema": SCHEMA, "class": name, "attributes": tree})}
-    save_file(tensors, path, metadata=header)
+    try:
+        save_file(tensors, path, metadata=header)
+    except SafetensorError as error:
+        raise OSError(f"Cannot write {path}: {error}") from None
 
 
 def estimator_name(path: str | Path) -> str:
@@ -89,19 +94,25 @@ def read_model(path: str | Path, name: str) -> dict[str, Any]:
         raise ValueError(f"{path} must hold a {name}, however: it holds a {content['class']}.")
     with safe_open(path, framework="pt") as file:
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - it is no mapping
-    return {attribute: _unpack(value, tensors) for attribute, value in content["attributes"].items()}
+    try:
+        return {attribute: _unpack(value, tensors) for attribute, value in content["attributes"].items()}
+    except Exception as error:  # whatever a damaged header makes of the objects in it
+        raise ValueError(f"{path} must be a whole model, however: {type(error).__name__}: {error}.") from None
 
 
 def _header(path: str | Path) -> dict[str, Any]:
     """Return what the header of a file says, without its tensors."""
+    Path(path).open("rb").close()  # what cannot be opened is told by Python, not by safetensors
     try:
         with safe_open(path, framework="pt") as file:
             header = (file.metadata() or {}).get("galatune")
     except SafetensorError as error:
         raise ValueError(f"{path} must be a model written by save, however: {error}.") from None
-    content: dict[str, Any] = json.loads(header) if header else {}
+    content = json.loads(header) if header else None
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} must be a model written by save, however: it has no galatune header.")
     if content.get("schema") != SCHEMA:
-        found = f"schema {content['schema']}" if "schema" in content else "no galatune header"
+        found = f"schema {content.get('schema')}, that of another version of galatune"
         raise ValueError(f"{path} must be a model of schema {SCHEMA}, however: it has {found}.")
     return content
 

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from galatune.tabular.encode import GRID, QUARTERS, Matrix, weighted_quantiles
+from galatune.tabular.columns import GRID, QUARTERS, Matrix, weighted_quantiles
 from galatune.tabular.loss import LabelLoss, LogLoss, Loss, PinballLoss, SquaredError
 
 __all__ = ["Array", "Classes", "Labels", "Target", "Values"]
@@ -190,7 +190,9 @@ class Values:
             width = (quartiles[:, 3] - quartiles[:, 1]).reshape(np.shape(scale))
             centre, scale = quartiles[:, 2].reshape(np.shape(centre)), np.where(width > 0, width, scale)
         tiny = scale <= np.finfo(float).eps  # what rounding leaves of a constant
-        centre, scale = np.asarray(centre * unit), np.where(tiny, 1.0, scale * unit)
+        with np.errstate(over="ignore"):
+            widest = np.nan_to_num(scale * unit)  # the largest float in place of infinity
+        centre, scale = np.asarray(centre * unit), np.where(tiny, 1.0, widest)
         low, high = (_standardized(end, centre, scale) for end in (y.min(axis=0), y.max(axis=0)))
         return cls(centre, scale, np.asarray(low), np.asarray(high), quantiles, several)
 

@@ -16,7 +16,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-__all__ = ["Kind", "Series", "kind_of", "level_name", "number_of", "numbers_in", "share_of_numbers"]
+__all__ = [
+    "Kind",
+    "Series",
+    "factorized",
+    "kind_of",
+    "level_name",
+    "number_of",
+    "numbers_in",
+    "share_of_numbers",
+]
 
 Series: TypeAlias = "pd.Series[Any]"
 
@@ -70,6 +79,8 @@ def _kind_of_objects(name: Hashable, values: Series) -> Kind:
         return "numbers"
     if what == "boolean":
         return "levels"
+    if what == "string":
+        return "text"
     if what in _REFUSED:
         raise _refusal(name, f"holds {what.removesuffix('64')} objects")
     for value in values.dropna():
@@ -79,6 +90,24 @@ def _kind_of_objects(name: Hashable, values: Series) -> Kind:
         if nameless or (many and not isinstance(value, str | bytes)):
             raise _refusal(name, f"holds a {type(value).__name__}")
     return "text"
+
+
+def factorized(values: Series) -> tuple[NDArray[np.intp], NDArray[Any]]:
+    """Return the number of each value, -1 if missing, and the values that differ.
+
+    Raises:
+        ValueError: They are lists or others that cannot be looked up.
+
+    Example:
+        >>> factorized(pd.Series([7, 7, 8]))
+        (array([0, 0, 1]), array([7, 8]))
+    """
+    try:
+        codes, found = pd.factorize(values)
+    except TypeError:
+        kind = next(type(value).__name__ for value in values if not isinstance(value, Hashable))
+        raise _refusal(values.name, f"holds a {kind}") from None
+    return codes, np.asarray(found)
 
 
 def _refusal(name: Hashable, fact: str) -> ValueError:
@@ -153,10 +182,10 @@ def numbers_in(name: Hashable, values: Series) -> NDArray[np.float64]:
         except OverflowError:
             numbers = np.array([np.inf])  # an integer that no float can hold
     else:
-        codes, found = pd.factorize(values)
-        parsed = [number_of(level_name(value)) for value in np.asarray(found)]
+        codes, found = factorized(values)
+        parsed = [number_of(level_name(value)) for value in found]
         if None in parsed:
-            wrong = found[parsed.index(None)]
+            wrong = level_name(found[parsed.index(None)])
             raise ValueError(
                 f"Column {name!r} must hold numbers, as it did in fit, however: {wrong!r} is none. "
                 "Turn it into numbers or into missing values."

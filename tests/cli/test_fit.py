@@ -37,6 +37,8 @@ def test_fit_says_what_it_decided_and_what_to_type_next(fitted: Result, table: P
     assert fitted.exit_code == 0, fitted.stderr
     assert "Classification of 'kind': it holds text, 2 different values." in fitted.stderr
     assert "--task regression" in fitted.stderr
+    assert "3 epochs (9 steps) in " in fitted.stderr
+    assert "Epoch" not in fitted.stderr + fitted.stdout  # nothing is written over where it is no terminal
     assert "ROC AUC" in fitted.stdout
     command = next(line for line in fitted.stderr.splitlines() if line.startswith("To predict: "))
     words = shlex.split(command.removeprefix("To predict: galatune "))

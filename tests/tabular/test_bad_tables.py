@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -66,6 +67,9 @@ BAD_TARGETS = {
     "missing labels": (GalaClassifier, ["a", None] * 30, "Input y contains NaN"),
     "missing integers": (GalaClassifier, pd.array([1, None] * 30, dtype="Int64"), "Input y contains NaN"),
     "labels of two types": (GalaClassifier, pd.Series(["a", 1] * 30), "y holds int and str"),
+    "booleans and integers": (GalaClassifier, pd.Series([True, 0] * 30, dtype=object), "holds bool and int"),
+    "decimals as labels": (GalaClassifier, [Decimal(0), Decimal(1)] * 30, "however: y holds Decimal"),
+    "complex labels": (GalaClassifier, LABELS * 1j, "Complex data not supported"),
     "several targets": (GalaClassifier, np.arange(120).reshape(N, 2) % 3, "MultiOutputClassifier"),
     "too few labels": (GalaClassifier, LABELS[:10], "inconsistent numbers of samples"),
     "missing numbers": (GalaRegressor, np.r_[np.nan, LABELS[1:]], "Input y contains NaN"),
@@ -83,6 +87,8 @@ BAD_WEIGHTS = {
     "negative": (-np.ones(N), "Negative values"),
     "missing": (np.full(N, np.nan), "Input sample_weight contains NaN"),
     "two columns": (np.ones((N, 2)), "must be 1D"),
+    "text": (["heavy"] * N, "sample_weight must hold numbers, however: could not convert .*'heavy'"),
+    "a dictionary": ({0: 1.0}, "sample_weight must hold numbers, however: "),
     "too few": (np.ones(3), r"sample_weight.shape == \(3,\)"),
 }
 
@@ -129,6 +135,25 @@ def test_a_bad_class_weight_is_refused_in_one_line(weight: Any, says: str) -> No
     assert re.search(says, message)
 
 
+@pytest.mark.parametrize(
+    ("estimator", "scoring", "labels", "says"),
+    [
+        (GalaClassifier, "roc_auc", np.arange(N) % 3, "scoring='roc_auc' must score the rows held out"),
+        (GalaClassifier, "f1", ["a", "b"] * 30, "scoring='f1' must score .*pos_label=1 is not a valid label"),
+        (
+            GalaRegressor,
+            "accuracy",
+            GOOD[:, 0],
+            "scoring='accuracy' must score .*continuous is not supported",
+        ),
+        (GalaRegressor, lambda model, X, y: None, GOOD[:, 0], "must score .*not 'NoneType'"),
+    ],
+)
+def test_a_scorer_of_other_targets_is_named(estimator: Any, scoring: Any, labels: Any, says: str) -> None:
+    model = estimator(**{**QUICK, "early_stopping": True, "scoring": scoring})
+    assert re.search(says, refusal(model, GOOD, labels))
+
+
 def test_class_weights_of_several_labels_are_refused() -> None:
     both = np.column_stack([LABELS, 1 - LABELS])
     message = refusal(GalaClassifier(class_weight="balanced", **QUICK), GOOD, both)
@@ -154,6 +179,23 @@ def test_bad_validation_rows_are_refused_in_one_line(validation: dict[str, Any],
 @pytest.mark.parametrize(
     ("later", "says"),
     [
+        ([["a"]] * N, "column 'odd' holds a list"),
+        ([np.zeros(2)] * N, "column 'odd' holds a ndarray"),
+        ([{"a": 1}] * N, "column 'odd' holds a dict"),
+        ([7, 8] * 30, "such as 'a', however: it holds none of them, but '7' and others like it"),
+    ],
+)
+def test_what_a_column_of_text_cannot_hold_later_is_refused_in_one_line(later: Any, says: str) -> None:
+    model = GalaRegressor(**QUICK).fit(column(["a", "b"] * 30), GOOD[:, 0])
+    with pytest.raises(ValueError, match=says) as caught:
+        model.predict(column(later))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("later", "says"),
+    [
+        (column([["a"]] * N), "column 'odd' holds a list"),
         (column(["a"] * N), "Column 'odd' must hold numbers, as it did in fit, however: 'a' is none"),
         (column(DAYS), "column 'odd' has dtype datetime64"),
         (column(np.inf), "infinity in column 'odd'"),

@@ -11,7 +11,8 @@ import pytest
 from sklearn.exceptions import DataConversionWarning
 
 from galatune import GalaClassifier
-from galatune.tabular.encode import LevelColumn, NumberColumn, TableEncoder
+from galatune.tabular.columns import LevelColumn, NumberColumn
+from galatune.tabular.encode import TableEncoder
 
 QUICK = {"hidden_layer_sizes": (8,), "n_members": 2, "max_iter": 2, "early_stopping": False}
 
@@ -21,7 +22,7 @@ def encoded(fitted: Any, later: Any) -> tuple[np.ndarray, np.ndarray]:
     first, second = (pd.DataFrame({"c": values}) for values in (fitted, later))
     encoder = TableEncoder.fit(first, np.ones(len(first)))
     tables = [encoder.encode(table) for table in (first, second)]
-    assert not list(encoder.unknown(second))
+    assert not encoder.read(second).unknown
     return tuple(np.hstack([table.numbers, table.codes]) for table in tables)  # type: ignore[return-value]
 
 
@@ -103,11 +104,36 @@ def test_every_prediction_warns_where_it_was_asked_for(method: str) -> None:
         getattr(model, method)(pd.DataFrame({"city": ["Rome"]}), *arguments)
 
 
+def test_many_rows_are_predicted_as_their_parts_are_and_warned_of_once() -> None:
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame({"city": rng.choice(["Bern", "Oslo"], 9000), "x": rng.normal(size=9000)})
+    X["user"] = rng.choice([f"user{value}" for value in range(20)], 9000)
+    X.loc[::4, ["city", "x"]] = None
+    model = GalaClassifier(**QUICK).fit(X[:300], np.arange(300) % 2)
+    later = X.assign(city=X["city"].mask(np.arange(9000) % 3 == 0, "Rome"))
+    with pytest.warns(UserWarning, match="'Rome' and others like it in 3000 of 9000 rows") as caught:
+        whole = model.predict_proba(later)
+    assert len(caught) == 1
+    with pytest.warns(UserWarning, match="in 1000 of 3000 rows"):
+        parts = [model.predict_proba(later[start : start + 3000]) for start in range(0, 9000, 3000)]
+    np.testing.assert_allclose(whole, np.concatenate(parts), rtol=1e-12)
+
+
 def test_a_column_whose_categories_are_all_others_is_refused() -> None:
-    X = pd.DataFrame({"member": [True, False] * 20})
-    model = GalaClassifier(**QUICK).fit(X, np.arange(40) % 2)
-    with pytest.raises(ValueError, match="Column 'member' must hold categories as it did in fit, such as"):
-        model.predict(pd.DataFrame({"member": ["yes", "no"]}))
+    X, y = pd.DataFrame({"member": [True, False] * 20}), np.arange(40) % 2
+    model = GalaClassifier(**QUICK).fit(X, y)
+    later, says = pd.DataFrame({"member": ["yes", "no"]}), "Column 'member' must hold categories as it did in"
+    with pytest.raises(ValueError, match=says):
+        model.predict(later)
+    with pytest.raises(ValueError, match=says):
+        model.fit(X, y, X_val=later, y_val=[0, 1])
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_categories_of_validation_rows_that_fit_did_not_see_are_warned_of() -> None:
+    X, y = pd.DataFrame({"city": ["Bern", "Oslo"] * 20}), np.arange(40) % 2
+    with pytest.warns(UserWarning, match="'Rome' and others like it in 1 of 2 rows of column 'city'"):
+        GalaClassifier(**QUICK).fit(X, y, X_val=pd.DataFrame({"city": ["Rome", "Bern"]}), y_val=[0, 1])
 
 
 def test_text_that_is_numbers_is_read_as_numbers_with_a_warning() -> None:
@@ -153,15 +179,16 @@ def test_levels_that_come_once_teach_what_is_unknown() -> None:
     encoder = TableEncoder.fit(table, np.ones(32))
     assert encoder.cardinalities == (16,)
     assert encoder.encode(table).codes[-2:].tolist() == [[0], [0]]
-    assert not list(encoder.unknown(table))
-    assert [unknown.count for unknown in encoder.unknown(pd.DataFrame({"user": ["guest3", "guest1"]}))] == [1]
+    assert not encoder.read(table).unknown
+    later = encoder.read(pd.DataFrame({"user": ["guest3", "guest1"]}))
+    assert [unknown.count for unknown in later.unknown] == [1]
 
 
 def test_categories_of_rows_held_out_are_no_surprise() -> None:
     table = pd.DataFrame({"city": ["Bern", "Oslo", "Rome"], "gap": ["a", "b", None]})
     encoder = TableEncoder.fit(table, np.array([1.0, 1.0, 0.0]))
     np.testing.assert_array_equal(encoder.encode(table).numbers, [[1, 0, 1, 0], [0, 1, 0, 1], [0, 0, 0, 0]])
-    assert not list(encoder.unknown(table))
+    assert not encoder.read(table).unknown
 
 
 def test_a_table_of_nothing_but_unique_text_can_be_fitted() -> None:
@@ -173,4 +200,4 @@ def test_a_table_of_nothing_but_unique_text_can_be_fitted() -> None:
 
 def test_text_in_a_column_that_was_empty_is_unknown() -> None:
     encoder = TableEncoder.fit(pd.DataFrame({"note": [None, None]}), np.ones(2))
-    assert [found.count for found in encoder.unknown(pd.DataFrame({"note": ["a", "b", None]}))] == [2]
+    assert [found.count for found in encoder.read(pd.DataFrame({"note": ["a", "b", None]})).unknown] == [2]

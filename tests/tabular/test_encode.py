@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from galatune.tabular.encode import MAX_LEVELS, LevelColumn, NumberColumn, TableEncoder, one_hot
+from galatune.tabular.columns import MAX_LEVELS, LevelColumn, NumberColumn
+from galatune.tabular.encode import TableEncoder, one_hot
 
 
 def encode(table: object, weight: object = None) -> np.ndarray:

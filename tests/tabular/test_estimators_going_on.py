@@ -94,8 +94,10 @@ def test_the_first_pass_fixes_classes_encoding_and_scales() -> None:
     assert model.classes_.tolist() == ["old", "other", "young"]
     assert model.predict_proba(X).shape == (200, 3)
     encoder = model.encoder_
-    model.partial_fit(X.assign(age=1000 * X["age"]), labels)
+    model.partial_fit(X.assign(age=1000 * X["age"]), labels, classes=["other", "young", "old"])
     assert model.encoder_ is encoder
+    with pytest.raises(ValueError, match="classes must stay as they were in the first call"):
+        model.partial_fit(X, labels, classes=["young", "old"])
 
 
 def test_later_passes_count_what_is_new() -> None:

@@ -104,6 +104,23 @@ def test_what_only_pickle_can_save_is_named(options: dict[str, Any], says: str, 
     assert not (tmp_path / "model").exists()
 
 
+def test_a_file_that_cannot_be_written_or_read_is_an_error_of_the_system(tmp_path: Path) -> None:
+    model = GalaRegressor(**QUICK).fit(*people())
+    for place in (tmp_path, tmp_path / "no folder" / "model"):
+        with pytest.raises(OSError, match="Cannot write .*" + place.name):
+            model.save(place)
+        with pytest.raises((IsADirectoryError, FileNotFoundError), match=place.name):
+            GalaRegressor.load(place)
+
+
+def test_integers_of_numpy_as_parameters_are_saved(tmp_path: Path) -> None:
+    options = {"n_members": np.int32(2), "dropout": np.float32(0.25), "hidden_layer_sizes": np.array([4, 4])}
+    X, y = people()
+    model = GalaRegressor(**{**QUICK, **options}).fit(X, y)
+    model.save(tmp_path / "model")
+    np.testing.assert_array_equal(GalaRegressor.load(tmp_path / "model").predict(X), model.predict(X))
+
+
 def test_files_that_hold_no_such_model_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "model"
     with pytest.raises(NotFittedError):
@@ -112,7 +129,9 @@ def test_files_that_hold_no_such_model_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="must be a model written by save, however:"):
         GalaRegressor.load(path)
     save_file({"a": torch.zeros(1)}, path)
-    with pytest.raises(ValueError, match="must be a model of schema 1, however: it has no galatune header"):
+    with pytest.raises(
+        ValueError, match="must be a model written by save, however: it has no galatune header"
+    ):
         GalaRegressor.load(path)
     save_file({"a": torch.zeros(1)}, path, metadata={"galatune": '{"schema": 99}'})
     with pytest.raises(ValueError, match="however: it has schema 99"):
@@ -120,3 +139,24 @@ def test_files_that_hold_no_such_model_are_refused(tmp_path: Path) -> None:
     GalaRegressor(**QUICK).fit(*people()).save(path)
     with pytest.raises(ValueError, match="must hold a GalaClassifier, however: it holds a GalaRegressor"):
         GalaClassifier.load(path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"object": "TableEncoder"', '"object": "Code"'),
+        ('["levels", ', '["leaves", '),
+        ('{"tuple": ', '{"pair": '),
+        ('"attributes": {', '"attributes": {"a": {}, '),
+        ('"n_members": 2', '"n_members": 3'),
+    ],
+)
+def test_a_damaged_header_is_refused(old: str, new: str, tmp_path: Path) -> None:
+    GalaRegressor(**QUICK).fit(*people()).save(tmp_path / "model")
+    with safe_open(tmp_path / "model", framework="pt") as file:
+        header = file.metadata()["galatune"]
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - it is no mapping
+    assert old in header
+    save_file(tensors, tmp_path / "model", metadata={"galatune": header.replace(old, new)})
+    with pytest.raises(ValueError, match="must be a whole model, however: "):
+        GalaRegressor.load(tmp_path / "model")

@@ -127,11 +127,28 @@ def test_units_of_columns_do_not_matter_to_a_classifier() -> None:
     np.testing.assert_array_equal(one, other)
 
 
-def test_targets_at_the_end_of_the_floats_stay_finite() -> None:
+@pytest.mark.parametrize("loss", ["squared_error", "absolute_error", "quantile"])
+def test_targets_at_the_end_of_the_floats_stay_finite(loss: str) -> None:
     X = waves(100)[0]
     largest = 1.7e308
-    predicted = GalaRegressor(**FEW).fit(X, np.where(np.arange(100) % 2, largest, -largest)).predict(X)
-    assert np.isfinite(predicted).all()
+    y = np.where(np.arange(100) % 2, largest, -largest)
+    assert np.isfinite(GalaRegressor(**FEW, loss=loss, quantile=0.9).fit(X, y).predict(X)).all()
+
+
+def test_weights_at_the_end_of_the_floats_are_weights_like_others() -> None:
+    X, y = waves(100)
+    weight = 1.0 + np.arange(100) % 2
+    one, other = (GalaRegressor(**FEW).fit(X, y, w).predict(X) for w in (weight / 2, weight * 2.0**1022))
+    np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("labels", [[3, 1], [True, False], [0.0, 1.0]])
+def test_labels_of_a_frame_of_several_types_are_those_that_they_are(labels: list[Any]) -> None:
+    X = waves(100)[0]
+    objects = pd.Series(labels * 50, dtype=object)
+    model = GalaClassifier(**FEW).fit(X, objects)
+    assert model.classes_.dtype == np.array(labels).dtype
+    assert set(model.predict(X)) <= set(labels)
 
 
 def test_a_constant_that_rounding_blurs_is_a_constant() -> None:

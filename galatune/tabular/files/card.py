@@ -15,12 +15,14 @@ from galatune.tabular.files.pictures import Picture
 from galatune.tabular.files.scores import Score
 from galatune.tabular.files.task import Task, decision
 
-__all__ = ["Card", "Column", "TrainingFacts", "card_page"]
+__all__ = ["Card", "Column", "TrainingFacts", "card_page", "score_rows"]
 
 SCHEMA = 1
 TEMPLATE = "card.html.jinja"
 WIDTH = 100
 UNDEFINED = "not defined"
+LARGE, HUGE = 1e4, 1e12
+"""Between them a number has all of its digits before the decimal point."""
 
 
 @dataclass(frozen=True)
@@ -147,8 +149,8 @@ def score_rows(scores: Sequence[Score]) -> list[tuple[str, str, str, str, str]]:
     return [
         (
             one.name,
-            _figure(one.value),
-            _figure(one.constant),
+            _figure(one.value, one.unit),
+            _figure(one.constant, one.unit),
             "greater" if one.greater_is_better else "less",
             one.meaning,
         )
@@ -170,5 +172,10 @@ def card_page(card: Card, pictures: Sequence[Picture]) -> str:
     return template.render(card=card, pictures=drawn, scores=score_rows(card.scores))
 
 
-def _figure(value: float | None) -> str:
-    return UNDEFINED if value is None else number(float(value))
+def _figure(value: float | None, unit: str) -> str:
+    """Return a score as text, with four decimals if it has no unit, so that digits stand below digits."""
+    if value is None:
+        return UNDEFINED
+    if not unit:
+        return f"{round(value, 4) + 0.0:.4f}"  # without a minus before 0
+    return f"{value:,.0f}" if LARGE <= abs(value) < HUGE else number(float(value))

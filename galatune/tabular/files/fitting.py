@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 import pandas as pd
@@ -27,7 +28,7 @@ from galatune.tabular.files.scores import (
     constant_model,
     regression_scores,
 )
-from galatune.tabular.files.task import AskedTask, Task, decide_task, decision, labels_of
+from galatune.tabular.files.task import AskedTask, Task, as_target, decide_task, decision, labels_of
 from galatune.tabular.read import split_rows
 from galatune.tabular.regressor import GalaRegressor
 
@@ -103,13 +104,20 @@ class _Notes:
             self.texts.append(text)
 
 
-def fit_file(path: Path, options: FitOptions, say: Callable[[str], None] = lambda line: None) -> FittedFile:
+def fit_file(
+    path: Path,
+    options: FitOptions,
+    say: Callable[[str], None] = lambda line: None,
+    *,
+    show: TextIO | None = None,
+) -> FittedFile:
     """Read a table, hold rows out, fit an estimator to the others, and score it on those held out.
 
     Args:
         path: CSV or Parquet file.
         options: What is to be done.
         say: Called, before training begins, with what was decided and why.
+        show: A terminal in which a line shows losses, learning rate and the time left; None for nowhere.
 
     Raises:
         TableError: The file, a column or an option is not what it has to be.
@@ -126,8 +134,10 @@ def fit_file(path: Path, options: FitOptions, say: Callable[[str], None] = lambd
     )
     began = time.monotonic()
     with refusals_in_one_line(notes.add):
-        model = _estimator(task, options)
-        model.fit(training.X, training.y, sample_weight=training.weight)
+        model = _estimator(task, options).set_params(verbose=show is not None)
+        with redirect_stdout(show or sys.stdout):
+            model.fit(training.X, training.y, sample_weight=training.weight)
+        model.set_params(verbose=False)
     seconds = time.monotonic() - began
     scores, pictures = _judge(model, task, training, test, options.target, notes)
     card = Card(
@@ -182,8 +192,8 @@ def _rows_and_task(table: ReadTable, options: FitOptions, notes: _Notes) -> tupl
     if not known.all():
         notes.add(f"{plural(int((~known).sum()), 'row')} without a target left out.")
         frame = frame[known].reset_index(drop=True)
-    task = decide_task(frame[options.target], options.task)
-    target = frame[options.target]
+    target = as_target(frame[options.target])
+    task = decide_task(target, options.task)
     features = frame.drop(columns=[options.target, *options.drop, *extra], errors="ignore")
     if not len(features.columns):
         raise TableError(f"There is no column left to predict {options.target!r} from; drop fewer columns")
@@ -197,9 +207,6 @@ def _check_columns(frame: pd.DataFrame, *names: str) -> None:
         if name not in frame.columns:
             found = listed([str(column) for column in frame.columns], most=20)
             raise TableError(f"There is no column {printable(name)!r}; the table has: {found}")
-    if not frame.columns.is_unique:
-        twice = frame.columns[frame.columns.duplicated()][0]
-        raise TableError(f"Columns must have names of their own, however: {twice!r} comes more than once")
 
 
 def _weights(column: pd.Series[Any]) -> NDArray[np.float64]:

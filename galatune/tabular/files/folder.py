@@ -90,8 +90,11 @@ def load_model(path: Path) -> GalaEstimator[Any]:
         raise TableError(f"There is no model in {shown}; name the folder that galatune fit --out wrote")
     try:
         return ESTIMATORS[estimator_name(file)].load(file)
-    except (ValueError, KeyError, TypeError, OSError, RuntimeError) as error:
-        raise TableError(f"Cannot load the model in {shown}: {first_line(error)}. Fit it again") from None
+    except (ValueError, KeyError, TypeError, AttributeError, OSError, RuntimeError) as error:
+        raise TableError(
+            f"Cannot load the model in {shown}: {first_line(error)}. Fit it again, or load it with the "
+            "version of galatune that wrote it"
+        ) from None
 
 
 def _bytes_of(model: GalaEstimator[Any]) -> bytes:

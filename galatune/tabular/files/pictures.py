@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.metrics import confusion_matrix
 
 from galatune.formatting import printable, shortened
 from galatune.report.plots import empty_figure, svg
@@ -29,6 +28,8 @@ MOST_POINTS = 2000
 MOST_STEPS = 2000
 LONGEST_NAME = 18
 OTHERS = "all others"
+DARK = 0.65
+"""From this share on, a cell of the confusion matrix is dark enough for white digits."""
 
 
 @dataclass(frozen=True)
@@ -47,15 +48,18 @@ class Picture:
 
 
 def picture_of_rate(history: pd.DataFrame) -> Picture:
-    """Draw the learning rate as applied by step, on a log scale.
+    """Draw the learning rate as applied by step, on a log scale if it is not 0 throughout.
 
     Args:
         history: The attribute `history_` of an estimator.
     """
-    figure, axes = empty_figure("step", "learning rate (log scale)")
     shown = history.iloc[:: max(1, len(history) // MOST_STEPS)]
+    scale = (
+        "log" if (shown["learning_rate"] > 0).any() else "linear"
+    )  # all are 0 if there is nothing to learn
+    figure, axes = empty_figure("step", f"learning rate ({scale} scale)")
     axes.plot(shown["step"], shown["learning_rate"], color=MODEL, linewidth=1.4)
-    axes.set_yscale("log")
+    axes.set_yscale(scale)
     return _picture(
         figure, "Learning rate", "The learning rate that the controller set, by step of the training."
     )
@@ -99,7 +103,7 @@ def picture_of_classes(y: NDArray[Any], guess: NDArray[Any], labels: NDArray[Any
     axes.set_xticks(places, names, rotation=90 if len(names) > 4 else 0, parse_math=False)
     axes.set_yticks(places, names, parse_math=False)
     for (row, column), count in np.ndenumerate(counts):
-        colour = "white" if shares[row, column] > 0.5 else "black"
+        colour = "white" if shares[row, column] > DARK else "black"
         axes.text(column, row, str(count), ha="center", va="center", color=colour, fontsize=8)
     return _picture(
         figure,
@@ -112,7 +116,8 @@ def _confusion(
     y: NDArray[Any], guess: NDArray[Any], labels: NDArray[Any]
 ) -> tuple[list[str], NDArray[np.int64]]:
     """Return the names of the classes drawn and the counts, rarer classes together in the last row."""
-    counts = np.asarray(confusion_matrix(y, guess, labels=labels))
+    places, counts = pd.Index(labels), np.zeros((len(labels), len(labels)), dtype=np.int64)
+    np.add.at(counts, (places.get_indexer(y), places.get_indexer(guess)), 1)
     names = [_shown(str(label)) for label in labels]
     if len(labels) <= MOST_CLASSES:
         return names, counts

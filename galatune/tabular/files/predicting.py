@@ -85,8 +85,6 @@ def _features(estimator: Any, frame: pd.DataFrame) -> pd.DataFrame:
             f"The table lacks {plural(len(missing), 'column')} that the model reads: "
             f"{listed(missing, most=10)}. It has: {found}"
         )
-    if not frame.columns.is_unique:
-        frame = frame.loc[:, ~frame.columns.duplicated()]
     return frame[list(names)]
 
 

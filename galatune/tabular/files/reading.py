@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Iterator
+from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,28 +12,26 @@ from typing import Any
 import pandas as pd
 
 from galatune.errors import TableError
-from galatune.formatting import first_line, printable
+from galatune.formatting import first_line, plural, printable
+from galatune.tabular.files.unpacking import unpacked
+from galatune.tabular.files.written_values import has_decimal_commas, with_dates, with_numbers
+from galatune.tabular.values import number_of
 
 __all__ = ["ReadTable", "read_file"]
 
 SEPARATORS = (",", ";", "\t", "|")
+SPACES = r"\s+"
+"""The separator if there is no other, and every row has the same number of fields."""
+
 SAMPLE_ROWS = 200
 """Rows that tell separator and decimal mark."""
 
 PARQUET = b"PAR1"
-COMPRESSIONS = {
-    b"\x1f\x8b": "gzip",
-    b"BZh": "bz2",
-    b"\xfd7zXZ": "xz",
-    b"PK\x03\x04": "zip",
-}
-WIDE = (b"\xff\xfe", b"\xfe\xff")
-"""First bytes of a text in UTF-16."""
+NAMELESS = "Unnamed: "
+"""What the name of a column begins with that has none in the file, as in pandas."""
 
-DATE = (
-    r"\s*(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/]\d{1,2}[-/]\d{2,4}|\d{1,2}\.\d{1,2}\.\d{4})"
-    r"([T ]\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?\s*(Z|[AP]M|[+-]\d{2}:?\d{2})?)?\s*"
-)
+WIDE = {b"\xff\xfe\0\0": "utf-32", b"\0\0\xfe\xff": "utf-32", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+"""First bytes of a text whose characters take several bytes, and its encoding."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +52,6 @@ class _Format:
     """How a CSV file is written, as `pandas.read_csv` is told."""
 
     encoding: str
-    compression: str | None
     separator: str = ","
     decimal: str = "."
 
@@ -66,7 +63,6 @@ class _Format:
                 sep=self.separator,
                 decimal=self.decimal,
                 encoding=self.encoding,
-                compression=self.compression,  # type: ignore[arg-type]
                 skipinitialspace=True,
                 low_memory=False,
                 **options,
@@ -92,10 +88,11 @@ def read_file(path: Path, text_column: str | None = None) -> ReadTable:
             f"Cannot read {_shown(path)}: {error.strerror}. Name a CSV or Parquet file"
         ) from None
     try:
+        body = unpacked(body)
         table = _read_parquet(body) if body.startswith(PARQUET) else _read_csv(body, text_column)
     except (ValueError, LookupError, ImportError, OSError, EOFError) as error:  # parsers' own are ValueErrors
         raise TableError(
-            f"Cannot read {_shown(path)} as a table: {first_line(error)}. Save it as CSV, the names of its "
+            f"Cannot read {_shown(path)} as a table: {_reason(error)}. Save it as CSV, the names of its "
             "columns in the first line, or as Parquet"
         ) from None
     if not len(table.frame.columns):
@@ -111,25 +108,26 @@ def _read_parquet(body: bytes) -> ReadTable:
     frame = pd.read_parquet(io.BytesIO(body))
     named = [name for name in frame.index.names if name is not None and name not in frame.columns]
     frame = frame.reset_index(named).reset_index(drop=True)
-    frame.columns = pd.Index([str(name) for name in frame.columns])
+    frame.columns = pd.Index(_distinct([str(name) for name in frame.columns]))
     return ReadTable(frame)
 
 
 def _read_csv(body: bytes, text_column: str | None) -> ReadTable:
-    compression = next((name for start, name in COMPRESSIONS.items() if body.startswith(start)), None)
-    if compression is None and b"\0" in body[:4096] and not body.startswith(WIDE):
+    wide = next((encoding for start, encoding in WIDE.items() if body.startswith(start)), None)
+    if wide is None and b"\0" in body:
         raise ValueError("it holds bytes that are no text")
     if not body.strip():
         raise ValueError("it is empty")
-    for encoding in ("utf-16",) if body.startswith(WIDE) else ("utf-8-sig", "cp1252", "latin-1"):
+    for encoding in (wide,) if wide else ("utf-8-sig", "cp1252", "latin-1"):
         try:
-            form = _sniffed(body, _Format(encoding, compression))
+            form = _sniffed(body, _Format(encoding))
             table = _whole(body, form)
         except UnicodeDecodeError:
             continue
         frame = _with_none(body, form, table.frame, text_column)
         foreign = () if encoding.startswith("utf") else (f"It is not in UTF-8 and was read as {encoding}.",)
-        return ReadTable(_with_dates(frame), (*foreign, *table.notes))
+        frame, numbers = with_numbers(with_dates(frame), form.decimal)
+        return ReadTable(frame, (*foreign, *table.notes, *numbers))
     raise ValueError("its encoding is not known; save it in UTF-8")
 
 
@@ -145,10 +143,24 @@ def _sniffed(body: bytes, form: _Format) -> _Format:
     best = max(samples, key=lambda one: _n_fields(samples[one]), default=form)
     if uneven and (best not in samples or _n_fields(samples[best]) == 1):
         return uneven[0]  # reading all rows will tell which line it is
+    if best in samples and len(samples[best].columns) == 1:
+        return _with_spaces(body, best)
     if best.separator == ",":
         return best
     comma = replace(best, decimal=",")
-    return max(best, comma, key=lambda one: _n_numeric(one.read(body, nrows=SAMPLE_ROWS)))
+    more = _n_numeric(comma.read(body, nrows=SAMPLE_ROWS)) - _n_numeric(samples[best])
+    return comma if more > 0 or has_decimal_commas(samples[best]) else best
+
+
+def _with_spaces(body: bytes, form: _Format) -> _Format:
+    """Choose spaces if they make a table of what is one column: rows as long as the first, and numbers."""
+    spaces = replace(form, separator=SPACES)
+    try:
+        frame = spaces.read(body, nrows=SAMPLE_ROWS)
+    except pd.errors.ParserError:
+        return form
+    even = isinstance(frame.index, pd.RangeIndex) and not frame.iloc[:, -1].isna().any()
+    return spaces if even and _n_numeric(frame) and len(frame.columns) > 1 else form
 
 
 def _n_fields(frame: pd.DataFrame) -> int:
@@ -171,19 +183,52 @@ def _whole(body: bytes, form: _Format) -> ReadTable:
     if not frame.index.equals(pd.RangeIndex(len(frame))):  # rows have one field more than the first line
         notes.append("The first field of each row has no name and was left out: it names the row.")
         frame = frame.reset_index(drop=True)
-    first = frame.columns[0]
-    if str(first).startswith("Unnamed:") and len(frame.columns) > 1 and _counts(frame[first]):
-        notes.append("The first column has no name and was left out: it numbers the rows.")
-        frame = frame.drop(columns=first)
-    empty = [name for name in frame.columns if str(name).startswith("Unnamed:") and frame[name].isna().all()]
-    frame = frame.drop(columns=empty)
-    frame.columns = pd.Index([str(name).strip() for name in frame.columns])
+    written = [
+        str(name).strip() for name in form.read(body, header=None, nrows=1, dtype=str).iloc[0].fillna("")
+    ]
+    names = [name or f"{NAMELESS}{place}" for place, name in enumerate(written)]
+    frame.columns = pd.Index(names)
+    frame = frame.loc[:, ~frame.columns.str.startswith(NAMELESS) | frame.notna().any().to_numpy()]
+    _check_header(frame)
+    if str(frame.columns[0]).startswith(NAMELESS) and len(frame.columns) > 1:
+        notes.append("The first column has no name and was left out: it names the row.")
+        frame = frame.iloc[:, 1:]
+    _distinct([str(name) for name in frame.columns])
     return ReadTable(frame, tuple(notes))
 
 
-def _counts(column: pd.Series[Any]) -> bool:
-    """Whether a column holds the numbers of the rows, from anywhere on."""
-    return bool(pd.api.types.is_integer_dtype(column) and (column.diff().iloc[1:] == 1).all())
+def _check_header(frame: pd.DataFrame) -> None:
+    """Refuse a first line without names: a title, or values as in the rows below it."""
+    names = [str(name) for name in frame.columns]
+    nameless = sum(name.startswith(NAMELESS) for name in names[1:])
+    if nameless and 2 * nameless >= len(names):
+        raise ValueError(f"its first line has no names for {nameless} of {plural(len(names), 'column')}")
+    numbered = all(name.isdecimal() for name in names) and sorted({*names}, key=int) == names
+    if len(frame) and not numbered and all(_is_value(*column) for column in frame.items()):
+        raise ValueError(f"its first line holds values, such as {names[0]!r}, and not the names of columns")
+
+
+def _is_value(name: Hashable, column: pd.Series[Any]) -> bool:
+    """Whether what should be the name of a column may be one of its values."""
+    if pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column):
+        return number_of(str(name)) is not None
+    return str(name) in {str(value).strip() for value in column.dropna().unique()}
+
+
+def _distinct(names: list[str]) -> list[str]:
+    """Return the names of columns.
+
+    Raises:
+        ValueError: One comes more than once.
+    """
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ValueError(f"two of its columns are called {printable(twice)!r}")
+    return names
+
+
+def _reason(error: Exception) -> str:
+    return first_line(error).removeprefix("Error tokenizing data. C error: ")
 
 
 def _with_none(body: bytes, form: _Format, frame: pd.DataFrame, name: str | None) -> pd.DataFrame:
@@ -200,18 +245,3 @@ def _with_none(body: bytes, form: _Format, frame: pd.DataFrame, name: str | None
 
 def _holds_text(column: pd.Series[Any]) -> bool:
     return pd.api.types.is_string_dtype(column) or pd.api.types.is_object_dtype(column)
-
-
-def _with_dates(frame: pd.DataFrame) -> pd.DataFrame:
-    """Mark columns of dates as such: as text they would be categories that never come again."""
-    return frame.assign(**dict(_dates(frame)))
-
-
-def _dates(frame: pd.DataFrame) -> Iterator[tuple[str, Any]]:
-    for name, column in frame.items():
-        known = column.dropna()
-        if len(known) and pd.api.types.is_string_dtype(known) and known.str.fullmatch(DATE).all():
-            yield (
-                str(name),
-                pd.to_datetime(column, errors="coerce", format="mixed", utc=True).dt.tz_localize(None),
-            )

@@ -9,9 +9,10 @@ import pandas as pd
 from pandas.api import types
 
 from galatune.errors import TableError
-from galatune.formatting import plural, printable
+from galatune.formatting import first_line, plural, printable
+from galatune.tabular.values import kind_of
 
-__all__ = ["AskedTask", "Task", "decide_task", "decision", "labels_of"]
+__all__ = ["AskedTask", "Task", "as_target", "decide_task", "decision", "labels_of"]
 
 AskedTask: TypeAlias = Literal["auto", "classification", "regression"]
 
@@ -55,11 +56,6 @@ def decide_task(target: pd.Series[Any], asked: AskedTask = "auto") -> Task:
         raise TableError("The target has no values: all of its rows are missing or there are none")
     if asked != "auto":
         return _asked(target, asked)
-    if types.is_datetime64_any_dtype(target) or types.is_timedelta64_dtype(target):
-        raise TableError(
-            f"The target must hold classes or numbers, however: {_name(target)} holds dates or durations. "
-            "Turn them into numbers"
-        )
     if types.is_bool_dtype(target):
         return Task("classification", "it holds true and false")
     return _of_numbers(target) if types.is_numeric_dtype(target) else _of_words(target)
@@ -87,6 +83,28 @@ def labels_of(target: pd.Series[Any]) -> pd.Series[Any]:
     if types.is_float_dtype(target) and _whole(target) and float(target.abs().max()) < 2**53:
         return target.astype("int64")
     return target.astype(str) if isinstance(target.dtype, pd.CategoricalDtype) else target
+
+
+def as_target(column: pd.Series[Any]) -> pd.Series[Any]:
+    """Return a column as what can be predicted: objects that are numbers as numbers, anything else as it is.
+
+    Raises:
+        TableError: It holds lists, dates or other objects.
+
+    Example:
+        >>> as_target(pd.Series([1, 2], dtype=object)).dtype
+        dtype('float64')
+    """
+    if types.is_datetime64_any_dtype(column) or types.is_timedelta64_dtype(column):
+        raise TableError(
+            f"The target must hold classes or numbers, however: {_name(column)} holds dates or durations. "
+            "Turn them into numbers"
+        )
+    try:
+        kind = kind_of(str(column.name), column)
+    except ValueError as error:
+        raise TableError(first_line(error)) from error
+    return column.astype(float) if kind == "numbers" and column.dtype == object else column
 
 
 def _asked(target: pd.Series[Any], asked: Literal["classification", "regression"]) -> Task:

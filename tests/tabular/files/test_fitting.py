@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import io
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,10 +11,11 @@ import pandas as pd
 import pytest
 
 from galatune.errors import TableError
-from galatune.tabular.files.card import card_page
+from galatune.tabular.files.card import card_page, score_rows
 from galatune.tabular.files.fitting import FitOptions, FittedFile, fit_file
 from galatune.tabular.files.folder import load_model, write_folder
 from galatune.tabular.files.predicting import predict_file
+from galatune.tabular.files.scores import Score
 
 CLASSES = FitOptions("plan", drop=("spent",), weights="weight", max_iter=12)
 
@@ -58,6 +61,21 @@ def test_the_same_seed_gives_the_same_model(of_classes: FittedFile, customers_cs
     assert other.scores != of_classes.card.scores
 
 
+def test_a_terminal_shows_the_rate_and_the_time_left(
+    customers_csv: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    terminal = Terminal()
+    fitted = fit_file(customers_csv, replace(CLASSES, max_iter=3), show=terminal)
+    assert re.search(r"Epoch 3: loss [\d.]+, validation loss [\d.]+, learning rate ", terminal.getvalue())
+    assert "left" in terminal.getvalue()
+    assert "".join(capsys.readouterr()) == ""
+    assert not fitted.model.verbose
+
+
 def test_without_rows_held_out_nothing_is_scored(customers_csv: Path) -> None:
     fitted = fit_file(customers_csv, replace(CLASSES, test=0.0, max_iter=2))
     assert (fitted.card.test_rows, fitted.card.scores) == (0, ())
@@ -72,6 +90,16 @@ def test_rows_without_a_target_are_left_out_and_said(tmp_path: Path, customers: 
     assert card.classes is not None
     assert set(card.classes) == {"0", "1"}
     assert any("10 rows without a target" in note for note in card.notes)
+
+
+@pytest.mark.parametrize("rows", [1, 60])
+def test_a_table_of_one_class_is_fitted_and_drawn_without_a_warning(
+    rows: int, tmp_path: Path, customers: pd.DataFrame
+) -> None:
+    customers[:rows].assign(plan="only").to_csv(tmp_path / "t.csv")
+    fitted = fit_file(tmp_path / "t.csv", replace(CLASSES, max_iter=2, test=0.2 if rows > 1 else 0.0))
+    assert fitted.card.classes == {"only": rows}
+    assert len(fitted.pictures) == (2 if rows > 1 else 1)
 
 
 def test_a_class_of_one_row_is_trained_on(tmp_path: Path, customers: pd.DataFrame) -> None:
@@ -130,6 +158,24 @@ def test_the_page_keeps_names_as_text_and_fetches_nothing(of_classes: FittedFile
     assert page.count("&lt;b&gt;$x$&lt;/b&gt;") >= 3  # the table of classes, and both axes
     assert "<script" not in page
     assert "src=" not in page
+
+
+def test_scores_are_written_as_people_write_them(of_classes: FittedFile) -> None:
+    scores = (
+        Score("R2", 0.76921, -5.9e-08, True, ""),
+        Score("RMSE", 56477.4, 1234567.8, False, "", "target"),
+        Score("MAE", 0.0123456, 2e15, False, "", "target"),
+        Score("ROC AUC", None, 0.5, True, ""),
+    )
+    rows = score_rows(scores)
+    assert [row[1:3] for row in rows] == [
+        ("0.7692", "0.0000"),
+        ("56,477", "1,234,568"),
+        ("0.01235", "2e+15"),
+        ("not defined", "0.5000"),
+    ]
+    page = card_page(replace(of_classes.card, scores=scores), of_classes.pictures)
+    assert all(figure in page for row in rows for figure in row[1:3])
 
 
 def test_predictions_keep_the_order_and_ignore_other_columns(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,7 @@ import pandas as pd
 import pytest
 
 from galatune.errors import TableError
-from galatune.tabular.files.task import decide_task, labels_of
+from galatune.tabular.files.task import as_target, decide_task, labels_of
 
 CLASSES: dict[str, list[Any]] = {
     "text": ["a", "b"] * 10,
@@ -44,12 +45,20 @@ def test_what_is_asked_for_is_done(asked: Any) -> None:
     [
         ([f"name {i}" for i in range(20)], "20 different texts in 20 rows"),
         (pd.date_range("2024-01-01", periods=9), "dates or durations"),
+        ([[1, 2]] * 9, "holds a list"),
+        ([{"a": 1}] * 9, "holds a dict"),
+        ([1j] * 9, "has dtype complex128"),
         ([], "no values"),
     ],
 )
 def test_what_cannot_be_predicted_is_refused(values: Any, why: str) -> None:
     with pytest.raises(TableError, match=why):
-        decide_task(pd.Series(values))
+        decide_task(as_target(pd.Series(values)))
+
+
+def test_decimals_are_numbers() -> None:
+    target = as_target(pd.Series([Decimal("0.5"), Decimal("1.25")] * 9))
+    assert decide_task(target).kind == "regression"
 
 
 def test_labels_stay_as_they_were_written() -> None:
