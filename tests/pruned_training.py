@@ -200,7 +200,8 @@ def compare(
         )
         old.optimize(task.objective, n_trials=trials)
         plan = galatune.scan(f"{folder}/old.log")
-        new = galatune.run(plan, task.objective, into=f"{folder}/new.log", trials=trials, seed=seed)
+        only = {"repeats": 0, "confirm": False}  # what comes on top of a search is not pruned
+        new = galatune.run(plan, task.objective, into=f"{folder}/new.log", trials=trials, seed=seed, **only)
         steps = task.between * sum(len(trial.intermediate_values) for trial in old.trials)
         spent = sum(trial.user_attrs[RECORD]["gradient_evaluations"] for trial in new.trials)
         most = max(len(trial.intermediate_values) for trial in new.trials)
