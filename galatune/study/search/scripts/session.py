@@ -186,7 +186,7 @@ class Session:
         if self._shown is not None and study._storage is self._shown.study._storage:
             return study.study_name == self._shown.study.study_name
         if key not in self._is_chosen:
-            with self._ending_the_script():
+            with self._ending_the_script(), self.patches.paused():
                 self._is_chosen[key] = self._choice.chosen(
                     study.study_name, self.made_names, self._script.file, self._script.name
                 )

@@ -1,7 +1,8 @@
 """What is changed of Optuna while a script runs, and how it is undone.
 
 A script reaches its studies through `Study` and its storages through `get_storage` and the constructors of
-Optuna's storages. Code of galatune that runs meanwhile has all of them unchanged: see `paused`.
+Optuna's storages. Code of galatune that runs meanwhile has all of them unchanged, and its own working
+directory: see `paused`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from optuna.storages.journal import JournalFileBackend
 
 from galatune.controller.torch_hooks.patch import Patch
 from galatune.study.search.scripts.script_storage import ScriptStorage, ScriptStorages, name_of_journal
+from galatune.study.search.working_folder import WorkingFolder
 
 __all__ = ["ScriptCalls", "StudyPatches"]
 
@@ -58,6 +60,7 @@ class StudyPatches:
 
     def __init__(self, storages: ScriptStorages, calls: ScriptCalls) -> None:
         self._storages, self._calls = storages, calls
+        self._folder = WorkingFolder()
         self._patches = (
             Patch(optuna.storages, "get_storage", self._get_storage),
             Patch(RDBStorage, "__init__", self._database),
@@ -79,7 +82,8 @@ class StudyPatches:
         for patch in self._patches:
             patch.put_on()
         try:
-            yield
+            with self._folder.entered(theirs=True):
+                yield
         finally:
             for patch in reversed(self._patches):
                 patch.take_off()
@@ -102,7 +106,8 @@ class StudyPatches:
         for patch in self._patches:
             patch.active = active
         try:
-            yield
+            with self._folder.entered(theirs=active):
+                yield
         finally:
             for patch, was in zip(self._patches, before, strict=True):
                 patch.active = was

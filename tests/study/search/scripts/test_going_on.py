@@ -72,6 +72,29 @@ study.optimize(objective, n_trials=9)
     assert " -- --fast x" in result.stderr
 
 
+@pytest.mark.parametrize("shape", ["lambda", "ask and tell"])
+def test_a_script_that_changes_its_working_directory_has_it_where_it_runs(shape: str, folder: Path) -> None:
+    old_study("old.log")
+    (folder / "outputs").mkdir()
+    (folder / "code").mkdir()
+    body = SHAPES[shape].replace("objective(trial)", "where(trial)").replace("n_trials=30, n_jobs=4", "9")
+    before = """
+import os
+os.chdir("outputs")
+def where(trial):
+    with open("trained.txt", "a") as file:
+        file.write("x")
+    return objective(trial)
+"""
+    script(folder / "code", before + body)
+    result = galatune("code/train.py")
+    assert result.exit_code == 0, result.output
+    assert len(load().trials) == 2
+    assert Path("outputs", "trained.txt").read_text() == "xx"
+    assert Path("outputs", "said.txt").read_text().startswith("(2, ")
+    assert Path.cwd() == folder
+
+
 @pytest.mark.parametrize(
     "start",
     [
