@@ -11,9 +11,11 @@ from galatune.errors import ObjectiveError
 from galatune.formatting import listed, printable
 from galatune.study.search.objective import in_one_line
 from galatune.study.search.scripts.choice import Choice
+from galatune.study.search.scripts.leaving import ScriptLeft
 from galatune.study.search.scripts.old_studies import OldStudies
+from galatune.study.search.scripts.other_processes import refused_in
 from galatune.study.search.scripts.running import Script
-from galatune.study.search.scripts.session import ScriptLeft, Search, Session
+from galatune.study.search.scripts.session import Search, Session
 
 __all__ = ["Served", "serve"]
 
@@ -101,6 +103,8 @@ def _words(ended: BaseException) -> str:
 
 
 def _without_search(script: Script, session: Session, ended: BaseException | None) -> str:
+    if session.starts_processes:
+        return str(refused_in(script.name))
     if ended is not None:
         return (
             f"{script.name} ended before it searched: {_words(ended)}. Its own arguments stand behind --: "

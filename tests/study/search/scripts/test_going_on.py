@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import joblib
@@ -127,8 +129,6 @@ def loaded(trial):
     return train(lr, width)
 study.optimize(loaded, n_trials=9)
 """
-    import sys
-
     before = sys.modules["__main__"]
     result = galatune(script(folder, body), trials=1)
     assert result.exit_code == 0, result.output
@@ -245,6 +245,39 @@ def test_what_cannot_be_searched_is_one_line(body: str, words: str, folder: Path
     last = result.stderr.splitlines()[-1]
     assert last.startswith("galatune: ")
     assert words in last
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["fork", "spawn", "loky"])
+def test_a_search_in_processes_of_the_script_is_refused_before_it_writes(method: str, folder: Path) -> None:
+    old_study("old.log")
+    body = f"""
+import multiprocessing
+from joblib import Parallel, delayed
+def search(number):
+    study = optuna.load_study(study_name="old", storage="sqlite:///own.db")
+    study.optimize(objective, n_trials=1)
+def start(number):
+    context = multiprocessing.get_context("{method}")
+    process = context.Process(target=search, args=(number,))
+    process.start()
+    process.join()
+if __name__ == "__main__":
+    new()
+    if "{method}" == "loky":
+        Parallel(n_jobs=2)(delayed(search)(number) for number in range(2))
+    else:
+        start(0)
+    study = optuna.load_study(study_name="old", storage="sqlite:///own.db")
+    study.best_value
+"""
+    command = [sys.executable, "-m", "galatune", "run", "old.log", str(script(folder, body))]
+    ended = subprocess.run([*command, "--yes"], capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    last = ended.stderr.splitlines()[-1]
+    assert last.startswith("galatune: train.py searches in processes that it starts itself")
+    assert last.endswith("and let --workers N start the processes")
+    assert not Path("own.db").exists()
 
 
 def test_an_error_in_the_body_of_a_loop_ends_it_and_is_said(folder: Path) -> None:
