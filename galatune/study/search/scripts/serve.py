@@ -10,6 +10,7 @@ import optuna
 from galatune.errors import ObjectiveError
 from galatune.formatting import listed, printable
 from galatune.study.search.objective import in_one_line
+from galatune.study.search.ranks import check_ranks
 from galatune.study.search.scripts.choice import Choice
 from galatune.study.search.scripts.leaving import ScriptLeft
 from galatune.study.search.scripts.old_studies import OldStudies
@@ -73,6 +74,7 @@ def serve(
     if isinstance(ended, KeyboardInterrupt):
         raise ended
     if not session.searched:
+        check_ranks()
         raise ObjectiveError(_without_search(script, session, ended))
     if line := session.after.text():
         say(line)

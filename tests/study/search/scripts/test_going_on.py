@@ -280,6 +280,34 @@ if __name__ == "__main__":
     assert not Path("own.db").exists()
 
 
+@pytest.mark.slow
+def test_several_ranks_are_told_what_to_do(folder: Path) -> None:
+    old_study("old.log")
+    body = """
+import sys
+from torch import distributed
+rank = int(sys.argv[1])
+distributed.init_process_group("gloo", init_method="file://" + sys.argv[2], rank=rank, world_size=2)
+if rank == 0:
+    study = new()
+    study.optimize(lambda trial: distributed.barrier(), n_trials=2)
+else:
+    for number in range(2):
+        distributed.barrier()
+"""
+    words = [sys.executable, "-m", "galatune", "run", "old.log", str(script(folder, body)), "--yes", "--"]
+    ranks = [
+        subprocess.Popen([*words, str(rank), str(folder / "met")], stderr=subprocess.PIPE, text=True)
+        for rank in range(2)
+    ]
+    for rank, process in enumerate(ranks):
+        _, told = process.communicate()
+        assert process.returncode == 1
+        words_of_it = f"galatune: a trial trains in one process, however: this is rank {rank} of 2 of"
+        assert told.splitlines()[-1].startswith(words_of_it)
+    assert not Path("old-gala.db").exists()
+
+
 def test_an_error_in_the_body_of_a_loop_ends_it_and_is_said(folder: Path) -> None:
     old_study("old.log")
     body = """
