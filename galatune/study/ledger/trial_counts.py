@@ -9,12 +9,15 @@ from datetime import datetime, timezone
 
 from optuna.trial import FrozenTrial, TrialState
 
+from galatune.study.ledger.attributes import PROCESS
+
 __all__ = [
     "RunningTrial",
     "TrialCounts",
     "age_in_hours",
     "count_states",
     "hours_of",
+    "is_handed_back",
     "running_trials",
     "seconds_of",
     "total_hours",
@@ -60,8 +63,18 @@ class RunningTrial:
     abandoned: bool
 
 
+def is_handed_back(trial: FrozenTrial) -> bool:
+    """Whether a trial waits that a process began beyond the budget, since another one was quicker.
+
+    A larger budget begins it again; until then it is no trial that anybody asked for.
+    """
+    waits = trial.state == TrialState.WAITING
+    return waits and PROCESS in trial.user_attrs and trial.user_attrs[PROCESS] is None
+
+
 def count_states(trials: Sequence[FrozenTrial]) -> TrialCounts:
-    """Trials by state."""
+    """Trials by state, without those that were handed back."""
+    trials = [trial for trial in trials if not is_handed_back(trial)]
     by_state = Counter(trial.state for trial in trials)
     return TrialCounts(
         total=len(trials),
