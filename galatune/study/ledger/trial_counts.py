@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 
 from optuna.trial import FrozenTrial, TrialState
 
-from galatune.study.ledger.attributes import PROCESS
+from galatune.study.ledger.attributes import INTERRUPTED, PROCESS
 
 __all__ = [
     "RunningTrial",
@@ -17,7 +17,7 @@ __all__ = [
     "age_in_hours",
     "count_states",
     "hours_of",
-    "is_handed_back",
+    "never_begun",
     "running_trials",
     "seconds_of",
     "total_hours",
@@ -63,18 +63,21 @@ class RunningTrial:
     abandoned: bool
 
 
-def is_handed_back(trial: FrozenTrial) -> bool:
-    """Whether a trial waits that a process began beyond the budget, since another one was quicker.
+def never_begun(trial: FrozenTrial) -> bool:
+    """Whether a trial was made by one process too many, and never began.
 
-    A larger budget begins it again; until then it is no trial that anybody asked for.
+    It was handed back, since another process had begun the last one of the budget: a larger budget begins it.
+    Or it was queued twice, and closed.
     """
-    waits = trial.state == TrialState.WAITING
-    return waits and PROCESS in trial.user_attrs and trial.user_attrs[PROCESS] is None
+    if trial.state == TrialState.WAITING:
+        return PROCESS in trial.user_attrs and trial.user_attrs[PROCESS] is None
+    closed = trial.state == TrialState.FAIL and bool(trial.user_attrs.get(INTERRUPTED))
+    return closed and trial.datetime_start is None
 
 
 def count_states(trials: Sequence[FrozenTrial]) -> TrialCounts:
-    """Trials by state, without those that were handed back."""
-    trials = [trial for trial in trials if not is_handed_back(trial)]
+    """Trials by state, without those that never began."""
+    trials = [trial for trial in trials if not never_begun(trial)]
     by_state = Counter(trial.state for trial in trials)
     return TrialCounts(
         total=len(trials),
