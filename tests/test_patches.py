@@ -104,6 +104,8 @@ LIST = {
     },
     "galatune/study/search/best_so_far.py": {"study.__class__"},  # a block around one training, or a script
     # until the end of a script
+    "galatune/study/search/working_folder.py": {"os.chdir()"},  # a block; both folders are what they were
+    "galatune/study/search/scripts/other_processes.py": {"one.__init__"},  # in processes of the script alone
     "galatune/study/search/scripts/running.py": {"sys.argv", "sys.path", "sys.path.insert()"},
     "galatune/study/search/scripts/script_storage.py": {
         *("made.__class__", "storage.__class__"),  # of a storage object that the script made itself
@@ -118,7 +120,7 @@ LIST = {
         *("Patch(JournalFileBackend.__init__)", "Patch(GrpcStorageProxy.__init__)"),
         *("Patch(optuna.Study.__init__)", "Patch(optuna.Study.optimize)", "Patch(optuna.Study.ask)"),
         *("Patch(optuna.Study.tell)", "Patch(optuna.Study.stop)", "Patch(optuna.Study.add_trial)"),
-        "Patch(optuna.Study.enqueue_trial)",
+        *("Patch(optuna.Study.enqueue_trial)", "Patch(BaseProcess.start)"),
     },
     "galatune/study/search/scripts/dry_call.py": {
         "optuna.logging.set_verbosity()"

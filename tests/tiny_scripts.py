@@ -170,6 +170,19 @@ for batch in range(10):
         study.tell(trial, objective(trial))
 say(study)
 """,
+    "two threads": """
+import threading
+def search():
+    study = optuna.load_study(study_name="old", storage="sqlite:///own.db")
+    study.optimize(objective, n_trials=15)
+study = new()
+threads = [threading.Thread(target=search) for _ in range(2)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+say(study)
+""",
     "load or create": """
 try:
     study = optuna.load_study(study_name="old", storage="sqlite:///own.db")

@@ -180,7 +180,10 @@ def _of_script(
     """The smaller search in the place of a script's."""
     from galatune.study.search.run import run as run_study
 
-    taken_over(origin.script, handed, handed.text(plan.placeholders), "The budget is the command's.")
+    then = "The budget is the command's."
+    if origin.given.workers > 1:
+        then += f" Each of {origin.given.workers} workers runs the script as far as here, too."
+    taken_over(origin.script, handed, handed.text(plan.placeholders), then)
     return run_study(
         plan,
         handed.objective,

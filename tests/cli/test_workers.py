@@ -56,6 +56,7 @@ def test_a_script_searches_in_both_workers_and_goes_on_once(folder: Path) -> Non
     assert json.loads(ended.stdout)["by_state"] == {"COMPLETE": 4}
     assert Path("after.txt").read_text() == "x"
     assert Path("before.txt").read_text() == "xxx"
+    assert "Each of 2 workers runs the script as far as here, too." in ended.stderr
     assert Path("said.txt").read_text().startswith("(4, ['lr', 'width'], ")
 
 

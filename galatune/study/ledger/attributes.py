@@ -9,6 +9,7 @@ __all__ = [
     "BEAT",
     "DEMO",
     "DROPPED",
+    "ENDS",
     "GOAL",
     "GRID_CELL",
     "GRID_VALUES",
@@ -75,6 +76,9 @@ POLISH = "galatune_polish"
 
 WARM_START = "galatune_warm_start"
 """Number of the old trial whose configuration was enqueued, if the trial is part of the warm start."""
+
+ENDS = "galatune_ends"
+"""How often a worker ended by itself while it ran a trial of this ticket."""
 
 REASON = "galatune_reason"
 """Why the trial is FAIL, in words."""

@@ -30,7 +30,7 @@ from galatune.study.ledger.pilot_arm import PilotArm
 from galatune.study.ledger.polish import Polish
 from galatune.study.ledger.provenance import Provenance
 from galatune.study.ledger.record import TrialRecord
-from galatune.study.ledger.trial_counts import seconds_of
+from galatune.study.ledger.trial_counts import never_begun, seconds_of
 from galatune.study.storage.database import FAIL_REASON
 
 if TYPE_CHECKING:
@@ -210,7 +210,7 @@ def ledger(study: optuna.Study, storage: str | None = None) -> Ledger:
         storage: URL or path that it was read from, without a password.
 
     Returns:
-        One row per trial, in the order of trial numbers.
+        One row per trial, in the order of trial numbers, without those that never began.
 
     Examples:
         >>> optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -219,7 +219,8 @@ def ledger(study: optuna.Study, storage: str | None = None) -> Ledger:
         >>> ledger(study).by_state
         {'COMPLETE': 3}
     """
-    trials = sorted(study.get_trials(deepcopy=False), key=lambda trial: trial.number)
+    trials = [trial for trial in study.get_trials(deepcopy=False) if not never_begun(trial)]
+    trials.sort(key=lambda trial: trial.number)
     return Ledger(
         study=study.study_name,
         directions=tuple(direction.name.lower() for direction in study.directions),

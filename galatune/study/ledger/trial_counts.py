@@ -9,12 +9,15 @@ from datetime import datetime, timezone
 
 from optuna.trial import FrozenTrial, TrialState
 
+from galatune.study.ledger.attributes import INTERRUPTED, PROCESS
+
 __all__ = [
     "RunningTrial",
     "TrialCounts",
     "age_in_hours",
     "count_states",
     "hours_of",
+    "never_begun",
     "running_trials",
     "seconds_of",
     "total_hours",
@@ -60,8 +63,21 @@ class RunningTrial:
     abandoned: bool
 
 
+def never_begun(trial: FrozenTrial) -> bool:
+    """Whether a trial was made by one process too many, and never began.
+
+    It was handed back, since another process had begun the last one of the budget: a larger budget begins it.
+    Or it was queued twice, and closed.
+    """
+    if trial.state == TrialState.WAITING:
+        return PROCESS in trial.user_attrs and trial.user_attrs[PROCESS] is None
+    closed = trial.state == TrialState.FAIL and bool(trial.user_attrs.get(INTERRUPTED))
+    return closed and trial.datetime_start is None
+
+
 def count_states(trials: Sequence[FrozenTrial]) -> TrialCounts:
-    """Trials by state."""
+    """Trials by state, without those that never began."""
+    trials = [trial for trial in trials if not never_begun(trial)]
     by_state = Counter(trial.state for trial in trials)
     return TrialCounts(
         total=len(trials),

@@ -14,11 +14,15 @@ from typing import Any
 
 import optuna
 from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial, Trial, TrialState
 
+from galatune.errors import ObjectiveError
 from galatune.study.search.searched_view import is_repeat
 
 __all__ = ["BestSoFar", "best_so_far", "forget_best_so_far", "know_best_so_far"]
+
+
+OWN = "of the very study that runs it; return the value, and ask a study of your own for more trials"
 
 
 class BestSoFar(optuna.Study):
@@ -41,26 +45,38 @@ class BestSoFar(optuna.Study):
         return object.__new__, (optuna.Study,), self.__getstate__()
 
 
+class AtWork(BestSoFar):
+    """The smaller study while an objective runs: its trials are begun and written down elsewhere."""
+
+    def ask(self, *args: Any, **kwargs: Any) -> Trial:
+        """Refused: it would be trained without control, and counted."""
+        raise ObjectiveError(f"the objective asks for a trial {OWN}")
+
+    def tell(self, *args: Any, **kwargs: Any) -> FrozenTrial:
+        """Refused: what was controlled would not be written down."""
+        raise ObjectiveError(f"the objective tells how a trial ended {OWN}")
+
+
 def _has_value(trial: FrozenTrial) -> bool:
     return trial.state == TrialState.COMPLETE and trial.values is not None
 
 
-def know_best_so_far(study: optuna.Study) -> None:
+def know_best_so_far(study: optuna.Study, kind: type[BestSoFar] = BestSoFar) -> None:
     """Put a study under this class; nothing if it is of a class of somebody else."""
     if type(study) is optuna.Study:
-        study.__class__ = BestSoFar
+        study.__class__ = kind
 
 
 def forget_best_so_far(study: optuna.Study) -> None:
     """Make it an ordinary study again."""
-    if type(study) is BestSoFar:
-        study.__class__ = optuna.Study  # type: ignore[assignment]  # one that it was before
+    if type(study) in (BestSoFar, AtWork):
+        study.__class__ = optuna.Study
 
 
 @contextmanager
 def best_so_far(study: optuna.Study) -> Iterator[None]:
-    """While code of a user runs that may ask this study."""
-    know_best_so_far(study)
+    """While an objective runs that may ask this study."""
+    know_best_so_far(study, AtWork)
     try:
         yield
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 import inspect
@@ -22,6 +23,7 @@ import optuna
 from galatune.errors import ObjectiveError
 from galatune.formatting import printable
 from galatune.study.search.script_calls import offer_script
+from galatune.study.search.working_folder import WorkingFolder
 
 __all__ = ["Objective", "as_script", "imported", "in_one_line", "said_by"]
 
@@ -43,8 +45,8 @@ def imported(reference: str, command: str = "run") -> Iterator[Objective]:
 
     A file is imported as a script would see itself: its folder is the first place that modules are looked
     for, and what lies under ``if __name__ == "__main__"`` does not run. The module of a file stays in
-    `sys.modules` under a name of galatune's own, which no other code imports. Afterwards `sys.path` is as
-    it was.
+    `sys.modules` under a name of galatune's own, which no other code imports. If the code changes the
+    working directory, that holds where it runs itself. Afterwards `sys.path` is as it was.
 
     Args:
         reference: ``path/to/file.py:function`` or ``package.module:function``.
@@ -62,14 +64,23 @@ def imported(reference: str, command: str = "run") -> Iterator[Objective]:
             f"{printable(reference)!r} names no objective; write path/to/file.py:function or "
             "package.module:function, or name a script that searches by itself: train.py, -m package.train"
         )
-    before = list(sys.path)
+    before, working = list(sys.path), WorkingFolder()
     with TemporaryDirectory(prefix="galatune-") as folder:
         try:
-            with _no_search(place, command):
+            with _no_search(place, command), working.entered(theirs=True):
                 module = _import(place, Path(folder))
-            yield _function(module, place, name, command)
+            yield _working_in(working, _function(module, place, name, command))
         finally:
             sys.path[:] = before
+
+
+def _working_in(folder: WorkingFolder, function: Objective) -> Objective:
+    @functools.wraps(function)
+    def objective(trial: optuna.trial.Trial) -> Any:
+        with folder.entered(theirs=True):
+            return function(trial)
+
+    return objective
 
 
 def _function(module: ModuleType, place: str, name: str, command: str) -> Objective:

@@ -20,12 +20,15 @@ gone is told by `galatune.study.search.workers`.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from galatune.study.ledger.attributes import (
+    ENDS,
     INTERRUPTED,
     OWN_STEP,
     PILOT,
@@ -49,6 +52,7 @@ __all__ = [
     "held_tickets",
     "is_interrupted",
     "next_trial",
+    "note_end",
     "release",
     "running",
     "take_over",
@@ -59,7 +63,13 @@ __all__ = [
 FIXED = "fixed_params"
 """System attribute in which Optuna keeps the parameters of a trial that was enqueued."""
 
-CARRIED = (STAGE, REPEATS, PILOT, POLISH, WARM_START)
+MOST_ENDS = 3
+"""A configuration whose objective ends its process is tried so often; interruptions and kills count not."""
+
+QUEUED_LOOKS, QUEUED_SECONDS = 20, 0.1
+"""How long a trial is awaited that another process is about to queue."""
+
+CARRIED = (STAGE, REPEATS, PILOT, POLISH, WARM_START, ENDS)
 """User attributes of a trial that one with the same ticket has too."""
 
 
@@ -189,6 +199,42 @@ def release(study: optuna.Study, number: int, reason: str) -> bool:
     return any(_release(study, trial, reason) for trial in found)
 
 
+def note_end(study: optuna.Study, number: int, how: str) -> FrozenTrial | None:
+    """A process ended by itself while it ran a trial, whose ticket is tried again: not without limit.
+
+    Args:
+        study: The smaller study.
+        number: Of the trial.
+        how: The process ended, in words.
+
+    Returns:
+        The trial that has its ticket if it is not tried once more, but FAIL; None if it is tried.
+    """
+    ran = next(trial for trial in study.get_trials(deepcopy=False) if trial.number == number)
+    trial = _noted_end(study, ticket_of(study, ran))
+    if trial is None or trial.user_attrs[ENDS] < MOST_ENDS:
+        return None
+    reason = f"the objective has ended its process {trial.user_attrs[ENDS]} times: it {how}"
+    return study._storage.get_trial(trial._trial_id) if _close(study, trial, reason, released=False) else None
+
+
+def _noted_end(study: optuna.Study, ticket: int) -> FrozenTrial | None:
+    """The unfinished trial that has a ticket, after one more end was noted in it; None if there is none.
+
+    Another process may be about to release it: then the next one that has the ticket comes soon.
+    """
+    for _ in range(QUEUED_LOOKS):
+        trial = held_tickets(study).get(ticket)
+        if trial is not None and trial.state.is_finished():
+            return None
+        if trial is not None:
+            with suppress(RuntimeError):  # it was finished meanwhile
+                study._storage.set_trial_user_attr(trial._trial_id, ENDS, trial.user_attrs.get(ENDS, 0) + 1)
+                return study._storage.get_trial(trial._trial_id)
+        time.sleep(QUEUED_SECONDS)
+    return None
+
+
 def take_over(study: optuna.Study, workers: Workers) -> int:
     """Release every running trial whose process is gone, and queue tickets that have no trial.
 
@@ -215,7 +261,7 @@ def _release(study: optuna.Study, trial: FrozenTrial, reason: str) -> bool:
     ticket = ticket_of(study, trial)
     if not _close(study, trial, f"{reason}; its configuration is tried again"):
         return False
-    _queue(study, trial, ticket)
+    _queue(study, study._storage.get_trial(trial._trial_id), ticket)  # with what was noted meanwhile
     return True
 
 
@@ -283,8 +329,12 @@ def _made(study: optuna.Study, key: int) -> optuna.trial.Trial:
     return optuna.trial.Trial(study, key)
 
 
-def _close(study: optuna.Study, trial: FrozenTrial, reason: str) -> bool:
-    """Make an unfinished trial FAIL and released; False if it is finished, or claimed since it was read."""
+def _close(study: optuna.Study, trial: FrozenTrial, reason: str, *, released: bool = True) -> bool:
+    """Make an unfinished trial FAIL, and released unless it stays so for good.
+
+    Returns:
+        False if it is finished, or claimed since it was read.
+    """
     storage, key = study._storage, trial._trial_id
     try:
         storage.set_trial_user_attr(key, INTERRUPTED, True)
@@ -292,6 +342,7 @@ def _close(study: optuna.Study, trial: FrozenTrial, reason: str) -> bool:
             return False
         storage.set_trial_user_attr(key, PROCESS, new_claim())
         storage.set_trial_user_attr(key, REASON, reason)
+        storage.set_trial_user_attr(key, INTERRUPTED, released)
         return storage.set_trial_state_values(key, TrialState.FAIL)
     except RuntimeError:  # it is finished: another process was quicker
         return False

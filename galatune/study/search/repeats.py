@@ -117,9 +117,9 @@ def settle(study: optuna.Study, goal: Goal | None) -> Goal | None:
     Returns:
         The goal now.
     """
-    trials = [trial for trial in study.get_trials(deepcopy=False) if _is_repeat(trial)]
-    kept = goal_in(study, goal)
-    if goal is None or not trials or repeats_left(study):
+    kept, left = goal_in(study, goal), repeats_left(study)
+    trials = [trial for trial in study.get_trials(deepcopy=False) if _is_repeat(trial)]  # now, as they ended
+    if goal is None or not trials or left:
         return kept
     if kept is not None and kept.repeats is not None and kept.repeats.values:
         return kept

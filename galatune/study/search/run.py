@@ -30,6 +30,7 @@ from galatune.study.search.polish import check_polish
 from galatune.study.search.processes.origin import Importable, Origin
 from galatune.study.search.processes.team import run_workers
 from galatune.study.search.pruning import OldPruning, Pruning, pruning_for
+from galatune.study.search.ranks import check_ranks
 from galatune.study.search.rate_bound import RateBound, rate_bound
 from galatune.study.search.stopping import Budget, budget_for
 from galatune.study.search.warm_start import best_of_storage, queue_enqueued, queue_first
@@ -130,6 +131,7 @@ def checked(plan: ShrinkPlan, options: RunOptions | None, settings: Mapping[str,
     if options is not None and settings:
         raise TypeError(f"give options or settings, not both; however: options and {', '.join(settings)}")
     options = options or RunOptions(**settings)
+    check_ranks()
     if not 0 <= options.seed <= MOST_SEED:
         raise PlanError(f"--seed must lie between 0 and {MOST_SEED}, however: {options.seed}")
     if not 1 <= options.workers <= MOST_WORKERS:

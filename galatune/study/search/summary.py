@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import optuna
 
 from galatune.formatting import plain_text, plural, printable
-from galatune.study.ledger.attributes import INTERRUPTED, OWN_STEP
+from galatune.study.ledger.attributes import OWN_STEP
 from galatune.study.ledger.ending import Advice, advice, ending
 from galatune.study.ledger.polish import Polish
 from galatune.study.ledger.rows import Ledger, TrialRow, WarmTrial, ledger, warm_trials
@@ -112,7 +112,7 @@ class RunSummary:
             storage=redact(storage),
             trials=len(rows.finished),
             by_state=rows.by_state,
-            interrupted=sum(bool(trial.user_attrs.get(INTERRUPTED)) for trial in trials),
+            interrupted=sum(row.interrupted for row in rows.rows),
             own_steps=sum(bool(trial.user_attrs.get(OWN_STEP)) for trial in trials),
             best_value=None if best is None else best.value,
             best_params=None if best is None else dict(best.params),

@@ -14,6 +14,7 @@ from tiny_scripts import script
 from tiny_search import load, objective, old_study
 
 from galatune.cli import main
+from galatune.errors import ObjectiveError
 from galatune.study.ledger.attributes import STAGE
 from galatune.study.scan.scan import scan
 from galatune.study.search.best_so_far import best_so_far
@@ -44,6 +45,19 @@ def test_trials_before_the_search_count_until_it_has_a_result(direction: str, be
         study.add_trial(create_trial(value=2.5))
         assert study.best_value == 2.5
     assert type(study) is optuna.Study
+
+
+@pytest.mark.parametrize("what", ["ask", "tell"])
+def test_an_objective_begins_and_ends_no_trial_of_its_study(what: str) -> None:
+    old_study("old.log")
+
+    def foreign(trial: Any) -> float:
+        value = objective(trial)
+        return value if what == "tell" and trial.study.tell(trial, value) else trial.study.ask()
+
+    with pytest.raises(ObjectiveError, match=f"the objective {what}s .* of the very study that runs it"):
+        run(scan("old.log"), foreign, into="new.log", trials=1, repeats=0)
+    assert [trial.state for trial in load().trials] == [TrialState.FAIL]
 
 
 def test_without_any_value_it_is_an_error_as_in_optuna() -> None:

@@ -66,6 +66,27 @@ def test_a_sibling_is_imported_as_a_script_would(folder: Path) -> None:
     assert load_objective("sub/train_b.py:objective")(None) == 1.0  # type: ignore[arg-type]
 
 
+def test_a_working_directory_that_a_file_changes_is_its_own(folder: Path) -> None:
+    (folder / "data").mkdir()
+    text = """
+import os
+os.chdir("data")
+def objective(trial):
+    os.mkdir("inner")
+    os.chdir("inner")
+def other(trial):
+    return os.getcwd()
+"""
+    objective_file(folder, text, "sub/train_h.py")
+    for name, found in (("other", "data"), ("objective", None)):
+        with imported(f"sub/train_h.py:{name}") as function:
+            assert Path.cwd() == folder
+            seen = function(None)  # type: ignore[arg-type]
+            assert seen == (found and str(folder / found))
+            assert Path.cwd() == folder
+    assert (folder / "data" / "inner").is_dir()
+
+
 def test_two_files_of_one_name_are_two_modules(folder: Path) -> None:
     objective_file(folder, TWO, "a/train_e.py")
     objective_file(folder, TWO.replace("1.0", "3.0"), "b/train_e.py")

@@ -22,10 +22,13 @@ from tiny_search import go, load, objective, outcome, yes
 from galatune.study.ledger import machine
 from galatune.study.ledger.attributes import BEAT, INTERRUPTED, PROCESS, REASON, RECORD
 from galatune.study.ledger.machine import is_alive, this_process
+from galatune.study.ledger.rows import ledger
 from galatune.study.scan.plan import ShrinkPlan
+from galatune.study.scan.scan import scan
 from galatune.study.search import loop, quota, workers
 from galatune.study.search.quota import release, ticket_of
 from galatune.study.search.signals import Interruption
+from galatune.study.search.summary import RunSummary
 
 pytestmark = pytest.mark.usefixtures("folder", "interruptible")
 
@@ -69,7 +72,13 @@ def test_of_two_processes_that_begin_the_last_ticket_the_first_has_it(
     assert [trial.state.name for trial in study.trials] == ["COMPLETE"] * 2 + ["RUNNING", "WAITING"]
     assert study.user_attrs[RECORD]["stopped_because"] == REST
     study.tell(2, 5.0)
+    study = go(plan, into=into, trials=3)
+    assert len(study.trials) == 4
+    assert [row.number for row in ledger(study).rows] == [0, 1, 2]
+    assert RunSummary.of(study, into).to_json()["by_state"] == {"COMPLETE": 3}
+    assert scan(into).trials.total == 3
     study = go(plan, into=into, trials=4)
+    assert ledger(study).by_state == {"COMPLETE": 4}
     assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 4
     assert outcome(study)[:2] == whole[:2]
 

@@ -16,6 +16,7 @@ from optuna.trial import TrialState
 
 from galatune.study.ledger.attributes import INTERRUPTED, OWN_STEP, PROCESS, STAGE, TICKET
 from galatune.study.ledger.machine import this_process
+from galatune.study.ledger.rows import ledger
 from galatune.study.search import workers
 from galatune.study.search.quota import (
     claim,
@@ -191,6 +192,7 @@ def test_of_two_that_queued_a_ticket_the_first_has_it() -> None:
     assert second is not None
     assert (second.number, ticket_of(study, second)) == (3, 1)
     assert is_interrupted(study.trials[2])
+    assert [row.number for row in ledger(study).rows] == [0, 1, 3], "one that was queued twice never began"
 
 
 def test_of_many_that_release_a_trial_one_queues_it(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from galatune.study.ledger.match import goal_of
 from galatune.study.ledger.rows import ledger
 from galatune.study.scan.scan import scan
 from galatune.study.search.fixed_trial import fixed_trial
-from galatune.study.search.repeats import OldBest
+from galatune.study.search.repeats import OldBest, settle
 from galatune.study.search.summary import RunSummary
 
 pytestmark = pytest.mark.usefixtures("folder")
@@ -67,6 +67,29 @@ def test_the_goal_is_the_mean_of_the_repeats_and_is_kept() -> None:
     assert study.user_attrs[GOAL]["threshold"] == goal.threshold
     old.add_trial(create_trial(value=0.0005, params={}, distributions={}))
     assert goal_for(ledger(old), ledger(study), 0.0) == goal, "whatever becomes of the old study"
+
+
+def test_a_repeat_that_another_process_ends_meanwhile_is_part_of_the_goal(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    old = old_study("old.log")
+    first, last = staged(go(scan("old.log"), repeats=2, trials=1), "repeat")
+    study = optuna.create_study(study_name="again")
+    study.add_trial(first)
+    study.add_trial(create_trial(state=TrialState.RUNNING, user_attrs=last.user_attrs))
+    read = study.get_trials
+
+    def ended_afterwards(*args: Any, **kwargs: Any) -> list[optuna.trial.FrozenTrial]:
+        found = read(*args, **kwargs)
+        if any(trial.state == TrialState.RUNNING for trial in found):
+            study.tell(1, last.value)
+        return found
+
+    monkeypatch.setattr(study, "get_trials", ended_afterwards)
+    goals = [settle(study, goal_of(ledger(old), 0.0)) for _ in range(2)]
+    assert goals[1] is not None
+    assert goals[1].repeats is not None
+    assert goals[1].repeats.values == (first.value, last.value)
 
 
 @pytest.mark.parametrize(("direction", "sign"), [("minimize", 1.0), ("maximize", -1.0)])

@@ -20,14 +20,14 @@ from tiny_search import go, load, objective, objective_file
 
 from galatune.controller.torch_hooks.devices import visible_gpus
 from galatune.errors import ObjectiveError, PlanError
-from galatune.study.ledger.attributes import PROCESS, RECORD
+from galatune.study.ledger.attributes import ENDS, PROCESS, REASON, RECORD
 from galatune.study.scan.plan import ShrinkPlan
 from galatune.study.search.options import RunOptions
 from galatune.study.search.pilot import pilot
 from galatune.study.search.processes.origin import Named
 from galatune.study.search.processes.output import Lines
 from galatune.study.search.processes.shares import Shares
-from galatune.study.search.quota import ticket_of
+from galatune.study.search.quota import ticket_of, uses_ticket
 
 pytestmark = pytest.mark.usefixtures("folder", "interruptible")
 
@@ -67,6 +67,18 @@ import os
 
 def objective(trial):
     os._exit(3)
+"""
+
+DIES_IN_ONE = """
+import os
+
+from tiny_search import objective as train
+
+
+def objective(trial):
+    if trial.user_attrs["galatune_ticket"] == 1:
+        os._exit(3)
+    return train(trial)
 """
 
 WAITS = """
@@ -183,6 +195,28 @@ def test_a_run_whose_workers_are_all_gone_ends_in_one_line(plan: ShrinkPlan) -> 
     assert all("ended with exit status 3; its trial is tried again" in line for line in told.lines[1:])
     states = {trial.state.name for trial in load().trials}
     assert states == {"FAIL", "WAITING"}
+
+
+@pytest.mark.slow
+def test_a_configuration_that_ends_its_process_is_not_tried_without_limit(plan: ShrinkPlan) -> None:
+    told = Told()
+    study = shared(plan, 4, DIES_IN_ONE, trials=4, watcher=told)
+    assert sum(trial.state == TrialState.COMPLETE for trial in study.get_trials()) == 3
+    (failed,) = (t for t in study.get_trials() if t.state == TrialState.FAIL and uses_ticket(t))
+    words = "the objective has ended its process 3 times: it ended with exit status 3"
+    assert failed.user_attrs[REASON] == words
+    assert failed.number in told.finished
+    assert sum("its trial is tried again" in line for line in told.lines) == 2
+    assert sum("its trial has failed" in line for line in told.lines) == 1
+
+
+@pytest.mark.slow
+def test_ends_are_counted_over_several_runs(plan: ShrinkPlan) -> None:
+    with pytest.raises(ObjectiveError, match="no worker is left"):
+        shared(plan, 2, DIES_IN_ONE, trials=3, watcher=Told())
+    study = shared(plan, 2, DIES_IN_ONE, trials=3, watcher=Told())
+    assert sum(uses_ticket(trial) for trial in study.get_trials()) == 3
+    assert max(trial.user_attrs.get(ENDS, 0) for trial in study.get_trials()) == 3
 
 
 PROGRAM = """

@@ -9,7 +9,10 @@ from optuna.trial import FrozenTrial
 from galatune.errors import GalatuneError
 from galatune.study.ledger.match import Goal
 
-__all__ = ["Broken", "Finished", "GoalKnown", "Message", "Over", "Ready"]
+__all__ = ["INTERRUPTED_STATUS", "Begun", "Broken", "Finished", "GoalKnown", "Message", "Over", "Ready"]
+
+INTERRUPTED_STATUS = 130
+"""Exit status of a worker that has given its trial back."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,13 @@ class GoalKnown:
     """The old best was repeated."""
 
     goal: Goal
+
+
+@dataclass(frozen=True)
+class Begun:
+    """Its objective is called with the trial of this number."""
+
+    number: int
 
 
 @dataclass(frozen=True)
@@ -46,4 +56,4 @@ class Broken:
     error: GalatuneError
 
 
-Message = Ready | GoalKnown | Finished | Over | Broken
+Message = Ready | Begun | GoalKnown | Finished | Over | Broken

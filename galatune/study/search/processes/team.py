@@ -13,6 +13,8 @@ from contextlib import contextmanager, nullcontext, suppress
 from multiprocessing.connection import Connection, wait
 from types import ModuleType
 
+from optuna.trial import FrozenTrial
+
 from galatune.controller.torch_hooks.devices import visible_gpus
 from galatune.errors import GalatuneError, ObjectiveError
 from galatune.formatting import plural
@@ -20,13 +22,22 @@ from galatune.study.ledger.attributes import UNFINISHED
 from galatune.study.ledger.provenance import note_stop
 from galatune.study.search.loop import STOPPED, Streaks, begin, conclude, over
 from galatune.study.search.options import Search
-from galatune.study.search.processes.messages import Broken, Finished, GoalKnown, Message, Over, Ready
+from galatune.study.search.processes.messages import (
+    INTERRUPTED_STATUS,
+    Begun,
+    Broken,
+    Finished,
+    GoalKnown,
+    Message,
+    Over,
+    Ready,
+)
 from galatune.study.search.processes.origin import Importable, Origin
 from galatune.study.search.processes.output import Lines
 from galatune.study.search.processes.shares import Shares
 from galatune.study.search.processes.task import task_of
 from galatune.study.search.processes.worker import worker_main
-from galatune.study.search.quota import take_over
+from galatune.study.search.quota import note_end, take_over
 from galatune.study.search.signals import Interruption
 from galatune.study.search.workers import Workers
 
@@ -142,11 +153,14 @@ class Team:
         watcher = self._search.watcher
         if isinstance(message, Ready):
             member.ready = True
+        elif isinstance(message, Begun):
+            member.trial = message.number
         elif isinstance(message, GoalKnown):
             if watcher is not None and not self._goal_said:
                 watcher.goal_set(message.goal)
             self._goal_said = True
         elif isinstance(message, Finished):
+            member.trial = None
             self._origin.heard(message.trial.number, message.answered)
             if watcher is not None:
                 watcher.trial_finished(message.trial)
@@ -181,9 +195,19 @@ class Team:
             return
         self._last_end = how
         left = [one for one in self._members if not one.over]
+        failed = self._given_up(member, how)
         again = "its trial is tried again" if member.ready else "it had begun no trial"
+        again = again if failed is None else "its trial has failed"
         others = f", {plural(len(left), 'worker')} go{'es' if len(left) == 1 else ''} on" if left else ""
         self._say(f"Worker {member.number} of {self._count} (process {member.pid}) {how}; {again}{others}.")
+        if failed is not None:
+            self._take_in(member, Finished(failed, ()))
+
+    def _given_up(self, member: Member, how: str) -> FrozenTrial | None:
+        """The trial that a worker has left if that is not tried again; only its own end counts, no kill."""
+        if member.trial is None or not member.ended_by_itself:
+            return None
+        return note_end(self._search.study, member.trial, how)
 
     def _all_gone(self) -> str:
         words = (
@@ -212,12 +236,14 @@ class Member:
     Attributes:
         ready: Whether it gives its trial back if it is interrupted.
         over: Whether it has said that it ends.
+        trial: Number of the one that it runs, None if it runs none.
     """
 
     def __init__(self, number: int, task: bytes, origin: Origin) -> None:
         context = multiprocessing.get_context("spawn")
         self.number = number
         self.ready = self.over = False
+        self.trial: int | None = None
         self.told, theirs = context.Pipe()
         self.output, printed = context.Pipe(duplex=False)
         self._process = context.Process(
@@ -280,6 +306,16 @@ class Member:
             hint = ", as the system does if memory runs out" if name == "SIGKILL" else ""
             return f"was ended by {name}{hint}"
         return f"ended with exit status {status}"
+
+    @property
+    def ended_by_itself(self) -> bool:
+        """Whether nobody told it to end, nor the system."""
+        return self._process.exitcode not in (
+            INTERRUPTED_STATUS,
+            -signal.SIGKILL,
+            -signal.SIGTERM,
+            -signal.SIGINT,
+        )
 
     def kill_rest(self) -> None:
         """End what it has started, if its own end was sudden."""

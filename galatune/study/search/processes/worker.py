@@ -24,7 +24,16 @@ from galatune.study.search.loop import work
 from galatune.study.search.objective import Objective
 from galatune.study.search.options import RunOptions
 from galatune.study.search.placeholder_trial import PlaceholderTrial
-from galatune.study.search.processes.messages import Broken, Finished, GoalKnown, Message, Over, Ready
+from galatune.study.search.processes.messages import (
+    INTERRUPTED_STATUS,
+    Begun,
+    Broken,
+    Finished,
+    GoalKnown,
+    Message,
+    Over,
+    Ready,
+)
 from galatune.study.search.processes.task import Task
 from galatune.study.search.signals import Interruption
 from galatune.study.search.workers import work_for
@@ -36,9 +45,6 @@ if TYPE_CHECKING:
     from galatune.study.search.stopping import Budget
 
 __all__ = ["worker_main"]
-
-INTERRUPTED = 130
-"""Exit status after an interruption."""
 
 
 def worker_main(task: bytes, number: int, told: Connection, output: Connection) -> None:
@@ -72,7 +78,7 @@ def _status(task: bytes, number: int, told: Connection) -> int:
         work_on = functools.partial(_work, given, relay)
         given.origin.hand_to(work_on, given.options, given.plan)
     except (KeyboardInterrupt, BrokenPipeError):  # the latter if nobody listens any more
-        return INTERRUPTED
+        return INTERRUPTED_STATUS
     except GalatuneError as error:
         with suppress(OSError):
             told.send(Broken(error))
@@ -124,10 +130,11 @@ class _Relay:
             raise KeyboardInterrupt from None
 
     def noting(self, objective: Objective) -> Objective:
-        """The objective; what each trial has asked for is noted."""
+        """The objective; that it is called is said, and what each trial has asked for is noted."""
 
         @functools.wraps(objective)
         def noted(trial: optuna.trial.Trial) -> Any:
+            self.send(Begun(trial.number))
             try:
                 return objective(trial)
             except BrokenPipeError:  # it printed, and nobody reads it any more

@@ -9,13 +9,17 @@ from __future__ import annotations
 import ast
 import linecache
 import sys
+from pathlib import Path
 from types import FrameType
 from typing import Any
+
+import optuna
 
 __all__ = ["Loop", "loop_of"]
 
 _LOOPS = (ast.For, ast.While, ast.AsyncFor)
 _BODIES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
+_COMPREHENSIONS = ("<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>")
 _ASSIGNED = (ast.Assign, ast.AnnAssign, ast.Expr)
 
 
@@ -59,7 +63,12 @@ class Loop:
 
 
 def loop_of(frame: FrameType | None) -> Loop | None:
-    """The innermost loop around the line that a frame runs; None if there is none, or no source."""
+    """The innermost loop of the script around the line that it runs; None if there is none, or no source.
+
+    Args:
+        frame: Where to begin to look for one of the script.
+    """
+    frame = _frame_of_script(frame)
     if frame is None:
         return None
     lines = linecache.getlines(frame.f_code.co_filename)
@@ -69,6 +78,17 @@ def loop_of(frame: FrameType | None) -> Loop | None:
         return None
     body = _body_of(tree, frame)
     return None if body is None else _innermost(body, frame)
+
+
+def _frame_of_script(frame: FrameType | None) -> FrameType | None:
+    """The first frame outside of galatune and Optuna."""
+    own = {str(Path(__file__).resolve().parents[3]), str(Path(optuna.__file__).parent)}
+    while frame is not None and (
+        any(frame.f_code.co_filename.startswith(folder) for folder in own)
+        or frame.f_code.co_name in _COMPREHENSIONS
+    ):
+        frame = frame.f_back
+    return frame
 
 
 def _body_of(tree: ast.Module, frame: FrameType) -> list[ast.stmt] | None:

@@ -73,7 +73,7 @@ class Script:
             if self.is_module:
                 runpy.run_module(self.place, run_name="__main__", alter_sys=True)
             else:
-                runpy.run_path(self.place, run_name="__main__")
+                runpy.run_path(str(self.file), run_name="__main__")  # Python makes it absolute, too
         finally:
             sys.argv, sys.path[:] = arguments, path
 

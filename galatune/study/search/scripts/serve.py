@@ -10,10 +10,13 @@ import optuna
 from galatune.errors import ObjectiveError
 from galatune.formatting import listed, printable
 from galatune.study.search.objective import in_one_line
+from galatune.study.search.ranks import check_ranks
 from galatune.study.search.scripts.choice import Choice
+from galatune.study.search.scripts.leaving import ScriptLeft
 from galatune.study.search.scripts.old_studies import OldStudies
+from galatune.study.search.scripts.other_processes import refused_in
 from galatune.study.search.scripts.running import Script
-from galatune.study.search.scripts.session import ScriptLeft, Search, Session
+from galatune.study.search.scripts.session import Search, Session
 
 __all__ = ["Served", "serve"]
 
@@ -71,6 +74,7 @@ def serve(
     if isinstance(ended, KeyboardInterrupt):
         raise ended
     if not session.searched:
+        check_ranks()
         raise ObjectiveError(_without_search(script, session, ended))
     if line := session.after.text():
         say(line)
@@ -101,6 +105,8 @@ def _words(ended: BaseException) -> str:
 
 
 def _without_search(script: Script, session: Session, ended: BaseException | None) -> str:
+    if session.starts_processes:
+        return str(refused_in(script.name))
     if ended is not None:
         return (
             f"{script.name} ended before it searched: {_words(ended)}. Its own arguments stand behind --: "

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import functools
+import os
 import sys
+import threading
 from collections.abc import Callable
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -12,7 +15,6 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, Trial
 
-from galatune.errors import GalatuneError
 from galatune.formatting import printable
 from galatune.study.search.after_search import AfterSearch
 from galatune.study.search.best_so_far import forget_best_so_far, know_best_so_far
@@ -24,14 +26,16 @@ from galatune.study.search.scripts.ask_tell import AskTell, LoopBody
 from galatune.study.search.scripts.choice import Choice
 from galatune.study.search.scripts.filled import filled_trial
 from galatune.study.search.scripts.handed_over import HandedOver
+from galatune.study.search.scripts.leaving import Ending, end_here
 from galatune.study.search.scripts.loops import loop_of
 from galatune.study.search.scripts.old_studies import OldStudies
+from galatune.study.search.scripts.other_processes import Refusal, refused_in
 from galatune.study.search.scripts.running import Script
 from galatune.study.search.scripts.script_storage import ScriptStorage, ScriptStorages, StudyKey
 from galatune.study.search.scripts.script_study import ScriptStudy, Telling
 from galatune.study.search.scripts.study_patch import StudyPatches
 
-__all__ = ["ScriptLeft", "Session"]
+__all__ = ["Search", "Session"]
 
 Search = Callable[[HandedOver], "optuna.Study | None"]
 
@@ -39,12 +43,6 @@ MOST_IDLE_WAITS = 25
 """Calls of a ``while`` loop for more trials, after which it is left."""
 MOST_IDLE_CALLS = 10_000
 """The same of any loop."""
-
-COMPREHENSIONS = ("<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>")
-
-
-class ScriptLeft(BaseException):
-    """Ends the script from inside; like `SystemExit`, no error."""
 
 
 class Session:
@@ -62,6 +60,7 @@ class Session:
         found: The smaller study, None before.
         error: What ended the search, None if nothing did.
         searched: Whether the search has ended.
+        starts_processes: Whether the script has started other processes.
     """
 
     def __init__(
@@ -79,14 +78,16 @@ class Session:
         self.after = AfterSearch()
         self.found: optuna.Study | None = None
         self.error: BaseException | None = None
-        self.searched = False
+        self.searched = self.starts_processes = False
         self._script, self._search, self._choice, self._old = script, search, choice, old
         self._say_line, self._stop_after = say, stop_after
         self._said: set[str] = set()
         self._objects: list[optuna.Study] = []
         self._defaults: dict[int, tuple[Any, Any]] = {}
         self._is_chosen: dict[StudyKey, bool] = {}
-        self._busy = False
+        self._busy, self._one_search = False, threading.RLock()
+        self._searching: int | None = None
+        self._process = os.getpid()
         self._shown: ScriptStudy | None = None
         self._turns: AskTell | None = None
         self._idle_calls = 0
@@ -116,19 +117,24 @@ class Session:
         callbacks: Any = None,
         **kwargs: Any,
     ) -> None:
-        """Search, the first time."""
-        if self._busy or not self._is_the_one(study):
+        """Search, the first time; another thread of the script waits until that is over."""
+        self._check_process()
+        elsewhere = self._is_shown(study) and self._searching not in (None, threading.get_ident())
+        if not elsewhere and (self._busy or not self._is_the_one(study)):
             self._as_written(inner, study, func, *args, callbacks=callbacks, **kwargs)
-        elif self.searched:
-            self._idle("optimize")
-        else:
-            given = callbacks if callbacks is not None else (args[4] if len(args) > 4 else None)
-            self._replace(study, func, list(given or ()))
+            return
+        with self._one_search:
+            if self.searched:
+                self._idle("optimize")
+            elif self.error is None:
+                given = callbacks if callbacks is not None else (args[4] if len(args) > 4 else None)
+                self._replace(study, func, list(given or ()))
 
     def ask(
         self, inner: Callable[..., Any], study: optuna.Study, fixed_distributions: Any = None
     ) -> Trial | None:
         """Hand over a trial of the smaller search."""
+        self._check_process()
         over = self.searched and self._turns is None
         if self._busy or over or not self._is_the_one(study):
             found: Trial = inner(study, fixed_distributions)
@@ -167,26 +173,41 @@ class Session:
 
     def stop(self, inner: Callable[..., Any], study: optuna.Study) -> None:
         """The budget is the command's."""
-        if self._shown is None or study._storage is not self._shown.study._storage:
+        if not self._is_shown(study):
             inner(study)
             return
         self.say("study.stop() of the script is not obeyed: the budget is that of the command.")
 
     def add(self, inner: Callable[..., Any], study: optuna.Study, *args: Any, **kwargs: Any) -> None:
         """Trials that a script adds during its search are left out."""
-        if self._busy and self._shown is not None and study._storage is self._shown.study._storage:
+        if self._busy and self._is_shown(study):
             self.say("Trials that the script enqueues or adds during the search are left out.")
             return
         inner(study, *args, **kwargs)
 
+    def starting(self, inner: Callable[..., Any], process: BaseProcess, /) -> None:
+        """It may not search there; what it trains there is the script's own affair."""
+        self.starts_processes = True
+        process._config["galatune"] = Refusal(self._script.name)  # type: ignore[attr-defined]
+        inner(process)
+
+    def _check_process(self) -> None:
+        """One that was forked has the script's studies as they were, and galatune's answers."""
+        if os.getpid() != self._process:
+            raise refused_in(self._script.name)
+
     # -- which study
+
+    def _is_shown(self, study: optuna.Study) -> bool:
+        """Whether it lies in the storage of the one that is searched."""
+        return self._shown is not None and study._storage is self._shown.study._storage
 
     def _is_the_one(self, study: optuna.Study) -> bool:
         key = (study._storage.number, study._study_id)  # type: ignore[attr-defined]
-        if self._shown is not None and study._storage is self._shown.study._storage:
+        if self._shown is not None and self._is_shown(study):
             return study.study_name == self._shown.study.study_name
         if key not in self._is_chosen:
-            with self._ending_the_script():
+            with self._ending_the_script(), self.patches.paused():
                 self._is_chosen[key] = self._choice.chosen(
                     study.study_name, self.made_names, self._script.file, self._script.name
                 )
@@ -214,12 +235,12 @@ class Session:
     def _replace(self, study: optuna.Study, func: Objective, callbacks: list[Any]) -> None:
         handed = self._handed(study, self._as_objective(func), callbacks, asks=False)
         with self._ending_the_script():
-            self._busy = True
+            self._busy, self._searching = True, threading.get_ident()
             try:
                 with self.patches.paused():
                     found = self._search(handed)
             finally:
-                self._busy = False
+                self._busy, self._searching = False, None
         self._take_found(found)
 
     def _begin_turns(self, study: optuna.Study) -> AskTell:
@@ -295,7 +316,7 @@ class Session:
         if found is not None and self._shown is not None:
             self._shown.show(found, last=True)
         if found is None or self._stop_after:
-            raise ScriptLeft
+            raise end_here()
         self.after.begin(found)
 
     # -- the end
@@ -328,7 +349,7 @@ class Session:
         assert self._turns is not None
         if self._turns.error is not None:
             self.error = self._turns.error
-            raise ScriptLeft from self._turns.error
+            raise end_here() from self._turns.error
         if not self._turns.is_open and self.found is not None:
             self.after.begin(self.found)
 
@@ -337,46 +358,23 @@ class Session:
         self._idle_calls += 1
         if self._idle_calls < MOST_IDLE_WAITS:
             return
-        loop = loop_of(_frame_of_script(sys._getframe(1)))
+        loop = loop_of(sys._getframe(1))
         if self._idle_calls >= MOST_IDLE_CALLS or (loop is not None and loop.endless):
             self._leave_loop(sys._getframe(1))
 
     def _leave_loop(self, frame: FrameType) -> None:
         """Go on behind the loop that asks for more; if that cannot be done, end the script."""
-        loop = loop_of(_frame_of_script(frame))
+        loop = loop_of(frame)
         left = loop is not None and loop.leave()
         self.say(
             "The search is over: its budget is that of the command (--trials), not the script's. "
             + ("The loop that asks for more is left." if left else "The script ends where it asks for more.")
         )
         if not left:
-            raise ScriptLeft
+            raise end_here()
 
-    def _ending_the_script(self) -> _Ending:
-        return _Ending(self)
+    def _ending_the_script(self) -> Ending:
+        def ended(error: BaseException) -> None:
+            self.error = error
 
-
-class _Ending:
-    """An error of galatune's, or a Ctrl-C, ends the script whatever that catches."""
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, (GalatuneError, KeyboardInterrupt, optuna.exceptions.StorageInternalError)):
-            self._session.error = error
-            raise ScriptLeft from error
-
-
-def _frame_of_script(frame: FrameType | None) -> FrameType | None:
-    """The first frame outside of galatune and Optuna."""
-    own = {str(Path(__file__).resolve().parents[3]), str(Path(optuna.__file__).parent)}
-    while frame is not None and (
-        any(frame.f_code.co_filename.startswith(folder) for folder in own)
-        or frame.f_code.co_name in COMPREHENSIONS
-    ):
-        frame = frame.f_back
-    return frame
+        return Ending(ended)

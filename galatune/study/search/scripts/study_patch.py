@@ -1,13 +1,16 @@
 """What is changed of Optuna while a script runs, and how it is undone.
 
 A script reaches its studies through `Study` and its storages through `get_storage` and the constructors of
-Optuna's storages. Code of galatune that runs meanwhile has all of them unchanged: see `paused`.
+Optuna's storages. Code of galatune that runs meanwhile has all of them unchanged, and its own working
+directory: see `paused`. Threads that the script has started are the script's meanwhile.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from multiprocessing.process import BaseProcess
 from typing import Any, Protocol
 
 import optuna
@@ -16,6 +19,7 @@ from optuna.storages.journal import JournalFileBackend
 
 from galatune.controller.torch_hooks.patch import Patch
 from galatune.study.search.scripts.script_storage import ScriptStorage, ScriptStorages, name_of_journal
+from galatune.study.search.working_folder import WorkingFolder
 
 __all__ = ["ScriptCalls", "StudyPatches"]
 
@@ -47,6 +51,10 @@ class ScriptCalls(Protocol):
         """A trial that the script adds or enqueues."""
         ...
 
+    def starting(self, inner: Callable[..., Any], process: BaseProcess, /) -> None:
+        """A process of the script is about to start."""
+        ...
+
 
 class StudyPatches:
     """Everything that is changed of Optuna for a script.
@@ -58,19 +66,23 @@ class StudyPatches:
 
     def __init__(self, storages: ScriptStorages, calls: ScriptCalls) -> None:
         self._storages, self._calls = storages, calls
+        self._folder = WorkingFolder()
+        self._here = threading.local()
+        here, of = self._of_thread, self._of_study
         self._patches = (
-            Patch(optuna.storages, "get_storage", self._get_storage),
-            Patch(RDBStorage, "__init__", self._database),
-            Patch(JournalStorage, "__init__", self._journal),
-            Patch(JournalFileBackend, "__init__", self._journal_file),
-            Patch(GrpcStorageProxy, "__init__", self._proxy),
-            Patch(optuna.Study, "__init__", self._study),
-            Patch(optuna.Study, "optimize", self._of_script(calls.optimize)),
-            Patch(optuna.Study, "ask", self._of_script(calls.ask)),
-            Patch(optuna.Study, "tell", self._of_script(calls.tell)),
-            Patch(optuna.Study, "stop", self._of_script(calls.stop)),
-            Patch(optuna.Study, "add_trial", self._of_script(calls.add)),
-            Patch(optuna.Study, "enqueue_trial", self._of_script(calls.add)),
+            Patch(optuna.storages, "get_storage", here(self._get_storage)),
+            Patch(RDBStorage, "__init__", here(self._database)),
+            Patch(JournalStorage, "__init__", here(self._journal)),
+            Patch(JournalFileBackend, "__init__", here(self._journal_file)),
+            Patch(GrpcStorageProxy, "__init__", here(self._proxy)),
+            Patch(optuna.Study, "__init__", here(self._study)),
+            Patch(optuna.Study, "optimize", here(of(calls.optimize))),
+            Patch(optuna.Study, "ask", here(of(calls.ask))),
+            Patch(optuna.Study, "tell", here(of(calls.tell))),
+            Patch(optuna.Study, "stop", here(of(calls.stop))),
+            Patch(optuna.Study, "add_trial", here(of(calls.add))),
+            Patch(optuna.Study, "enqueue_trial", here(of(calls.add))),
+            Patch(BaseProcess, "start", here(calls.starting)),
         )
 
     @contextmanager
@@ -79,7 +91,8 @@ class StudyPatches:
         for patch in self._patches:
             patch.put_on()
         try:
-            yield
+            with self._folder.entered(theirs=True):
+                yield
         finally:
             for patch in reversed(self._patches):
                 patch.take_off()
@@ -87,25 +100,24 @@ class StudyPatches:
     @contextmanager
     def paused(self) -> Iterator[None]:
         """While galatune's own code runs, inside a call of the script."""
-        with self._set(active=False):
+        with self._set(theirs=False):
             yield
 
     @contextmanager
     def resumed(self) -> Iterator[None]:
         """While the script's code runs inside that: its objective, its callbacks."""
-        with self._set(active=True):
+        with self._set(theirs=True):
             yield
 
     @contextmanager
-    def _set(self, *, active: bool) -> Iterator[None]:
-        before = [patch.active for patch in self._patches]
-        for patch in self._patches:
-            patch.active = active
+    def _set(self, *, theirs: bool) -> Iterator[None]:
+        before = getattr(self._here, "theirs", True)
+        self._here.theirs = theirs
         try:
-            yield
+            with self._folder.entered(theirs=theirs):
+                yield
         finally:
-            for patch, was in zip(self._patches, before, strict=True):
-                patch.active = was
+            self._here.theirs = before
 
     def _get_storage(self, inner: Callable[..., Any], /, storage: Any = None) -> Any:
         return self._storages.instead_of(storage)
@@ -136,8 +148,17 @@ class StudyPatches:
         inner(study, study_name, storage, sampler, pruner)
         self._calls.made(study, sampler, pruner)
 
-    @staticmethod
-    def _of_script(answer: Callable[..., Any]) -> Callable[..., Any]:
+    def _of_thread(self, answer: Callable[..., Any]) -> Callable[..., Any]:
+        """Leave galatune's own calls alone; any other thread than one of its own is the script's."""
+
+        def acting(inner: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+            if not getattr(self._here, "theirs", True):
+                return inner(*args, **kwargs)
+            return answer(inner, *args, **kwargs)
+
+        return acting
+
+    def _of_study(self, answer: Callable[..., Any]) -> Callable[..., Any]:
         """Leave studies alone whose storage is not one of the script's."""
 
         def acting(inner: Callable[..., Any], study: optuna.Study, /, *args: Any, **kwargs: Any) -> Any:
@@ -145,4 +166,4 @@ class StudyPatches:
                 return inner(study, *args, **kwargs)
             return answer(inner, study, *args, **kwargs)
 
-        return acting
+        return self._of_thread(acting)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import joblib
@@ -72,6 +74,29 @@ study.optimize(objective, n_trials=9)
     assert " -- --fast x" in result.stderr
 
 
+@pytest.mark.parametrize("shape", ["lambda", "ask and tell"])
+def test_a_script_that_changes_its_working_directory_has_it_where_it_runs(shape: str, folder: Path) -> None:
+    old_study("old.log")
+    (folder / "outputs").mkdir()
+    (folder / "code").mkdir()
+    body = SHAPES[shape].replace("objective(trial)", "where(trial)").replace("n_trials=30, n_jobs=4", "9")
+    before = """
+import os
+os.chdir("outputs")
+def where(trial):
+    with open("trained.txt", "a") as file:
+        file.write("x")
+    return objective(trial)
+"""
+    script(folder / "code", before + body)
+    result = galatune("code/train.py")
+    assert result.exit_code == 0, result.output
+    assert len(load().trials) == 2
+    assert Path("outputs", "trained.txt").read_text() == "xx"
+    assert Path("outputs", "said.txt").read_text().startswith("(2, ")
+    assert Path.cwd() == folder
+
+
 @pytest.mark.parametrize(
     "start",
     [
@@ -104,8 +129,6 @@ def loaded(trial):
     return train(lr, width)
 study.optimize(loaded, n_trials=9)
 """
-    import sys
-
     before = sys.modules["__main__"]
     result = galatune(script(folder, body), trials=1)
     assert result.exit_code == 0, result.output
@@ -222,6 +245,67 @@ def test_what_cannot_be_searched_is_one_line(body: str, words: str, folder: Path
     last = result.stderr.splitlines()[-1]
     assert last.startswith("galatune: ")
     assert words in last
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["fork", "spawn", "loky"])
+def test_a_search_in_processes_of_the_script_is_refused_before_it_writes(method: str, folder: Path) -> None:
+    old_study("old.log")
+    body = f"""
+import multiprocessing
+from joblib import Parallel, delayed
+def search(number):
+    study = optuna.load_study(study_name="old", storage="sqlite:///own.db")
+    study.optimize(objective, n_trials=1)
+def start(number):
+    context = multiprocessing.get_context("{method}")
+    process = context.Process(target=search, args=(number,))
+    process.start()
+    process.join()
+if __name__ == "__main__":
+    new()
+    if "{method}" == "loky":
+        Parallel(n_jobs=2)(delayed(search)(number) for number in range(2))
+    else:
+        start(0)
+    study = optuna.load_study(study_name="old", storage="sqlite:///own.db")
+    study.best_value
+"""
+    command = [sys.executable, "-m", "galatune", "run", "old.log", str(script(folder, body))]
+    ended = subprocess.run([*command, "--yes"], capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    last = ended.stderr.splitlines()[-1]
+    assert last.startswith("galatune: train.py searches in processes that it starts itself")
+    assert last.endswith("and let --workers N start the processes")
+    assert not Path("own.db").exists()
+
+
+@pytest.mark.slow
+def test_several_ranks_are_told_what_to_do(folder: Path) -> None:
+    old_study("old.log")
+    body = """
+import sys
+from torch import distributed
+rank = int(sys.argv[1])
+distributed.init_process_group("gloo", init_method="file://" + sys.argv[2], rank=rank, world_size=2)
+if rank == 0:
+    study = new()
+    study.optimize(lambda trial: distributed.barrier(), n_trials=2)
+else:
+    for number in range(2):
+        distributed.barrier()
+"""
+    words = [sys.executable, "-m", "galatune", "run", "old.log", str(script(folder, body)), "--yes", "--"]
+    ranks = [
+        subprocess.Popen([*words, str(rank), str(folder / "met")], stderr=subprocess.PIPE, text=True)
+        for rank in range(2)
+    ]
+    for rank, process in enumerate(ranks):
+        _, told = process.communicate()
+        assert process.returncode == 1
+        words_of_it = f"galatune: a trial trains in one process, however: this is rank {rank} of 2 of"
+        assert told.splitlines()[-1].startswith(words_of_it)
+    assert not Path("old-gala.db").exists()
 
 
 def test_an_error_in_the_body_of_a_loop_ends_it_and_is_said(folder: Path) -> None:
