@@ -15,6 +15,7 @@ __all__ = [
     "Observation",
     "alignment_mean",
     "direction_alignment",
+    "norm_power",
     "same_minibatch",
 ]
 
@@ -32,6 +33,9 @@ LOWEST_ALIGNMENT, HIGHEST_ALIGNMENT = 0.25, 1.0
 
 HEAVIEST = 3.0
 """Most that one probe may weigh, relative to the mean weight: otherwise one outlier would decide alone."""
+
+FADING_FROM, FADING_POWER = 200, 2.0
+"""Steps up to which gradients that fade do not matter, and the power that counts ten times later."""
 
 
 @dataclass(frozen=True)
@@ -155,14 +159,30 @@ class AlignmentMean:
         alignment: Sum of weight times alignment.
         weight: Sum of weights.
         probes: Sum of ones, to which the mean weight is relative.
+        typical_weight: Sum of weights from the first large steps on, not discounted.
+        typical_probes: Sum of ones likewise.
     """
 
     alignment: float = 0.0
     weight: float = 0.0
     probes: float = 0.0
+    typical_weight: float = 0.0
+    typical_probes: float = 0.0
+
+    @property
+    def norm_ratio(self) -> float:
+        """Recent mean norm of the gradient relative to that of the whole run, at most 1.
+
+        It falls if a net fits its data: then almost nothing is left to learn from them.
+        """
+        if not (self.typical_weight and self.probes):
+            return 1.0
+        return min(self.weight * self.typical_probes / (self.probes * self.typical_weight), 1.0)
 
 
-def alignment_mean(mean: AlignmentMean, observation: Observation) -> tuple[AlignmentMean, Observation]:
+def alignment_mean(
+    mean: AlignmentMean, observation: Observation, *, typical: bool = False
+) -> tuple[AlignmentMean, Observation]:
     r"""Replace the alignment of one minibatch, which says little, by its running mean.
 
     .. code-block:: text
@@ -177,6 +197,7 @@ def alignment_mean(mean: AlignmentMean, observation: Observation) -> tuple[Align
     Args:
         mean: The sums so far.
         observation: Its alignment is that with the previous update.
+        typical: True once steps are large enough for its weight to count in the mean of the whole run.
 
     Returns:
         The sums, and the observation with the mean in place of its alignment.
@@ -198,6 +219,21 @@ def alignment_mean(mean: AlignmentMean, observation: Observation) -> tuple[Align
         alignment=DISCOUNT * mean.alignment + weight * observation.alignment,
         weight=DISCOUNT * mean.weight + weight,
         probes=DISCOUNT * mean.probes + 1.0,
+        typical_weight=mean.typical_weight + weight * typical,
+        typical_probes=mean.typical_probes + typical,
     )
     clipped = min(max(mean.alignment / mean.weight, LOWEST_ALIGNMENT), HIGHEST_ALIGNMENT)
     return mean, replace(observation, alignment=clipped)
+
+
+def norm_power(steps: int) -> float:
+    """How much gradients that fade lower the rate, after so many steps.
+
+    A net that fits its data has hardly any gradient left, and what remains makes it overfit in a long
+    training. A short training is over before that.
+
+    Example:
+        >>> [round(norm_power(steps), 2) for steps in (200, 600, 2000, 20_000)]
+        [0.0, 0.95, 2.0, 2.0]
+    """
+    return FADING_POWER * min(max(math.log10(max(steps, 1) / FADING_FROM), 0.0), 1.0)

@@ -133,6 +133,7 @@ class EstimateSettings:
         next_step_metric: Inner products are in the metric of the coming step, the probed gradient taken in.
         steps_since_probe: Steps since the last probe, which limit growth. None if they do not: late in the
             schedule, or if parameters of low precision make the step inexact.
+        norm_power: Power of `AlignmentMean.norm_ratio` that multiplies the rate, unless there is a prior.
         prior: What is known of good rates, in the unit of the rule's; None if nothing is.
     """
 
@@ -142,6 +143,7 @@ class EstimateSettings:
     own_share_removed: bool = False
     next_step_metric: bool = False
     steps_since_probe: int | None = None
+    norm_power: float = 0.0
     prior: Prior | None = None
 
 
@@ -220,13 +222,13 @@ class Rule:
         sharpness, observation, doubts = self._weigh(state, observation)
         mean, steady = state.alignment_mean, observation
         if by_direction and settings.metric_known:
-            mean, steady = alignment_mean(mean, observation)
+            mean, steady = alignment_mean(mean, observation, typical=_steps_are_large(state))
         state = replace(state, sharpness=sharpness, alignment_mean=mean)
         state = self._learn(state, steady)
-        chosen = self.learner.rate(state.learner)
-        if chosen is None:
+        asked = self._asked(state, settings)
+        if asked is None:
             return Outcome(state, observation, doubts)
-        state, wanted, news = self._weigh_prior(state, settings.step_scale * chosen, settings.prior)
+        state, wanted, news = self._weigh_prior(state, asked, settings.prior)
         state, limits = self._limit(state, wanted, settings)
         return Outcome(state, observation, doubts + news + limits)
 
@@ -276,6 +278,13 @@ class Rule:
             curvatures = CURVATURES.add(curvatures, math.log(observation.effective_curvature))
         return replace(state, curvatures=curvatures, learner=self.learner.update(state.learner, observation))
 
+    def _asked(self, state: RateState, settings: EstimateSettings) -> float | None:
+        """The rate that the learner asks for, times the step scale; None before any observation."""
+        chosen = self.learner.rate(state.learner)
+        if chosen is None or settings.prior is not None or not settings.norm_power:
+            return None if chosen is None else settings.step_scale * chosen
+        return settings.step_scale * state.alignment_mean.norm_ratio**settings.norm_power * chosen
+
     def _weigh_prior(
         self, state: RateState, proposed: float, prior: Prior | None
     ) -> tuple[RateState, float, tuple[Finding, ...]]:
@@ -319,7 +328,7 @@ class Rule:
 
     def _growth_steps(self, state: RateState, proposed: float, settings: EstimateSettings) -> int | None:
         """Steps since the last probe if growth per step is limited, else None."""
-        tiny_step = settings.prior is None and state.rate <= LARGE_STEPS * state.first_rate
+        tiny_step = settings.prior is None and not _steps_are_large(state)
         leap, agree = state.rate * FAR_BELOW < proposed, CURVATURES.spread(state.curvatures) < AGREEMENT
         return None if tiny_step or leap or agree else settings.steps_since_probe
 
@@ -335,33 +344,32 @@ class Rule:
         to what earlier probes said, or to the first rate: a rate that noise made so low that its steps show
         nothing would stay there for ever.
         """
-        chosen = self.learner.rate(state.learner)
+        asked = self._asked(state, settings)
         if settings.prior is not None:
-            return self._toward_prior(state, settings, settings.prior, chosen)
-        if chosen is None and probed.products.step_step == 0:
+            return self._toward_prior(state, settings, settings.prior, asked)
+        if asked is None and probed.products.step_step == 0:
             growth = self.guard.growth if math.isfinite(self.guard.growth) else 2.0
             return Outcome(replace(self._after_limit(state, 1, None), rate=state.rate * growth))
-        if chosen is None:
+        if asked is None:
             state = replace(state, flat_probes=state.flat_probes + 1)
             if state.flat_probes != FLAT_PROBES:
                 return Outcome(state)
             reason = f"{FLAT_PROBES} probes saw no curvature at all: the rate stays at its start"
             return Outcome(state, findings=(Finding("flat", reason, {"rate": state.rate}),))
-        wanted = max(settings.step_scale * chosen, state.first_rate)
+        wanted = max(asked, state.first_rate)
         steps = self._growth_steps(state, wanted, settings)
         clipped = self.guard.limit(state.rate, wanted, steps)
         state = self._after_limit(state, int(clipped < wanted), steps)
         return Outcome(replace(state, rate=max(state.rate, clipped)))
 
     def _toward_prior(
-        self, state: RateState, settings: EstimateSettings, prior: Prior, chosen: float | None
+        self, state: RateState, settings: EstimateSettings, prior: Prior, asked: float | None
     ) -> Outcome:
         """`_nothing_seen` with a prior, whose rate stands for what was never observed."""
-        asked = settings.step_scale * chosen if chosen else prior.rate
-        _, wanted, _ = self._weigh_prior(state, asked, prior)
+        _, wanted, _ = self._weigh_prior(state, asked or prior.rate, prior)
         begins = not state.settled
         state, findings = self._limit(state, max(wanted, state.rate), settings)
-        if chosen is None and begins and state.settled:
+        if asked is None and begins and state.settled:
             values = {"rate": state.rate}
             findings += (Finding("flat", "no curvature was seen: the rate is the prior's", values),)
         return Outcome(state, findings=findings)
@@ -381,3 +389,7 @@ class Rule:
         state = replace(state, rate=guard.retreat(state.rate), retreating=True)
         finding = Finding(accident.kind, f"{reason}: rate divided", {"rate": state.rate})
         return Outcome(state, findings=(finding,) if first else ())
+
+
+def _steps_are_large(state: RateState) -> bool:
+    return state.rate > LARGE_STEPS * state.first_rate
