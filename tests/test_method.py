@@ -34,7 +34,7 @@ from galatune.controller.rule import estimate, first_rate, loss_trend, rate
 from galatune.controller.rule.estimate import InnerProducts
 from galatune.controller.rule.loss_trend import LossTrend
 
-STEPS = 200
+STEPS = 300
 TEXT = (Path(__file__).parents[1] / "docs" / "method.md").read_text(encoding="utf-8")
 
 
@@ -66,6 +66,7 @@ class Seen:
     metric_known: bool = True
     own_share: float = 0.0
     step_scale: float = 1.0
+    norm_power: float = 0.0
 
 
 class Recorder:
@@ -83,6 +84,7 @@ class Recorder:
                 "by_direction": settings.use_direction_alignment,
                 "metric_known": settings.metric_known,
                 "step_scale": settings.step_scale,
+                "norm_power": settings.norm_power,
             }
             return own_next(rule, state, probed, settings)
 
@@ -124,7 +126,7 @@ def momentum_factor(group: dict[str, Any]) -> float:
 
 @dataclass(frozen=True)
 class Case:
-    """One training of 200 steps.
+    """One training of 300 steps.
 
     Attributes:
         kind: Makes the optimizer.
@@ -219,6 +221,8 @@ def test_the_step_in_the_document_gives_the_controllers_rates(name, monkeypatch)
     assert found == chosen
     assert len(controller.history) == sum(shown.products is not None for shown in seen) > 20
     assert len({rate for rate, _ in chosen}) > 10
+    compares_update = "adamw" in name and "consecutive" not in name
+    assert (max(shown.norm_power for shown in seen) > 0) == compares_update
     kinds = {event.kind for event in controller.events}
     assert ("non-finite" in kinds) == (CASES[name].accident is not None)
     assert ("limit" in kinds) == (CASES[name].size < 1e4)  # steps that round away are not limited
@@ -269,6 +273,13 @@ def test_step_scales_are_those_of_the_probes() -> None:
     assert len(seen) == 8
 
 
+def probes_until_full() -> int:
+    probes, ones = 0, 0.0
+    while ones < estimate.FULL:
+        probes, ones = probes + 1, estimate.DISCOUNT * ones + 1
+    return probes
+
+
 def test_numbers_in_the_document_are_those_of_the_code() -> None:
     plain = " ".join(TEXT.split())
     for words in (
@@ -276,6 +287,9 @@ def test_numbers_in_the_document_are_those_of_the_code() -> None:
         f"clip(sum {estimate.DISCOUNT:g}^k w a / sum {estimate.DISCOUNT:g}^k w, "
         f"{estimate.LOWEST_ALIGNMENT:g}, {estimate.HIGHEST_ALIGNMENT:g})",
         f"at most {estimate.HEAVIEST:g} times its own running mean",
+        f"all from the {probes_until_full() + 1}rd probe on",
+        f"k = {estimate.FADING_POWER:g} log10(steps / {estimate.FADING_FROM})` between 0 and "
+        f"{estimate.FADING_POWER:g}",
         f"A <- {rate.DiscountedFTRL().discount:g} A + w a",
         f"min(fast, {rate.DiscountedFTRL().slow_bound:g} slow)",
         f"at most {Guard().growth:g} times the present one, at least 1/{Guard().shrink:g} of it",

@@ -34,6 +34,9 @@ LOWEST_ALIGNMENT, HIGHEST_ALIGNMENT = 0.25, 1.0
 HEAVIEST = 3.0
 """Most that one probe may weigh, relative to the mean weight: otherwise one outlier would decide alone."""
 
+FULL = 9.0
+"""Of at most 10 that the discounted sum of ones comes to: 22 probes, in about 33 steps."""
+
 FADING_FROM, FADING_POWER = 200, 2.0
 """Steps up to which gradients that fade do not matter, and the power that counts ten times later."""
 
@@ -159,7 +162,7 @@ class AlignmentMean:
         alignment: Sum of weight times alignment.
         weight: Sum of weights.
         probes: Sum of ones, to which the mean weight is relative.
-        typical_weight: Sum of weights from the first large steps on, not discounted.
+        typical_weight: Sum of weights, not discounted, once `probes` has nearly its final value.
         typical_probes: Sum of ones likewise.
     """
 
@@ -180,9 +183,7 @@ class AlignmentMean:
         return min(self.weight * self.typical_probes / (self.probes * self.typical_weight), 1.0)
 
 
-def alignment_mean(
-    mean: AlignmentMean, observation: Observation, *, typical: bool = False
-) -> tuple[AlignmentMean, Observation]:
+def alignment_mean(mean: AlignmentMean, observation: Observation) -> tuple[AlignmentMean, Observation]:
     r"""Replace the alignment of one minibatch, which says little, by its running mean.
 
     .. code-block:: text
@@ -197,7 +198,6 @@ def alignment_mean(
     Args:
         mean: The sums so far.
         observation: Its alignment is that with the previous update.
-        typical: True once steps are large enough for its weight to count in the mean of the whole run.
 
     Returns:
         The sums, and the observation with the mean in place of its alignment.
@@ -215,12 +215,13 @@ def alignment_mean(
         held = HEAVIEST * mean.weight / mean.probes
         observation = replace(observation, confidence=observation.confidence * held / weight)
         weight = held
+    full = mean.probes >= FULL
     mean = AlignmentMean(
         alignment=DISCOUNT * mean.alignment + weight * observation.alignment,
         weight=DISCOUNT * mean.weight + weight,
         probes=DISCOUNT * mean.probes + 1.0,
-        typical_weight=mean.typical_weight + weight * typical,
-        typical_probes=mean.typical_probes + typical,
+        typical_weight=mean.typical_weight + weight * full,
+        typical_probes=mean.typical_probes + full,
     )
     clipped = min(max(mean.alignment / mean.weight, LOWEST_ALIGNMENT), HIGHEST_ALIGNMENT)
     return mean, replace(observation, alignment=clipped)

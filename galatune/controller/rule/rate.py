@@ -222,7 +222,7 @@ class Rule:
         sharpness, observation, doubts = self._weigh(state, observation)
         mean, steady = state.alignment_mean, observation
         if by_direction and settings.metric_known:
-            mean, steady = alignment_mean(mean, observation, typical=_steps_are_large(state))
+            mean, steady = alignment_mean(mean, observation)
         state = replace(state, sharpness=sharpness, alignment_mean=mean)
         state = self._learn(state, steady)
         asked = self._asked(state, settings)
@@ -328,7 +328,7 @@ class Rule:
 
     def _growth_steps(self, state: RateState, proposed: float, settings: EstimateSettings) -> int | None:
         """Steps since the last probe if growth per step is limited, else None."""
-        tiny_step = settings.prior is None and not _steps_are_large(state)
+        tiny_step = settings.prior is None and state.rate <= LARGE_STEPS * state.first_rate
         leap, agree = state.rate * FAR_BELOW < proposed, CURVATURES.spread(state.curvatures) < AGREEMENT
         return None if tiny_step or leap or agree else settings.steps_since_probe
 
@@ -389,7 +389,3 @@ class Rule:
         state = replace(state, rate=guard.retreat(state.rate), retreating=True)
         finding = Finding(accident.kind, f"{reason}: rate divided", {"rate": state.rate})
         return Outcome(state, findings=(finding,) if first else ())
-
-
-def _steps_are_large(state: RateState) -> bool:
-    return state.rate > LARGE_STEPS * state.first_rate
