@@ -131,7 +131,7 @@ def train(  # noqa: C901, PLR0912, PLR0915 - in one piece, as the rule is writte
         adaptive = known and not isinstance(optimizer, SGD)
         if not (typical_probes and adaptive and direction):
             return 1.0
-        power = 2 * min(max(math.log10(max(t, 1) / 200), 0), 1)
+        power = min(4 * math.log10(max(t / 600, 1)), 2)
         return min((mean_weight / mean_probes) / (typical / typical_probes), 1) ** power
 
     for t, batch in enumerate(batches):

@@ -37,8 +37,8 @@ HEAVIEST = 3.0
 FULL = 9.0
 """Of at most 10 that the discounted sum of ones comes to: 22 probes, in about 33 steps."""
 
-FADING_FROM, FADING_POWER = 200, 2.0
-"""Steps up to which gradients that fade do not matter, and the power that counts ten times later."""
+FADING_FROM, FADING_SLOPE, FADING_POWER = 600, 4.0, 2.0
+"""Steps up to which gradients that fade do not matter, then the power per decade of steps, and its limit."""
 
 
 @dataclass(frozen=True)
@@ -234,7 +234,7 @@ def norm_power(steps: int) -> float:
     training. A short training is over before that.
 
     Example:
-        >>> [round(norm_power(steps), 2) for steps in (200, 600, 2000, 20_000)]
-        [0.0, 0.95, 2.0, 2.0]
+        >>> [round(norm_power(steps), 2) for steps in (600, 1200, 2000, 20_000)]
+        [0.0, 1.2, 2.0, 2.0]
     """
-    return FADING_POWER * min(max(math.log10(max(steps, 1) / FADING_FROM), 0.0), 1.0)
+    return min(FADING_SLOPE * math.log10(max(steps / FADING_FROM, 1.0)), FADING_POWER)

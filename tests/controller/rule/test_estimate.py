@@ -244,6 +244,6 @@ def test_large_gradients_of_the_first_steps_do_not_count_as_usual():
 
 def test_fading_counts_in_long_trainings_alone():
     powers = [norm_power(steps) for steps in range(4000)]
-    assert powers[:201] == [0.0] * 201
+    assert powers[:601] == [0.0] * 601
     assert powers == sorted(powers)
-    assert powers[2000] == powers[-1] == 2.0
+    assert powers[1900] == powers[-1] == 2.0
