@@ -166,6 +166,11 @@ CASES = {
 }
 
 
+def shown_batches(steps: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Different ones; in a long training two again and again, which the net comes to fit."""
+    return batches(steps) if steps == STEPS else batches(2) * (steps // 2)
+
+
 def training(
     case: Case, recorder: Recorder
 ) -> tuple[list[Seen], list[tuple[float, float]], galatune.controller.Controller]:
@@ -177,7 +182,7 @@ def training(
     controller = galatune.attach(optimizer, probe=case.probe)
     scheduler = CosineAnnealingLR(optimizer, case.steps) if case.cosine else None
     (group,), seen, chosen = optimizer.param_groups, [], []
-    for step, (inputs, labels) in enumerate(DataLoader(batches(case.steps), batch_size=None)):
+    for step, (inputs, labels) in enumerate(DataLoader(shown_batches(case.steps), batch_size=None)):
         recorder.told, shown = {}, Seen(step, group["lr"], momentum_factor(group))
 
         def closure(inputs: Any = inputs, labels: Any = labels, step: int = step) -> torch.Tensor:
