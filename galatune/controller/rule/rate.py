@@ -281,9 +281,10 @@ class Rule:
     def _asked(self, state: RateState, settings: EstimateSettings) -> float | None:
         """The rate that the learner asks for, times the step scale; None before any observation."""
         chosen = self.learner.rate(state.learner)
-        if chosen is None or settings.prior is not None or not settings.norm_power:
-            return None if chosen is None else settings.step_scale * chosen
-        return settings.step_scale * state.alignment_mean.norm_ratio**settings.norm_power * chosen
+        if chosen is None:
+            return None
+        power = 0.0 if settings.prior is not None else settings.norm_power
+        return settings.step_scale * math.pow(state.alignment_mean.norm_ratio, power) * chosen
 
     def _weigh_prior(
         self, state: RateState, proposed: float, prior: Prior | None
