@@ -66,6 +66,7 @@ class Seen:
     metric_known: bool = True
     own_share: float = 0.0
     step_scale: float = 1.0
+    norm_power: float = 0.0
 
 
 class Recorder:
@@ -83,6 +84,7 @@ class Recorder:
                 "by_direction": settings.use_direction_alignment,
                 "metric_known": settings.metric_known,
                 "step_scale": settings.step_scale,
+                "norm_power": settings.norm_power,
             }
             return own_next(rule, state, probed, settings)
 
@@ -124,7 +126,7 @@ def momentum_factor(group: dict[str, Any]) -> float:
 
 @dataclass(frozen=True)
 class Case:
-    """One training of 200 steps.
+    """One training.
 
     Attributes:
         kind: Makes the optimizer.
@@ -133,6 +135,7 @@ class Case:
         accident: Number of a step whose gradients are infinite; it is undone. None for none.
         quadratic: The loss is the sum of squared parameters, whose curvature is the same everywhere.
         size: Of the parameters at the start, relative to the usual one.
+        steps: Number of steps; gradients that fade count after 600.
     """
 
     kind: Callable[..., torch.optim.Optimizer]
@@ -141,12 +144,15 @@ class Case:
     accident: int | None = None
     quadratic: bool = False
     size: float = 1.0
+    steps: int = STEPS
 
 
 MOMENTUM = partial(SGD, momentum=0.9, dampening=0.1)
 CASES = {
     "adamw, cosine": Case(AdamW, cosine=True),
     "adamw": Case(AdamW),
+    "adamw, long": Case(AdamW, steps=700),
+    "momentum, long": Case(MOMENTUM, steps=700),
     "momentum, cosine": Case(MOMENTUM, cosine=True),
     "momentum": Case(MOMENTUM),
     "adamw, closure": Case(AdamW, "closure"),
@@ -160,6 +166,11 @@ CASES = {
 }
 
 
+def shown_batches(steps: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Different ones; in a long training two again and again, which the net comes to fit."""
+    return batches(steps) if steps == STEPS else batches(2) * (steps // 2)
+
+
 def training(
     case: Case, recorder: Recorder
 ) -> tuple[list[Seen], list[tuple[float, float]], galatune.controller.Controller]:
@@ -169,9 +180,9 @@ def training(
         p.data.mul_(case.size)
     optimizer = case.kind(net.parameters(), lr=0.1)
     controller = galatune.attach(optimizer, probe=case.probe)
-    scheduler = CosineAnnealingLR(optimizer, STEPS) if case.cosine else None
+    scheduler = CosineAnnealingLR(optimizer, case.steps) if case.cosine else None
     (group,), seen, chosen = optimizer.param_groups, [], []
-    for step, (inputs, labels) in enumerate(DataLoader(batches(STEPS), batch_size=None)):
+    for step, (inputs, labels) in enumerate(DataLoader(shown_batches(case.steps), batch_size=None)):
         recorder.told, shown = {}, Seen(step, group["lr"], momentum_factor(group))
 
         def closure(inputs: Any = inputs, labels: Any = labels, step: int = step) -> torch.Tensor:
@@ -219,6 +230,8 @@ def test_the_step_in_the_document_gives_the_controllers_rates(name, monkeypatch)
     assert found == chosen
     assert len(controller.history) == sum(shown.products is not None for shown in seen) > 20
     assert len({rate for rate, _ in chosen}) > 10
+    fades = memory.mean.norm_ratio < 1 and max(shown.norm_power for shown in seen) > 0
+    assert fades == (name == "adamw, long")
     kinds = {event.kind for event in controller.events}
     assert ("non-finite" in kinds) == (CASES[name].accident is not None)
     assert ("limit" in kinds) == (CASES[name].size < 1e4)  # steps that round away are not limited
@@ -269,6 +282,13 @@ def test_step_scales_are_those_of_the_probes() -> None:
     assert len(seen) == 8
 
 
+def probes_until_full() -> int:
+    probes, ones = 0, 0.0
+    while ones < estimate.FULL:
+        probes, ones = probes + 1, estimate.DISCOUNT * ones + 1
+    return probes
+
+
 def test_numbers_in_the_document_are_those_of_the_code() -> None:
     plain = " ".join(TEXT.split())
     for words in (
@@ -276,6 +296,9 @@ def test_numbers_in_the_document_are_those_of_the_code() -> None:
         f"clip(sum {estimate.DISCOUNT:g}^k w a / sum {estimate.DISCOUNT:g}^k w, "
         f"{estimate.LOWEST_ALIGNMENT:g}, {estimate.HIGHEST_ALIGNMENT:g})",
         f"at most {estimate.HEAVIEST:g} times its own running mean",
+        f"all from the {probes_until_full() + 1}rd probe on",
+        f"k = {estimate.FADING_SLOPE:g} log10(steps / {estimate.FADING_FROM})` between 0 and "
+        f"{estimate.FADING_POWER:g}",
         f"A <- {rate.DiscountedFTRL().discount:g} A + w a",
         f"min(fast, {rate.DiscountedFTRL().slow_bound:g} slow)",
         f"at most {Guard().growth:g} times the present one, at least 1/{Guard().shrink:g} of it",

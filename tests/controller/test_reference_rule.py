@@ -16,6 +16,7 @@ from reference import rule as reference_rule
 from galatune import attach
 from galatune.controller.probes.echo import EchoProbe
 from galatune.controller.probes.schedule import ProbeSchedule
+from galatune.controller.rule.prior import Prior
 
 STEPS = 75
 CASES: dict[str, tuple[type[torch.optim.Optimizer], dict[str, Any], Callable[[], Any]]] = {
@@ -253,3 +254,22 @@ def test_probing_rarely_follows_the_literal_rule():
     probed = [r.step - 1 for r in controller.history]
     assert probed[:17] == [*range(1, 11), *range(12, 40, 4)]  # far below until the 10th
     assert len(probed) == controller.probes < 26
+
+
+def long_training(**options):
+    """Rates of a net that comes to fit its few rows."""
+    net, batches = reference_net.module(), reference_net.minibatches(2, size=4)
+    optimizer = torch.optim.Adam(net.parameters(), lr=0.3)
+    rates, _ = train(optimizer, net, batches * 400, "graph", 1.0, False, **options)
+    return rates
+
+
+def test_gradients_that_fade_lower_the_rate_of_a_long_training():
+    plain, faded = long_training(step_scale=1.0), long_training()
+    assert faded[:601] == plain[:601]  # the step scale without a schedule is 1
+    assert faded[-1] < 0.8 * plain[-1]
+
+
+def test_gradients_that_fade_change_nothing_with_a_prior():
+    prior = Prior(rate=0.05, spread=0.5)
+    assert long_training(prior=prior) == long_training(prior=prior, step_scale=1.0)

@@ -114,7 +114,7 @@ def train(  # noqa: C901, PLR0912, PLR0915 - in one piece, as the rule is writte
         ratio: Rate of each parameter relative to the controlled one.
     """
     run = Run(x)
-    A = C = A1 = C1 = mean = mean_weight = mean_probes = 0.0
+    A = C = A1 = C1 = mean = mean_weight = mean_probes = typical = typical_probes = 0.0
     last = 0  # step of the last probe
     sharpness: list[float] = []
     losses: list[float] = []
@@ -126,6 +126,14 @@ def train(  # noqa: C901, PLR0912, PLR0915 - in one piece, as the rule is writte
     echoed = probe == "echo" and isinstance(optimizer, Adam) and not isinstance(optimizer, NAdam)
     if probe == "echo" and not echoed:
         direction = False
+
+    def faded(t: int) -> float:
+        adaptive = known and not isinstance(optimizer, SGD)
+        if not (typical_probes and adaptive and direction):
+            return 1.0
+        power = min(4 * math.log10(max(t / 600, 1)), 2)
+        return min((mean_weight / mean_probes) / (typical / typical_probes), 1) ** power
+
     for t, batch in enumerate(batches):
         x1, g1 = x, gradient(loss, x, batch)
         s = scale(t) if callable(scale) else scale
@@ -134,7 +142,7 @@ def train(  # noqa: C901, PLR0912, PLR0915 - in one piece, as the rule is writte
 
         plain = getattr(optimizer, "plain", False)
         if was_plain and not plain:  # rates have another unit from here on
-            A = C = A1 = C1 = mean = mean_weight = mean_probes = rate = 0.0
+            A = C = A1 = C1 = mean = mean_weight = mean_probes = typical = typical_probes = rate = 0.0
             sharpness.clear()
             observed = False
         was_plain = plain
@@ -173,7 +181,8 @@ def train(  # noqa: C901, PLR0912, PLR0915 - in one piece, as the rule is writte
                 if g0.any() and not observed:
                     rate, far_below = (rate, far_below) if d.any() else (2 * rate, True)
                 elif g0.any():
-                    wanted = max(min(s * A / C, 4 * s * A1 / C1), first)
+                    S = s * faded(t)
+                    wanted = max(min(S * A / C, 4 * S * A1 / C1), first)
                     more, far_below = grown(rate, wanted, limited, since, sharpness)
                     rate = max(rate, more)
             else:
@@ -201,6 +210,8 @@ def train(  # noqa: C901, PLR0912, PLR0915 - in one piece, as the rule is writte
                 if by_direction and known:
                     if mean_probes:
                         w = min(w, 3 * mean_weight / mean_probes)
+                    if mean_probes >= 9:
+                        typical, typical_probes = typical + w, typical_probes + 1
                     mean, mean_weight, mean_probes = (
                         0.9 * mean + w * a,
                         0.9 * mean_weight + w,
@@ -209,7 +220,8 @@ def train(  # noqa: C901, PLR0912, PLR0915 - in one piece, as the rule is writte
                     counted = min(max(mean / mean_weight, 0.25), 1.0)
                 A, C = 0.9 * A + w * counted, 0.9 * C + w * c
                 A1, C1 = A1 + w * counted, C1 + w * c
-                fast, slow = s * A / C, s * A1 / C1
+                S = s * faded(t)
+                fast, slow = S * A / C, S * A1 / C1
                 sharpness.append(math.log(c))
                 more, far_below = grown(rate, min(fast, 4 * slow), limited, since, sharpness)
                 rate = max(more, rate / 4)

@@ -17,6 +17,7 @@ from galatune.controller.optimizers import OptimizerMetric, metric_of
 from galatune.controller.options import Options
 from galatune.controller.probes.base import Probe
 from galatune.controller.probes.schedule import RateStart
+from galatune.controller.rule.estimate import norm_power
 from galatune.controller.rule.prior import Prior
 from galatune.controller.rule.rate import EstimateSettings, is_early_in_schedule
 from galatune.controller.state import KEY, ControlState, GroupState, OptimizerState, control_states
@@ -181,6 +182,7 @@ class ControlledGroups:
             own_share_removed=probe.echoes_minibatch,
             next_step_metric=probe.next_step_metric,
             steps_since_probe=state.step - state.last_probe if limits_growth else None,
+            norm_power=norm_power(state.step) if adaptive and self._options.step_scale is None else 0.0,
         )
         return settings, why
 

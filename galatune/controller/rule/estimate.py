@@ -15,6 +15,7 @@ __all__ = [
     "Observation",
     "alignment_mean",
     "direction_alignment",
+    "norm_power",
     "same_minibatch",
 ]
 
@@ -32,6 +33,12 @@ LOWEST_ALIGNMENT, HIGHEST_ALIGNMENT = 0.25, 1.0
 
 HEAVIEST = 3.0
 """Most that one probe may weigh, relative to the mean weight: otherwise one outlier would decide alone."""
+
+FULL = 9.0
+"""Of at most 10 that the discounted sum of ones comes to: 22 probes, in about 33 steps."""
+
+FADING_FROM, FADING_SLOPE, FADING_POWER = 600, 4.0, 2.0
+"""Steps up to which gradients that fade do not matter, then the power per decade of steps, and its limit."""
 
 
 @dataclass(frozen=True)
@@ -155,11 +162,25 @@ class AlignmentMean:
         alignment: Sum of weight times alignment.
         weight: Sum of weights.
         probes: Sum of ones, to which the mean weight is relative.
+        typical_weight: Sum of weights, not discounted, once `probes` has nearly its final value.
+        typical_probes: Sum of ones likewise.
     """
 
     alignment: float = 0.0
     weight: float = 0.0
     probes: float = 0.0
+    typical_weight: float = 0.0
+    typical_probes: float = 0.0
+
+    @property
+    def norm_ratio(self) -> float:
+        """Recent mean norm of the gradient relative to that of the whole run, at most 1.
+
+        It falls if a net fits its data: then almost nothing is left to learn from them.
+        """
+        if not (self.typical_weight and self.probes):
+            return 1.0
+        return min(self.weight * self.typical_probes / (self.probes * self.typical_weight), 1.0)
 
 
 def alignment_mean(mean: AlignmentMean, observation: Observation) -> tuple[AlignmentMean, Observation]:
@@ -194,10 +215,26 @@ def alignment_mean(mean: AlignmentMean, observation: Observation) -> tuple[Align
         held = HEAVIEST * mean.weight / mean.probes
         observation = replace(observation, confidence=observation.confidence * held / weight)
         weight = held
+    full = mean.probes >= FULL
     mean = AlignmentMean(
         alignment=DISCOUNT * mean.alignment + weight * observation.alignment,
         weight=DISCOUNT * mean.weight + weight,
         probes=DISCOUNT * mean.probes + 1.0,
+        typical_weight=mean.typical_weight + weight * full,
+        typical_probes=mean.typical_probes + full,
     )
     clipped = min(max(mean.alignment / mean.weight, LOWEST_ALIGNMENT), HIGHEST_ALIGNMENT)
     return mean, replace(observation, alignment=clipped)
+
+
+def norm_power(steps: int) -> float:
+    """How much gradients that fade lower the rate, after so many steps.
+
+    A net that fits its data has hardly any gradient left, and what remains makes it overfit in a long
+    training. A short training is over before that.
+
+    Example:
+        >>> [round(norm_power(steps), 2) for steps in (600, 1200, 2000, 20_000)]
+        [0.0, 1.2, 2.0, 2.0]
+    """
+    return min(FADING_SLOPE * math.log10(max(steps / FADING_FROM, 1.0)), FADING_POWER)

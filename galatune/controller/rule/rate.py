@@ -133,6 +133,7 @@ class EstimateSettings:
         next_step_metric: Inner products are in the metric of the coming step, the probed gradient taken in.
         steps_since_probe: Steps since the last probe, which limit growth. None if they do not: late in the
             schedule, or if parameters of low precision make the step inexact.
+        norm_power: Power of `AlignmentMean.norm_ratio` that multiplies the rate, unless there is a prior.
         prior: What is known of good rates, in the unit of the rule's; None if nothing is.
     """
 
@@ -142,6 +143,7 @@ class EstimateSettings:
     own_share_removed: bool = False
     next_step_metric: bool = False
     steps_since_probe: int | None = None
+    norm_power: float = 0.0
     prior: Prior | None = None
 
 
@@ -223,10 +225,10 @@ class Rule:
             mean, steady = alignment_mean(mean, observation)
         state = replace(state, sharpness=sharpness, alignment_mean=mean)
         state = self._learn(state, steady)
-        chosen = self.learner.rate(state.learner)
-        if chosen is None:
+        asked = self._asked(state, settings)
+        if asked is None:
             return Outcome(state, observation, doubts)
-        state, wanted, news = self._weigh_prior(state, settings.step_scale * chosen, settings.prior)
+        state, wanted, news = self._weigh_prior(state, asked, settings.prior)
         state, limits = self._limit(state, wanted, settings)
         return Outcome(state, observation, doubts + news + limits)
 
@@ -275,6 +277,14 @@ class Rule:
         if observation.effective_curvature > 0:
             curvatures = CURVATURES.add(curvatures, math.log(observation.effective_curvature))
         return replace(state, curvatures=curvatures, learner=self.learner.update(state.learner, observation))
+
+    def _asked(self, state: RateState, settings: EstimateSettings) -> float | None:
+        """The rate that the learner asks for, times the step scale; None before any observation."""
+        chosen = self.learner.rate(state.learner)
+        if chosen is None:
+            return None
+        power = 0.0 if settings.prior is not None else settings.norm_power
+        return settings.step_scale * math.pow(state.alignment_mean.norm_ratio, power) * chosen
 
     def _weigh_prior(
         self, state: RateState, proposed: float, prior: Prior | None
@@ -335,33 +345,32 @@ class Rule:
         to what earlier probes said, or to the first rate: a rate that noise made so low that its steps show
         nothing would stay there for ever.
         """
-        chosen = self.learner.rate(state.learner)
+        asked = self._asked(state, settings)
         if settings.prior is not None:
-            return self._toward_prior(state, settings, settings.prior, chosen)
-        if chosen is None and probed.products.step_step == 0:
+            return self._toward_prior(state, settings, settings.prior, asked)
+        if asked is None and probed.products.step_step == 0:
             growth = self.guard.growth if math.isfinite(self.guard.growth) else 2.0
             return Outcome(replace(self._after_limit(state, 1, None), rate=state.rate * growth))
-        if chosen is None:
+        if asked is None:
             state = replace(state, flat_probes=state.flat_probes + 1)
             if state.flat_probes != FLAT_PROBES:
                 return Outcome(state)
             reason = f"{FLAT_PROBES} probes saw no curvature at all: the rate stays at its start"
             return Outcome(state, findings=(Finding("flat", reason, {"rate": state.rate}),))
-        wanted = max(settings.step_scale * chosen, state.first_rate)
+        wanted = max(asked, state.first_rate)
         steps = self._growth_steps(state, wanted, settings)
         clipped = self.guard.limit(state.rate, wanted, steps)
         state = self._after_limit(state, int(clipped < wanted), steps)
         return Outcome(replace(state, rate=max(state.rate, clipped)))
 
     def _toward_prior(
-        self, state: RateState, settings: EstimateSettings, prior: Prior, chosen: float | None
+        self, state: RateState, settings: EstimateSettings, prior: Prior, asked: float | None
     ) -> Outcome:
         """`_nothing_seen` with a prior, whose rate stands for what was never observed."""
-        asked = settings.step_scale * chosen if chosen else prior.rate
-        _, wanted, _ = self._weigh_prior(state, asked, prior)
+        _, wanted, _ = self._weigh_prior(state, asked or prior.rate, prior)
         begins = not state.settled
         state, findings = self._limit(state, max(wanted, state.rate), settings)
-        if chosen is None and begins and state.settled:
+        if asked is None and begins and state.settled:
             values = {"rate": state.rate}
             findings += (Finding("flat", "no curvature was seen: the rate is the prior's", values),)
         return Outcome(state, findings=findings)

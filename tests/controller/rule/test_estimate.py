@@ -13,9 +13,12 @@ from hypothesis import strategies as st
 
 from galatune.controller.gradient_pair import PairEntry, inner_products
 from galatune.controller.rule.estimate import (
+    AlignmentMean,
     InnerProducts,
     Observation,
+    alignment_mean,
     direction_alignment,
+    norm_power,
     same_minibatch,
 )
 from galatune.controller.rule.learner import DiscountedFTRL
@@ -215,3 +218,32 @@ def test_slow_bound_holds_quiet_rounds():
     free = DiscountedFTRL(slow_bound=math.inf)
     assert chosen(learner, loud + quiet) == pytest.approx(4 * 0.1, rel=0.02)
     assert chosen(free, loud + quiet) > 100
+
+
+def after(norms):
+    """The sums of the alignment's running mean after gradients of these norms."""
+    mean = AlignmentMean()
+    for norm in norms:
+        mean, _ = alignment_mean(mean, Observation(1.0, 1.0, 1.0, norm**2))
+    return mean
+
+
+@pytest.mark.parametrize("size", [1e-6, 1.0, 1e6])
+def test_gradients_that_fade_are_seen_at_every_scale(size):
+    steady, faded = [3.0 * size] * 40, [0.03 * size] * 40
+    recent, usual = 0.03 + 2.97 * 0.9**40, (18 * 3.0 + 40 * 0.03) / 58  # 22 probes are not counted
+    assert after([*steady, *faded]).norm_ratio == pytest.approx(recent / usual, rel=0.01)
+    assert after(steady).norm_ratio == pytest.approx(1.0)
+    assert after([*faded, *steady]).norm_ratio == 1.0
+
+
+def test_large_gradients_of_the_first_steps_do_not_count_as_usual():
+    assert after([1000.0] * 8 + [1.0] * 60).norm_ratio > 0.8
+    assert after([1.0] * 22).norm_ratio == after([]).norm_ratio == 1.0
+
+
+def test_fading_counts_in_long_trainings_alone():
+    powers = [norm_power(steps) for steps in range(4000)]
+    assert powers[:601] == [0.0] * 601
+    assert powers == sorted(powers)
+    assert powers[1900] == powers[-1] == 2.0
