@@ -31,7 +31,7 @@ from galatune.study.search.repeats import queue_repeats, settle
 from galatune.study.search.signals import Interruption
 from galatune.study.search.stopping import AT_WORK
 from galatune.study.search.trial_run import run_trial
-from galatune.study.search.workers import Workers, beating, let_go
+from galatune.study.search.workers import Heart, Workers, let_go
 
 __all__ = ["STOPPED", "Overseer", "Streaks", "begin", "conclude", "over", "run_trials", "work"]
 
@@ -115,12 +115,12 @@ def begin(search: Search, interruption: Interruption) -> None:
 def work(search: Search, interruption: Interruption, overseer: Overseer) -> str:
     """Run trials in this process until none follows; the reason."""
     study, workers = search.study, Workers()
-    with _as_in_optimize(study):
+    with _as_in_optimize(study), Heart(study) as heart:
         while True:
             reason = _stop_reason(search, workers, interruption, overseer)
             if reason is not None:
                 return reason
-            trial = _trial(search, interruption)
+            trial = _trial(search, interruption, heart)
             if trial is None:
                 time.sleep(LOOK_SECONDS)
                 continue
@@ -181,7 +181,7 @@ def _settle(search: Search) -> None:
         search.watcher.goal_set(goal)
 
 
-def _trial(search: Search, interruption: Interruption) -> FrozenTrial | None:
+def _trial(search: Search, interruption: Interruption, heart: Heart) -> FrozenTrial | None:
     """One trial, which is finished or given up at the end, whatever interrupts it.
 
     Returns:
@@ -201,7 +201,7 @@ def _trial(search: Search, interruption: Interruption) -> FrozenTrial | None:
             if not claim(study, trial, tickets):
                 hand_back(study, trial)
                 return None
-        with beating(study, trial):
+        with heart.beating(trial):
             run_trial(search, trial, interruption)
     except KeyboardInterrupt:
         with interruption.held():

@@ -326,6 +326,7 @@ def _begin(study: optuna.Study, trial: FrozenTrial) -> bool:
 
 def _made(study: optuna.Study, key: int) -> optuna.trial.Trial:
     study._thread_local.cached_all_trials = None  # as in `study.ask`
+    study.get_trials(deepcopy=False)  # read once: what follows asks for the others, too
     return optuna.trial.Trial(study, key)
 
 

@@ -13,7 +13,7 @@ import threading
 import time
 import uuid
 from collections.abc import Hashable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import optuna
@@ -22,7 +22,7 @@ from optuna.trial import FrozenTrial, TrialState
 from galatune.study.ledger.attributes import BEAT, PROCESS
 from galatune.study.ledger.machine import is_alive, this_process
 
-__all__ = ["Workers", "beating", "let_go", "new_claim", "work_for"]
+__all__ = ["Heart", "Workers", "let_go", "new_claim", "work_for"]
 
 BEAT_SECONDS = 30.0
 """Between two beats: in a journal, each of them is a line of 120 characters."""
@@ -107,29 +107,44 @@ class Workers:
         return self._seen.get(trial._trial_id, ("", 0.0, False))[2]
 
 
-@contextmanager
-def beating(study: optuna.Study, trial: optuna.trial.Trial) -> Iterator[None]:
-    """Let others see that this process is alive as long as it runs a trial."""
-    end = threading.Event()
-    thread = threading.Thread(target=_beat, args=(study, trial._trial_id, end), daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        end.set()
-        thread.join()
+class Heart:
+    """Lets others see that this process is alive, while it runs a trial of a study.
 
+    Args:
+        study: The smaller study.
+    """
 
-def _beat(study: optuna.Study, key: int, end: threading.Event) -> None:
-    count = 0
-    while not end.wait(BEAT_SECONDS):
-        count += 1
+    def __init__(self, study: optuna.Study) -> None:
+        self._study = study
+        self._key: int | None = None
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._beat, daemon=True)
+
+    def __enter__(self) -> Heart:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end.set()
+        self._thread.join()
+
+    @contextmanager
+    def beating(self, trial: optuna.trial.Trial) -> Iterator[None]:
+        """Count up an attribute of a trial."""
+        self._key = trial._trial_id
         try:
-            study._storage.set_trial_user_attr(key, BEAT, count)
-        except (RuntimeError, KeyError):  # released, or deleted: the end of the trial will say it
-            return
-        except Exception:  # a server that is away may come back
-            continue
+            yield
+        finally:
+            self._key = None
+
+    def _beat(self) -> None:
+        count = 0
+        while not self._end.wait(BEAT_SECONDS):
+            count, key = count + 1, self._key
+            # It may be released or deleted, which its end will say; a server that is away may come back.
+            with suppress(Exception):
+                if key is not None:
+                    self._study._storage.set_trial_user_attr(key, BEAT, count)
 
 
 def _is_at_work(process: Any) -> bool | None:

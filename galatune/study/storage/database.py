@@ -157,6 +157,8 @@ class Database(optuna.storages.RDBStorage):
         if after > trial_id_greater_than or any(one <= after and one not in included for one in wanted):
             self._remembered.pop(what)
             return self._get_trials(*asked)
+        if self._remembers:
+            self._remembered.update({("trial", one._trial_id): one for one in trials})
         return [one for one in trials if one._trial_id > trial_id_greater_than or one._trial_id in wanted]
 
     def _read_trials(self, *asked: Any) -> list[FrozenTrial]:
