@@ -279,6 +279,8 @@ def cost(device: str, steps: int, gradients: bool, short: bool) -> None:
     galatune bench cost --gradients
     galatune bench cost --short
     """  # noqa: D301  # click's mark of a paragraph that keeps its lines
+    if gradients and short:
+        raise click.UsageError("--gradients and --short measure different things; give one of them")
     if (gradients or short) and device != "cpu":
         option = "gradients" if gradients else "short"
         raise click.UsageError(f"--{option} measures processor time; leave --device out")

@@ -43,6 +43,12 @@ def test_processor_time_is_measured_on_the_cpu(option: str) -> None:
     assert f"{option} measures processor time; leave --device out" in ran.stderr
 
 
+def test_two_measurements_at_once_are_refused() -> None:
+    ran = CliRunner().invoke(main, ["bench", "cost", "--short", "--gradients"])
+    assert ran.exit_code == 2
+    assert "--gradients and --short measure different things; give one of them" in ran.stderr
+
+
 def test_the_table_says_what_was_known() -> None:
     table = short_table([short_cost(Training(4, 40, "closure", prior), 1) for prior in (True, False)])
     assert list(table.columns[0].cells) == ["known", "not known"]
