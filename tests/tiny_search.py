@@ -13,7 +13,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState, create_trial
 
-from galatune.study.ledger.attributes import RECORD
+from galatune.study.ledger.attributes import RECORD, STAGE
 from galatune.study.ledger.record import TrialRecord
 from galatune.study.scan.plan import ShrinkPlan
 from galatune.study.scan.scan import scan
@@ -181,3 +181,9 @@ def outcome(study: optuna.Study) -> list[tuple[Any, ...]]:
     """Parameters and values of the trials that count."""
     trials = [trial for trial in study.get_trials() if trial.state == TrialState.COMPLETE]
     return [(trial.params, trial.value) for trial in trials]
+
+
+def searched(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
+    """Begun trials only: processes that begin the last one at once leave one waiting, beyond the budget."""
+    begun = (trial for trial in study.trials if trial.state != TrialState.WAITING)
+    return [trial for trial in begun if STAGE not in trial.user_attrs]

@@ -16,7 +16,6 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from galatune.study.ledger.attributes import (
-    INTERRUPTED,
     PILOT,
     POLISH,
     REASON,
@@ -30,7 +29,7 @@ from galatune.study.ledger.pilot_arm import PilotArm
 from galatune.study.ledger.polish import Polish
 from galatune.study.ledger.provenance import Provenance
 from galatune.study.ledger.record import TrialRecord
-from galatune.study.ledger.trial_counts import never_begun, seconds_of
+from galatune.study.ledger.trial_counts import is_interrupted, never_begun, seconds_of
 from galatune.study.storage.database import FAIL_REASON
 
 if TYPE_CHECKING:
@@ -259,7 +258,7 @@ def _row(trial: FrozenTrial) -> TrialRow:
         pilot=PilotArm.from_attribute(trial.user_attrs.get(PILOT)) if stage == "pilot" else None,
         repeat_of=repeated[0],
         repeats=repeated[1],
-        interrupted=trial.state == TrialState.FAIL and bool(trial.user_attrs.get(INTERRUPTED)),
+        interrupted=is_interrupted(trial),
     )
 
 

@@ -17,6 +17,7 @@ __all__ = [
     "age_in_hours",
     "count_states",
     "hours_of",
+    "is_interrupted",
     "never_begun",
     "running_trials",
     "seconds_of",
@@ -63,6 +64,11 @@ class RunningTrial:
     abandoned: bool
 
 
+def is_interrupted(trial: FrozenTrial) -> bool:
+    """Whether a trial was released: its ticket is another trial's now."""
+    return trial.state == TrialState.FAIL and bool(trial.user_attrs.get(INTERRUPTED))
+
+
 def never_begun(trial: FrozenTrial) -> bool:
     """Whether a trial was made by one process too many, and never began.
 
@@ -71,8 +77,7 @@ def never_begun(trial: FrozenTrial) -> bool:
     """
     if trial.state == TrialState.WAITING:
         return PROCESS in trial.user_attrs and trial.user_attrs[PROCESS] is None
-    closed = trial.state == TrialState.FAIL and bool(trial.user_attrs.get(INTERRUPTED))
-    return closed and trial.datetime_start is None
+    return is_interrupted(trial) and trial.datetime_start is None
 
 
 def count_states(trials: Sequence[FrozenTrial]) -> TrialCounts:

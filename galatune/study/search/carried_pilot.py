@@ -12,8 +12,8 @@ from optuna.trial import FrozenTrial
 from galatune.errors import StorageError
 from galatune.study.ledger.attributes import GOAL, PILOT, STAGE
 from galatune.study.ledger.pilot_report import PilotReport
+from galatune.study.ledger.trial_counts import is_interrupted
 from galatune.study.search.lanes import noted_ticket
-from galatune.study.search.quota import is_interrupted
 from galatune.study.storage.reading import open_source
 
 __all__ = ["CarriedPilot", "bring", "carried_pilot"]

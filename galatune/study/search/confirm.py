@@ -10,8 +10,8 @@ from optuna.trial import FrozenTrial, TrialState
 from galatune.study.ledger.attributes import REPEATS, STAGE
 from galatune.study.ledger.constraints import feasible
 from galatune.study.ledger.match import Goal
+from galatune.study.ledger.trial_counts import is_interrupted
 from galatune.study.search.lanes import confirm_tickets, noted_ticket, queue_on_top
-from galatune.study.search.quota import is_interrupted
 
 __all__ = ["next_to_confirm", "queue_confirmation"]
 

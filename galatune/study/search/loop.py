@@ -15,6 +15,7 @@ from galatune.formatting import printable
 from galatune.study.ledger.attributes import GOAL, OWN_STEP, REASON, UNFINISHED
 from galatune.study.ledger.ending import FAILED, OWN_STEPS
 from galatune.study.ledger.provenance import note_stop
+from galatune.study.ledger.trial_counts import is_interrupted
 from galatune.study.search.confirm import queue_confirmation
 from galatune.study.search.options import Search
 from galatune.study.search.polish import then_polish
@@ -22,7 +23,6 @@ from galatune.study.search.quota import (
     as_stored,
     claim,
     hand_back,
-    is_interrupted,
     next_trial,
     release,
     take_over,

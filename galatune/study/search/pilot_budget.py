@@ -16,8 +16,8 @@ from galatune.study.ledger.pilot_arm import ARMS, PilotArm
 from galatune.study.ledger.pilot_choice import FEWEST_PAIRS
 from galatune.study.ledger.provenance import Provenance
 from galatune.study.ledger.rows import ledger
+from galatune.study.ledger.trial_counts import is_interrupted
 from galatune.study.search.lanes import is_on_top, noted_ticket, pilot_tickets
-from galatune.study.search.quota import is_interrupted
 from galatune.study.search.repeats import goal_in, repeats_left
 from galatune.study.search.stopping import Budget
 from galatune.study.search.warm_start import OldConfiguration

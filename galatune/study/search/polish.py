@@ -20,11 +20,12 @@ from galatune.study.ledger.attributes import POLISH, RECORD, STAGE, TICKET
 from galatune.study.ledger.ending import AT_WORK
 from galatune.study.ledger.polish import Polish
 from galatune.study.ledger.record import TrialRecord
+from galatune.study.ledger.trial_counts import is_interrupted
 from galatune.study.scan.distributions import as_rate, from_rate
 from galatune.study.scan.plan import ShrinkPlan
 from galatune.study.search.lanes import noted_ticket, polish_tickets
 from galatune.study.search.options import RunOptions, Search
-from galatune.study.search.quota import is_interrupted, running, ticket_of
+from galatune.study.search.quota import running, ticket_of
 from galatune.study.search.ranking import best_first, is_scored
 
 __all__ = ["FACTORS", "check_polish", "polish_text", "then_polish"]

@@ -40,6 +40,7 @@ from galatune.study.ledger.attributes import (
     TICKET,
     WARM_START,
 )
+from galatune.study.ledger.trial_counts import is_interrupted
 from galatune.study.search.lanes import is_on_top, noted_ticket
 from galatune.study.search.workers import Workers, new_claim
 from galatune.study.storage.database import note
@@ -50,7 +51,6 @@ __all__ = [
     "claim",
     "hand_back",
     "held_tickets",
-    "is_interrupted",
     "next_trial",
     "note_end",
     "release",
@@ -71,11 +71,6 @@ QUEUED_LOOKS, QUEUED_SECONDS = 20, 0.1
 
 CARRIED = (STAGE, REPEATS, PILOT, POLISH, WARM_START, ENDS)
 """User attributes of a trial that one with the same ticket has too."""
-
-
-def is_interrupted(trial: FrozenTrial) -> bool:
-    """Whether a trial was released: its ticket is another trial's now."""
-    return trial.state == TrialState.FAIL and bool(trial.user_attrs.get(INTERRUPTED))
 
 
 def uses_ticket(trial: FrozenTrial) -> bool:
@@ -106,7 +101,7 @@ def ticket_of(study: optuna.Study, trial: optuna.trial.Trial | FrozenTrial) -> i
     return _tickets(one for one in trials if one._trial_id <= trial._trial_id)[trial._trial_id]
 
 
-def as_stored(study: optuna.Study, trial: optuna.trial.Trial) -> FrozenTrial:
+def as_stored(study: optuna.Study, trial: optuna.trial.Trial | FrozenTrial) -> FrozenTrial:
     """A trial as the storage has it now; of an SQLite file that nobody wrote to since, without a read."""
     trials = study.get_trials(deepcopy=False)
     return next(one for one in trials if one._trial_id == trial._trial_id)
@@ -215,7 +210,7 @@ def note_end(study: optuna.Study, number: int, how: str) -> FrozenTrial | None:
     if trial is None or trial.user_attrs[ENDS] < MOST_ENDS:
         return None
     reason = f"the objective has ended its process {trial.user_attrs[ENDS]} times: it {how}"
-    return study._storage.get_trial(trial._trial_id) if _close(study, trial, reason, released=False) else None
+    return as_stored(study, trial) if _close(study, trial, reason, released=False) else None
 
 
 def _noted_end(study: optuna.Study, ticket: int) -> FrozenTrial | None:
@@ -230,7 +225,7 @@ def _noted_end(study: optuna.Study, ticket: int) -> FrozenTrial | None:
         if trial is not None:
             with suppress(RuntimeError):  # it was finished meanwhile
                 study._storage.set_trial_user_attr(trial._trial_id, ENDS, trial.user_attrs.get(ENDS, 0) + 1)
-                return study._storage.get_trial(trial._trial_id)
+                return as_stored(study, trial)
         time.sleep(QUEUED_SECONDS)
     return None
 
@@ -261,7 +256,7 @@ def _release(study: optuna.Study, trial: FrozenTrial, reason: str) -> bool:
     ticket = ticket_of(study, trial)
     if not _close(study, trial, f"{reason}; its configuration is tried again"):
         return False
-    _queue(study, study._storage.get_trial(trial._trial_id), ticket)  # with what was noted meanwhile
+    _queue(study, as_stored(study, trial), ticket)  # with what was noted meanwhile
     return True
 
 
@@ -343,7 +338,8 @@ def _close(study: optuna.Study, trial: FrozenTrial, reason: str, *, released: bo
             return False
         storage.set_trial_user_attr(key, PROCESS, new_claim())
         storage.set_trial_user_attr(key, REASON, reason)
-        storage.set_trial_user_attr(key, INTERRUPTED, released)
+        if not released:
+            storage.set_trial_user_attr(key, INTERRUPTED, False)
         return storage.set_trial_state_values(key, TrialState.FAIL)
     except RuntimeError:  # it is finished: another process was quicker
         return False

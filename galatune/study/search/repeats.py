@@ -17,8 +17,9 @@ from galatune.study.ledger.attributes import GOAL, PROCESS, REPEATS, SAMPLER_CON
 from galatune.study.ledger.goal import goal_body, goal_from_body, with_repeats
 from galatune.study.ledger.match import Goal, oriented
 from galatune.study.ledger.rows import Ledger, ledger
+from galatune.study.ledger.trial_counts import is_interrupted
 from galatune.study.search.lanes import is_on_top, noted_ticket, queue_on_top, repeat_tickets
-from galatune.study.search.quota import FIXED, is_interrupted
+from galatune.study.search.quota import FIXED
 
 __all__ = [
     "OldBest",

@@ -157,8 +157,6 @@ class Database(optuna.storages.RDBStorage):
         if after > trial_id_greater_than or any(one <= after and one not in included for one in wanted):
             self._remembered.pop(what)
             return self._get_trials(*asked)
-        if self._remembers:
-            self._remembered.update({("trial", one._trial_id): one for one in trials})
         return [one for one in trials if one._trial_id > trial_id_greater_than or one._trial_id in wanted]
 
     def _read_trials(self, *asked: Any) -> list[FrozenTrial]:
@@ -169,6 +167,8 @@ class Database(optuna.storages.RDBStorage):
             if trial.number in seen:
                 trial.number, free = free, free + 1
             seen.add(trial.number)
+        if self._remembers:
+            self._remembered.update({("trial", trial._trial_id): trial for trial in trials})
         return trials
 
     def _build_frozen_trial_from_trial_model(self, trial: Any) -> FrozenTrial:

@@ -25,11 +25,11 @@ from galatune.study.ledger.pilot_choice import LEAVE
 from galatune.study.ledger.pilot_report import PilotReport
 from galatune.study.ledger.provenance import Provenance
 from galatune.study.ledger.rows import ledger
+from galatune.study.ledger.trial_counts import is_interrupted
 from galatune.study.scan.plan import ShrinkPlan
 from galatune.study.scan.scan import scan
 from galatune.study.search.lanes import is_on_top
 from galatune.study.search.pilot import pilot
-from galatune.study.search.quota import is_interrupted
 from galatune.study.search.run import run
 from galatune.study.search.searched_view import searched
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from optuna.distributions import FloatDistribution
 from optuna.trial import FrozenTrial, TrialState
-from tiny_search import RATE, go, load, make, objective, old_study, recorded, train, yes
+from tiny_search import RATE, go, load, make, objective, old_study, recorded, searched, train, yes
 
 from galatune.controller.torch_hooks.random_state import seed_everything
 from galatune.errors import ControlError, PlanError
@@ -21,10 +21,10 @@ from galatune.study.ledger.attributes import POLISH, STAGE, TICKET
 from galatune.study.ledger.polish import Polish
 from galatune.study.ledger.provenance import Provenance
 from galatune.study.ledger.rows import ledger
+from galatune.study.ledger.trial_counts import is_interrupted
 from galatune.study.scan.scan import scan
 from galatune.study.search.fixed_trial import fixed_trial
 from galatune.study.search.lanes import is_on_top
-from galatune.study.search.quota import is_interrupted
 from galatune.study.search.summary import RunSummary
 
 pytestmark = pytest.mark.usefixtures("folder")
@@ -38,12 +38,6 @@ def polished(study: optuna.Study) -> list[FrozenTrial]:
 
 def ways(study: optuna.Study) -> list[Polish | None]:
     return [Polish.from_attribute(trial.user_attrs[POLISH]) for trial in polished(study)]
-
-
-def searched(study: optuna.Study) -> list[FrozenTrial]:
-    """Begun trials only: processes that begin the last one at once leave one waiting, beyond the budget."""
-    begun = (trial for trial in study.trials if trial.state != TrialState.WAITING)
-    return [trial for trial in begun if STAGE not in trial.user_attrs]
 
 
 def goes(**given: Any) -> optuna.Study:

@@ -17,11 +17,11 @@ from optuna.trial import TrialState
 from galatune.study.ledger.attributes import INTERRUPTED, OWN_STEP, PROCESS, STAGE, TICKET
 from galatune.study.ledger.machine import this_process
 from galatune.study.ledger.rows import ledger
+from galatune.study.ledger.trial_counts import is_interrupted
 from galatune.study.search import workers
 from galatune.study.search.quota import (
     claim,
     hand_back,
-    is_interrupted,
     next_trial,
     release,
     take_over,

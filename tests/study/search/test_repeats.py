@@ -13,7 +13,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState, create_trial
-from tiny_search import RATE, go, load, make, objective, old_study, outcome, recorded, train, yes
+from tiny_search import RATE, go, load, make, objective, old_study, outcome, recorded, searched, train, yes
 
 from galatune.errors import ObjectiveError
 from galatune.study.ledger.attributes import GOAL, RECORD, STAGE, TICKET
@@ -26,12 +26,6 @@ from galatune.study.search.repeats import OldBest, settle
 from galatune.study.search.summary import RunSummary
 
 pytestmark = pytest.mark.usefixtures("folder")
-
-
-def searched(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
-    """Begun trials only: processes that begin the last one at once leave one waiting, beyond the budget."""
-    begun = (trial for trial in study.trials if trial.state != TrialState.WAITING)
-    return [trial for trial in begun if STAGE not in trial.user_attrs]
 
 
 def staged(study: optuna.Study, stage: str) -> list[optuna.trial.FrozenTrial]:

@@ -18,8 +18,8 @@ from galatune.errors import PlanError
 from galatune.report.savings import savings
 from galatune.study.ledger.attributes import INTERRUPTED, TICKET, WARM_START
 from galatune.study.ledger.rows import ledger
+from galatune.study.ledger.trial_counts import is_interrupted
 from galatune.study.scan.scan import scan
-from galatune.study.search.quota import is_interrupted
 from galatune.study.search.summary import RunSummary
 from galatune.study.search.warm_start import best_configurations, queue_first
 
